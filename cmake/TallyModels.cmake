@@ -1,0 +1,38 @@
+# The registry of built-in models is generated: an object that registers itself from a static library is dropped
+# by the linker.
+
+# tally_add_model(NAME [SOURCE models/NAME.cpp]) names a model whose source defines make_NAME_factory() and holds
+# all its kernels. The source is compiled as CUDA too where nvcc is found.
+function(tally_add_model name)
+  cmake_parse_arguments(arg "" "SOURCE" "" ${ARGN})
+  if(NOT arg_SOURCE)
+    set(arg_SOURCE models/${name}.cpp)
+  endif()
+  set(path "${CMAKE_CURRENT_SOURCE_DIR}/${arg_SOURCE}")
+  if(NOT EXISTS "${path}")
+    message(STATUS "Tally: model ${name} has no source yet")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/models")
+    return()
+  endif()
+  set_property(GLOBAL APPEND PROPERTY TALLY_MODELS ${name})
+  if(COMMAND tally_check_cuda)
+    tally_check_cuda(${name} "${path}")
+  endif()
+endfunction()
+
+# Writes builtin_registry.cpp, which defines add_builtin_models(Registry&), and compiles it into `target`.
+function(tally_generate_registry target)
+  get_property(models GLOBAL PROPERTY TALLY_MODELS)
+  if(NOT models)
+    return()
+  endif()
+  set(declarations "")
+  set(additions "")
+  foreach(model IN LISTS models)
+    string(APPEND declarations "std::unique_ptr<ModelFactory> make_${model}_factory();\n")
+    string(APPEND additions "  registry.add(make_${model}_factory());\n")
+  endforeach()
+  set(generated "${CMAKE_CURRENT_BINARY_DIR}/builtin_registry.cpp")
+  configure_file("${PROJECT_SOURCE_DIR}/cmake/builtin_registry.cpp.in" "${generated}" @ONLY)
+  target_sources(${target} PRIVATE "${generated}")
+endfunction()

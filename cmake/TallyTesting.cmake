@@ -1,0 +1,38 @@
+# Every test has a time limit and a label: unit, mpi, cli, slow, cuda or build.
+find_package(GTest REQUIRED)
+include(GoogleTest)
+set(TALLY_MPIRUN "${PROJECT_SOURCE_DIR}/tests/mpirun.sh")
+set(TALLY_MPI_ENVIRONMENT "TALLY_MPIEXEC=${MPIEXEC_EXECUTABLE}" OMP_NUM_THREADS=1)
+if(TALLY_SANITIZE)
+  list(APPEND TALLY_MPI_ENVIRONMENT
+    "ASAN_OPTIONS=detect_stack_use_after_return=1"
+    "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/lsan.supp:print_suppressions=0"
+    "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp:halt_on_error=1"
+    "UBSAN_OPTIONS=print_stacktrace=1")
+endif()
+
+# tally_add_test(name SOURCES ... [LIBRARIES ...] [RANKS 1 2 4] [LABELS ...] [TIMEOUT seconds]) builds a GoogleTest
+# program. Without RANKS each of its tests is one ctest; with RANKS the whole program runs once per count under
+# mpirun, and SOURCES must define main.
+function(tally_add_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LIBRARIES;RANKS;LABELS" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} GTest::gmock)
+  target_compile_definitions(${name} PRIVATE TALLY_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  tally_configure_target(${name})
+  if(NOT arg_RANKS)
+    target_link_libraries(${name} PRIVATE GTest::gtest_main)
+    gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+      PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${TALLY_MPI_ENVIRONMENT}")
+    return()
+  endif()
+  target_link_libraries(${name} PRIVATE MPI::MPI_CXX)
+  foreach(ranks IN LISTS arg_RANKS)
+    add_test(NAME ${name}.ranks_${ranks} COMMAND "${TALLY_MPIRUN}" -n ${ranks} $<TARGET_FILE:${name}>)
+    set_tests_properties(${name}.ranks_${ranks} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT}
+      PROCESSORS ${ranks} ENVIRONMENT "${TALLY_MPI_ENVIRONMENT}" SKIP_RETURN_CODE 77)
+  endforeach()
+endfunction()
