@@ -1,10 +1,11 @@
 # The registry of built-in models is generated: an object that registers itself from a static library is dropped
 # by the linker.
 
-# tally_add_model(NAME [SOURCE models/NAME.cpp]) names a model whose source defines make_NAME_factory() and holds
-# all its kernels. The source is compiled as CUDA too where nvcc is found.
+# tally_add_model(NAME [SOURCE models/NAME.cpp] [KERNELS a b]) names a model whose source defines make_NAME_factory()
+# and holds all its kernels. Where nvcc is found the source is compiled as CUDA too, and the names of its kernels must
+# contain those given.
 function(tally_add_model name)
-  cmake_parse_arguments(arg "" "SOURCE" "" ${ARGN})
+  cmake_parse_arguments(arg "" "SOURCE" "KERNELS" ${ARGN})
   if(NOT arg_SOURCE)
     set(arg_SOURCE models/${name}.cpp)
   endif()
@@ -16,7 +17,7 @@ function(tally_add_model name)
   endif()
   set_property(GLOBAL APPEND PROPERTY TALLY_MODELS ${name})
   if(COMMAND tally_check_cuda)
-    tally_check_cuda(${name} "${path}")
+    tally_check_cuda(${name} "${path}" ${arg_KERNELS})
   endif()
 endfunction()
 

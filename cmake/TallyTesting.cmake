@@ -36,3 +36,23 @@ function(tally_add_test name)
       PROCESSORS ${ranks} ENVIRONMENT "${TALLY_MPI_ENVIRONMENT}" SKIP_RETURN_CODE 77)
   endforeach()
 endfunction()
+
+# tally_add_python_test(name file.py [LABELS ...] [TIMEOUT seconds]) runs a unittest file. It finds the command in
+# TALLY, mpirun in TALLY_MPIRUN, the preloadable counter of collectives in TALLY_COLLECTIVE_COUNTER and the repository
+# in TALLY_SOURCE_DIR. A file some of whose tests were skipped counts as skipped.
+function(tally_add_python_test name file)
+  cmake_parse_arguments(arg "" "TIMEOUT" "LABELS" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  set(environment ${TALLY_MPI_ENVIRONMENT} "TALLY_MPIRUN=${TALLY_MPIRUN}" "TALLY_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
+  if(TARGET tally)
+    list(APPEND environment "TALLY=$<TARGET_FILE:tally>")
+  endif()
+  if(TARGET tally_collective_counter)
+    list(APPEND environment "TALLY_COLLECTIVE_COUNTER=$<TARGET_FILE:tally_collective_counter>")
+  endif()
+  add_test(NAME ${name} COMMAND "${PROJECT_SOURCE_DIR}/tests/python.sh" "${file}" -v)
+  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} PROCESSORS 2
+    ENVIRONMENT "${environment}" SKIP_RETURN_CODE 77 SKIP_REGULAR_EXPRESSION "OK \\(skipped=")
+endfunction()
