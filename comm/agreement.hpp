@@ -1,0 +1,37 @@
+#pragma once
+#include <exception>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "comm/communicator.hpp"
+#include "core/error.hpp"
+
+namespace tally {
+
+// What is left of an exception when it travels to other ranks.
+struct Failure {
+  ErrorKind kind = ErrorKind::other;
+  std::string message;
+};
+
+// Describes any exception; one that is not an Error gets ErrorKind::other.
+Failure describe_failure(const std::exception_ptr& exception);
+
+// A second base of every error thrown by agree() and spread_error(): all ranks throw it, so one of them reports it
+// and MPI can be finalized. Any other exception concerns this rank alone, and the job must be aborted.
+class AgreedFailure {
+ public:
+  virtual ~AgreedFailure() = default;
+};
+
+// Runs `local_work`, which must not be collective, on every rank. Where it throws on any rank, every rank throws the
+// same error: the kind and message of the lowest failing rank, which is named unless all failed. One sum where all
+// goes well. Collective.
+void agree(Communicator& communicator, const std::function<void()>& local_work);
+
+// Makes all ranks throw the error of the lowest rank that has one, as agree() does: for ranks that know already, from
+// a reduced count, that somebody failed. Takes a sum and two broadcasts. Collective.
+[[noreturn]] void spread_error(Communicator& communicator, const std::optional<Failure>& mine);
+
+}  // namespace tally
