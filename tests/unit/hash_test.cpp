@@ -1,8 +1,8 @@
 #include "core/hash.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
-#include <numeric>
 #include <set>
 #include <string>
 #include <vector>
