@@ -1,0 +1,14 @@
+#!/bin/sh
+# build.sh FOLDER TARGET [CMake options]: installs what is missing, configures FOLDER and builds TARGET.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+build=$1
+target=$2
+shift 2
+
+"$root/cmake/install_dependencies.sh"
+if [ ! -f "$build/CMakeCache.txt" ] && [ -z "${CMAKE_GENERATOR:-}" ] && command -v ninja >/dev/null; then
+  export CMAKE_GENERATOR=Ninja
+fi
+cmake -S "$root" -B "$build" "$@"
+cmake --build "$build" --target "$target" --parallel "$(nproc)"
