@@ -219,19 +219,29 @@ void MpiCommunicator::complete(const char* name, const Start& start, std::source
       check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), where);
       if (done) return;
       if (!heartbeat_->predecessor_is_silent()) continue;
-      const int silent = heartbeat_->predecessor();
-      throw CommunicationError(
-          "rank " + std::to_string(silent) + " on " + host_names_[static_cast<std::size_t>(silent)] +
-          (heartbeat_->predecessor_has_left() ? " has left the job" : " gave no sign of life") + " for " +
-          in_seconds(heartbeat_->timeout()) + " while rank " + std::to_string(rank_) + " on " + host_name() +
-          " waited in " + name +
-          "; it crashed, hangs or was cut off, or it works longer than the timeout without " +
-          "a pulse: look at its host, or give a longer timeout");
+      throw CommunicationError(describe_loss(name));
     }
   } catch (const CommunicationError& error) {
     lost_ = error.what();
     throw;
   }
+}
+
+std::string MpiCommunicator::describe_loss(const char* name) const {
+  const auto place = [&](int rank) {
+    return "rank " + std::to_string(rank) + " on " + host_names_[static_cast<std::size_t>(rank)];
+  };
+  const std::string lost = place(heartbeat_->predecessor());
+  const std::string waiting = place(rank_) + " waited in " + name;
+  const std::string time = in_seconds(heartbeat_->timeout());
+  if (heartbeat_->predecessor_has_left()) {
+    return lost + " ended its part of the job " + time + " ago while " + waiting +
+           "; look for its own message";
+  }
+  return lost + " gave no sign of life for " + time + " while " + waiting +
+         "; it crashed, hangs or was cut off, or one of its steps takes longer than that: look at its host, "
+         "or give " +
+         "a longer timeout";
 }
 
 template <class T>

@@ -64,6 +64,8 @@ class MpiCommunicator final : public Communicator {
   template <class T>
   void sum_in_pieces(std::span<T> values, MPI_Datatype type);
   void gather_host_names();
+  // Why waiting in the collective `name` has no end.
+  std::string describe_loss(const char* name) const;
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0;
