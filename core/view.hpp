@@ -24,10 +24,10 @@ struct MatrixView {
   Index stride = 0;
 
   constexpr MatrixView() = default;
-  TALLY_HD constexpr MatrixView(T* data, Index rows, Index cols)
-      : data(data), rows(rows), cols(cols), stride(cols) {}
-  TALLY_HD constexpr MatrixView(T* data, Index rows, Index cols, Index stride)
-      : data(data), rows(rows), cols(cols), stride(stride) {}
+  TALLY_HD constexpr MatrixView(T* first, Index row_count, Index col_count)
+      : data(first), rows(row_count), cols(col_count), stride(col_count) {}
+  TALLY_HD constexpr MatrixView(T* first, Index row_count, Index col_count, Index row_stride)
+      : data(first), rows(row_count), cols(col_count), stride(row_stride) {}
   // A view of mutable elements is also a view of constant ones.
   template <class U, class = std::enable_if_t<std::is_same_v<const U, T>>>
   TALLY_HD constexpr MatrixView(const MatrixView<U>& other)

@@ -1,0 +1,195 @@
+#pragma once
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "algorithms/kernel.hpp"
+#include "algorithms/model.hpp"
+#include "core/backends/cpu_lane.hpp"
+#include "core/tile_reader.hpp"
+
+namespace tally {
+
+// How the host turns parameters into what kernels read, in double; each backend rounds and uploads it.
+struct Coefficients {
+  Index count = 0;
+  std::function<void(std::span<const double> parameters, std::span<double> out)> compute;
+};
+
+// The computing half of a model, a value that is copied to the lanes; the same source serves every backend:
+//   Index feature_width() const;
+//   void features(Lane&, const Tile<Real>&, MatrixView<Real> out) const;            shared by all candidates
+//   void expect(Lane&, const Tile<Real>&, MatrixView<const Real> features, CandidateWork<Real>&,
+//               double* row_objectives, double* objective) const;                   the E-step of a tile
+//   void take_given(Lane&, const Tile<Real>&, CandidateWork<Real>&) const;          posterior from labels
+//   void add_statistics(Lane&, const Tile<Real>&, MatrixView<const Real> features, const CandidateWork<Real>&,
+//                       double* statistics) const;
+//   void add_given_statistics(...) const;                                           the same after take_given
+//   void labels(const Tile<Real>&, const CandidateWork<Real>&, int32* out) const;   on the host, after expect
+//   void responsibilities(const Tile<Real>&, const CandidateWork<Real>&, double* out) const;
+// BoundCpuModel runs it on CPU lanes, each with a workspace of its own that stays in cache.
+template <class Kernel, class Real>
+class BoundCpuModel final : public BoundModel {
+ public:
+  // `statistics` is the model's and must outlive this.
+  BoundCpuModel(const Kernel& kernel, Coefficients coefficients, const Layout& statistics, Index components,
+                const BindOptions& options)
+      : kernel_(kernel), coefficients_(std::move(coefficients)), statistics_(statistics), components_(components) {
+    const auto count = static_cast<std::size_t>(coefficients_.count);
+    exact_.assign(static_cast<std::size_t>(options.candidates), std::vector<double>(count));
+    rounded_.assign(static_cast<std::size_t>(options.candidates), std::vector<Real>(count));
+    lanes_.resize(static_cast<std::size_t>(options.lanes));
+    for (Lane& lane : lanes_) {
+      lane.features.resize(static_cast<std::size_t>(tile_rows * feature_stride()));
+      lane.posterior.resize(static_cast<std::size_t>(tile_rows * components_));
+      lane.labels.resize(static_cast<std::size_t>(tile_rows));
+      lane.row_values.resize(static_cast<std::size_t>(tile_rows));
+      lane.row_offsets.resize(static_cast<std::size_t>(tile_rows));
+      lane.statistics.assign(static_cast<std::size_t>(options.candidates),
+                             std::vector<double>(static_cast<std::size_t>(statistics_.size())));
+      lane.objectives.resize(static_cast<std::size_t>(options.candidates));
+    }
+    bytes_ = static_cast<Index>(lanes_.size()) *
+             (tile_rows * ((feature_stride() + components_ + 1) * static_cast<Index>(sizeof(Real)) + 12) +
+              options.candidates * statistics_.size() * (8 + 2 * 8));
+  }
+
+  void prepare(int candidate, std::span<const double> parameters) override {
+    auto& exact = exact_[static_cast<std::size_t>(candidate)];
+    coefficients_.compute(parameters, std::span(exact));
+    std::transform(exact.begin(), exact.end(), rounded_[static_cast<std::size_t>(candidate)].begin(),
+                   [](double value) { return static_cast<Real>(value); });
+  }
+
+  void accumulate(Shard& shard, std::span<const int> candidates, PassKind kind, Tally& tally,
+                  const Shard::Pulse& pulse) override {
+    for (Lane& lane : lanes_) lane.begin(shard, tally);
+    shard.for_each_block(
+        [&](int index, const StoredBlock& block) {
+          Lane& lane = lanes_[static_cast<std::size_t>(index)];
+          for (const int c : candidates) lane.clear(c);
+          lane.reader->for_each_tile(block, shard.given_columns(), [&](const Tile<Real>& tile) {
+            add_tile(lane, tile, candidates, kind);
+          });
+          for (const int c : candidates)
+            lane.tally->add_block(c, lane.objectives[static_cast<std::size_t>(c)],
+                                  lane.statistics[static_cast<std::size_t>(c)]);
+          lane.tally->add_rows(block.rows);
+        },
+        pulse);
+    for (Lane& lane : lanes_) tally.merge(*lane.tally);
+  }
+
+  void evaluate(Shard& shard, Wanted wanted, const VisitRows& visit, const Shard::Pulse& pulse) override {
+    for (Lane& lane : lanes_) lane.reader.emplace(*shard.preparation(), tile_rows);
+    shard.for_each_block(
+        [&](int index, const StoredBlock& block) {
+          Lane& lane = lanes_[static_cast<std::size_t>(index)];
+          evaluate_block(lane, block, wanted, visit);
+        },
+        pulse);
+  }
+
+  Index memory_bytes() const noexcept override { return bytes_; }
+
+ private:
+  struct Lane {
+    CpuLane compute;
+    std::optional<TileReader<Real>> reader;
+    std::optional<Tally> tally;
+    std::vector<Real> features, posterior, row_values;
+    std::vector<std::int32_t> labels;
+    std::vector<std::vector<double>> statistics;  // of the block at hand, a candidate each
+    std::vector<double> objectives;
+    std::vector<double> row_offsets, row_objectives, row_weights;
+    std::vector<std::int32_t> row_labels;
+
+    void begin(const Shard& shard, const Tally& like) {
+      reader.emplace(*shard.preparation(), tile_rows);
+      tally = like;
+      tally->reset();
+    }
+    void clear(int candidate) {
+      auto& sums = statistics[static_cast<std::size_t>(candidate)];
+      std::fill(sums.begin(), sums.end(), 0.0);
+      objectives[static_cast<std::size_t>(candidate)] = 0;
+    }
+  };
+
+  // Rows of the feature matrix begin on cache lines' multiples.
+  Index feature_stride() const { return (kernel_.feature_width() + 7) / 8 * 8; }
+
+  MatrixView<Real> features_of(Lane& lane, const Tile<Real>& tile) {
+    const MatrixView<Real> features(lane.features.data(), tile.rows(), kernel_.feature_width(), feature_stride());
+    kernel_.features(lane.compute, tile, features);
+    return features;
+  }
+
+  CandidateWork<Real> work_of(Lane& lane, const Tile<Real>& tile, int candidate) {
+    return {rounded_[static_cast<std::size_t>(candidate)].data(), exact_[static_cast<std::size_t>(candidate)].data(),
+            MatrixView<Real>(lane.posterior.data(), tile.rows(), components_), lane.labels.data(),
+            lane.row_values.data(), lane.row_offsets.data()};
+  }
+
+  void add_tile(Lane& lane, const Tile<Real>& tile, std::span<const int> candidates, PassKind kind) {
+    const MatrixView<Real> features = features_of(lane, tile);
+    for (const int c : candidates) {
+      CandidateWork<Real> work = work_of(lane, tile, c);
+      double* sums = lane.statistics[static_cast<std::size_t>(c)].data();
+      if (kind == PassKind::given) {
+        kernel_.take_given(lane.compute, tile, work);
+        kernel_.add_given_statistics(lane.compute, tile, MatrixView<const Real>(features), work, sums);
+      } else {
+        kernel_.expect(lane.compute, tile, MatrixView<const Real>(features), work, nullptr,
+                       &lane.objectives[static_cast<std::size_t>(c)]);
+        kernel_.add_statistics(lane.compute, tile, MatrixView<const Real>(features), work, sums);
+      }
+    }
+  }
+
+  void evaluate_block(Lane& lane, const StoredBlock& block, Wanted wanted, const VisitRows& visit) {
+    const auto rows = static_cast<std::size_t>(block.rows);
+    lane.row_objectives.resize(rows);
+    if (wanted.labels) lane.row_labels.resize(rows);
+    if (wanted.responsibilities) lane.row_weights.resize(rows * static_cast<std::size_t>(components_));
+    StoredBlock unweighted = block;
+    unweighted.weights = nullptr;
+    lane.reader->for_each_tile(unweighted, 0, [&](const Tile<Real>& tile) {
+      const Index first = tile.first_row - block.first_row;
+      CandidateWork<Real> work = work_of(lane, tile, 0);
+      double objective = 0;
+      kernel_.expect(lane.compute, tile, MatrixView<const Real>(features_of(lane, tile)), work,
+                     lane.row_objectives.data() + first, &objective);
+      if (wanted.labels) kernel_.labels(tile, work, lane.row_labels.data() + first);
+      if (wanted.responsibilities)
+        kernel_.responsibilities(tile, work, lane.row_weights.data() + first * components_);
+    });
+    visit(block.first_row, block.rows,
+          {wanted.labels ? lane.row_labels.data() : nullptr, lane.row_objectives.data(),
+           wanted.responsibilities ? lane.row_weights.data() : nullptr});
+  }
+
+  const Kernel kernel_;
+  const Coefficients coefficients_;
+  const Layout& statistics_;
+  Index components_;
+  Index bytes_ = 0;
+  std::vector<std::vector<double>> exact_;
+  std::vector<std::vector<Real>> rounded_;
+  std::vector<Lane> lanes_;
+};
+
+// Binds a kernel to the CPU in the precision asked for.
+template <class Kernel>
+std::unique_ptr<BoundModel> bind_to_cpu(const Kernel& kernel, const Coefficients& coefficients,
+                                        const Layout& statistics, Index components, const BindOptions& options) {
+  if (options.precision == Precision::single_precision)
+    return std::make_unique<BoundCpuModel<Kernel, float>>(kernel, coefficients, statistics, components, options);
+  return std::make_unique<BoundCpuModel<Kernel, double>>(kernel, coefficients, statistics, components, options);
+}
+
+}  // namespace tally

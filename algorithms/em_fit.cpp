@@ -1,0 +1,293 @@
+#include "algorithms/em_fit.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <optional>
+
+#include "comm/agreement.hpp"
+#include "core/error.hpp"
+#include "core/hash.hpp"
+
+namespace tally {
+namespace {
+
+__extension__ typedef __int128 WideInteger;
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// The state of one pass and its sum over ranks, shared by the loop and the first M-step.
+class Passes {
+ public:
+  Passes(const Model& model, Shard& shard, const DataSummary& summary, int candidates, const FitOptions& options,
+         std::vector<int> exponents, Communicator& communicator)
+      : model_(model),
+        shard_(shard),
+        options_(options),
+        communicator_(communicator),
+        exponents_(std::move(exponents)),
+        blocks_((summary.rows + shard.block_rows() - 1) / shard.block_rows()) {
+    if (exponents_.empty())
+      for (const double bound : model.bounds(summary))
+        exponents_.push_back(
+            make_grid(bound * summary.largest_weight * static_cast<double>(shard.block_rows()), 0).exponent);
+    tally_.emplace(candidates, model.statistics(), grids(), options.summation);
+    bound_ = model.bind({options.precision, shard.lanes(), candidates, options.summation});
+  }
+
+  BoundModel& bound() { return *bound_; }
+  Tally& tally() { return *tally_; }
+  const std::vector<int>& exponents() const { return exponents_; }
+  double compute_seconds() const { return compute_seconds_; }
+  double reduce_seconds() const { return reduce_seconds_; }
+
+  // One pass and its one sum; repeated with wider grids where a value did not fit.
+  void run(std::span<const int> candidates, PassKind kind, const std::vector<const std::vector<double>*>& parameters,
+           bool stop_requested) {
+    compute_seconds_ = reduce_seconds_ = 0;
+    Hasher hasher;
+    for (const auto* values : parameters) hasher.add(std::span<const double>(*values));
+    hasher.add(std::span<const int>(exponents_));
+    const std::uint64_t hash = hasher.value();
+    for (;;) {
+      tally_->reset();
+      std::optional<Failure> failure;
+      const auto start = std::chrono::steady_clock::now();
+      try {
+        bound_->accumulate(shard_, candidates, kind, *tally_, [this] { communicator_.pulse(); });
+      } catch (const CommunicationError&) {
+        throw;
+      } catch (...) {
+        failure = describe_failure(std::current_exception());
+        tally_->counter(Tally::failures) = 1;
+      }
+      compute_seconds_ += seconds_since(start);
+      tally_->counter(Tally::stop_requests) = stop_requested;
+      write_hash(hash);
+      const auto reducing = std::chrono::steady_clock::now();
+      tally_->carry();
+      communicator_.sum(tally_->buffer());
+      if (options_.summation == Summation::plain) communicator_.sum(tally_->plain_buffer());
+      reduce_seconds_ += seconds_since(reducing);
+      check_hash(hash);
+      if (tally_->counter(Tally::failures) > 0) spread_error(communicator_, failure);
+      if (tally_->counter(Tally::misfits) == 0) break;
+      widen_grids();
+    }
+    tally_->carry();
+  }
+
+ private:
+  std::vector<Grid> grids() const {
+    std::vector<Grid> result;
+    const auto headroom = static_cast<int>(std::bit_width(static_cast<std::uint64_t>(blocks_)));
+    for (const int exponent : exponents_) result.push_back({exponent, headroom});
+    return result;
+  }
+
+  // All R ranks agree on a number h exactly when R sum h^2 = (sum h)^2; pieces of 21 bits keep the sums in range.
+  void write_hash(std::uint64_t hash) {
+    for (int piece = 0; piece < 3; ++piece) {
+      const auto h = static_cast<std::int64_t>(hash >> (21 * piece) & 0x1FFFFF);
+      tally_->counter(static_cast<Tally::Counter>(Tally::hash_0 + piece)) = h;
+      tally_->counter(static_cast<Tally::Counter>(Tally::square_0 + piece)) = h * h;
+    }
+  }
+  void check_hash(std::uint64_t hash) {
+    for (int piece = 0; piece < 3; ++piece) {
+      const WideInteger sum = tally_->counter(static_cast<Tally::Counter>(Tally::hash_0 + piece));
+      const WideInteger squares = tally_->counter(static_cast<Tally::Counter>(Tally::square_0 + piece));
+      if (sum * sum != squares * communicator_.size()) name_the_odd_host(hash);
+    }
+  }
+  [[noreturn]] void name_the_odd_host(std::uint64_t hash) {
+    std::vector<std::byte> mine(sizeof hash);
+    std::memcpy(mine.data(), &hash, sizeof hash);
+    const std::string& host = communicator_.host_name();
+    mine.insert(mine.end(), reinterpret_cast<const std::byte*>(host.data()),
+                reinterpret_cast<const std::byte*>(host.data() + host.size()));
+    const auto all = communicator_.gather(mine);
+    std::optional<Failure> verdict;
+    if (communicator_.rank() == 0) {
+      const auto hash_of = [&](std::size_t r) {
+        std::uint64_t value = 0;
+        std::memcpy(&value, all[r].data(), sizeof value);
+        return value;
+      };
+      std::size_t odd = 0, fewest = all.size() + 1;
+      for (std::size_t r = 0; r < all.size(); ++r) {
+        std::size_t same = 0;
+        for (std::size_t s = 0; s < all.size(); ++s) same += hash_of(s) == hash_of(r);
+        if (same < fewest) {
+          fewest = same;
+          odd = r;
+        }
+      }
+      const std::string name(reinterpret_cast<const char*>(all[odd].data()) + sizeof hash, all[odd].size() - sizeof hash);
+      verdict = Failure{ErrorKind::communication,
+                        "the ranks hold different parameters: rank " + std::to_string(odd) + " on " + name +
+                            " differs from the others; use the same kind of processor and the same libraries everywhere"};
+    }
+    spread_error(communicator_, verdict);
+  }
+
+  // The rare event: a value outgrew its field's grid somewhere. All ranks take the widest exponents.
+  void widen_grids() {
+    std::vector<std::int64_t> needed;
+    for (std::size_t f = 0; f < exponents_.size(); ++f)
+      needed.push_back(std::max<std::int64_t>(exponents_[f], tally_->reports()[f].largest_exponent));
+    communicator_.sum_and_max({}, needed);
+    for (std::size_t f = 0; f < exponents_.size(); ++f) exponents_[f] = static_cast<int>(needed[f]);
+    tally_->set_grids(grids());
+  }
+
+  const Model& model_;
+  Shard& shard_;
+  const FitOptions& options_;
+  Communicator& communicator_;
+  std::vector<int> exponents_;
+  Index blocks_;
+  std::optional<Tally> tally_;
+  std::unique_ptr<BoundModel> bound_;
+  double compute_seconds_ = 0, reduce_seconds_ = 0;
+};
+
+bool better(const Model& model, double a, double b) { return model.larger_is_better() ? a > b : a < b; }
+
+// Takes the objective of the E-step just done and says whether the candidate ends with it.
+void judge(Candidate& candidate, double objective, double weight, const FitOptions& options) {
+  if (!candidate.trace.empty() && options.tolerance > 0 &&
+      std::abs(objective - candidate.trace.back()) / weight < options.tolerance)
+    candidate.reason = StopReason::converged;
+  else if (candidate.m_steps >= options.max_iterations)
+    candidate.reason = StopReason::iteration_limit;
+  candidate.trace.push_back(objective);
+}
+
+}  // namespace
+
+const char* to_string(StopReason reason) {
+  switch (reason) {
+    case StopReason::running: return "running";
+    case StopReason::converged: return "converged";
+    case StopReason::fixed_point: return "fixed point";
+    case StopReason::iteration_limit: return "iteration limit";
+    case StopReason::failed: return "failed";
+  }
+  return "";
+}
+
+FitOutcome fit(const Model& model, Shard& shard, const DataSummary& summary, FitState& state, const FitOptions& options,
+               Communicator& communicator, FitObserver& observer) {
+  const auto count = static_cast<int>(state.candidates.size());
+  Passes passes(model, shard, summary, count, options, state.exponents, communicator);
+  std::vector<double> statistics(static_cast<std::size_t>(model.statistics().size()));
+  FitOutcome outcome;
+  for (;;) {
+    std::vector<int> running;
+    std::vector<const std::vector<double>*> parameters;
+    for (int c = 0; c < count; ++c) {
+      const Candidate& candidate = state.candidates[static_cast<std::size_t>(c)];
+      if (!candidate.active()) continue;
+      running.push_back(c);
+      parameters.push_back(&candidate.parameters);
+      passes.bound().prepare(c, candidate.parameters);
+    }
+    if (running.empty()) break;
+    passes.run(running, PassKind::expectation, parameters, observer.stop_requested());
+    state.exponents = passes.exponents();
+    const bool stopping = passes.tally().counter(Tally::stop_requests) > 0;
+    if (passes.tally().counter(Tally::non_finite) > 0)
+      throw DataError("the statistics of iteration " + std::to_string(state.iteration) +
+                      " are not finite: the data or the parameters leave the range of the numbers");
+
+    IterationReport report;
+    report.iteration = state.iteration;
+    report.running = static_cast<int>(running.size());
+    report.rows = summary.rows;
+    report.compute_seconds = passes.compute_seconds();
+    report.reduce_seconds = passes.reduce_seconds();
+    report.best = -1;
+    const auto maximizing = std::chrono::steady_clock::now();
+    for (const int c : running) {
+      Candidate& candidate = state.candidates[static_cast<std::size_t>(c)];
+      const double objective = model.objective_in_user_units(passes.tally().objective(c), summary.total_weight);
+      if (!std::isfinite(objective)) {
+        candidate.reason = StopReason::failed;
+        candidate.failure = std::isinf(objective) && !model.larger_is_better()
+                                ? "the " + model.objective_name() + " overflows double precision; scale the data down"
+                                : "the " + model.objective_name() + " is " + std::to_string(objective) + " at iteration " +
+                                      std::to_string(state.iteration) +
+                                      ": some row is impossible under the parameters; start from others";
+        continue;
+      }
+      judge(candidate, objective, summary.total_weight, options);
+      if (report.best < 0 || better(model, objective / summary.total_weight, report.objective)) {
+        report.best = c;
+        report.objective = objective / summary.total_weight;
+        const std::size_t entries = candidate.trace.size();
+        report.change = entries < 2 ? std::numeric_limits<double>::quiet_NaN()
+                                    : (objective - candidate.trace[entries - 2]) / summary.total_weight;
+      }
+      if (!candidate.active()) continue;
+      passes.tally().statistics(c, statistics);
+      std::vector<double> updated = candidate.parameters;
+      try {
+        model.maximize(statistics, summary.total_weight, updated);
+      } catch (const DataError& error) {
+        candidate.reason = StopReason::failed;
+        candidate.failure = std::string(error.what()) + " (iteration " + std::to_string(state.iteration) + ")";
+        continue;
+      }
+      if (model.stops_at_fixed_point() && updated == candidate.parameters) {
+        candidate.reason = StopReason::fixed_point;
+        continue;
+      }
+      candidate.parameters = std::move(updated);
+      ++candidate.m_steps;
+    }
+    ++state.iteration;
+    report.maximize_seconds = seconds_since(maximizing);
+    if (report.best >= 0) observer.iterated(report);
+    const bool ended = std::none_of(state.candidates.begin(), state.candidates.end(),
+                                    [](const Candidate& candidate) { return candidate.active(); });
+    observer.advanced(state, stopping || ended);
+    if (stopping && !ended) {
+      outcome.stopped = true;
+      break;
+    }
+  }
+  outcome.best = -1;
+  for (int c = 0; c < count; ++c) {
+    const Candidate& candidate = state.candidates[static_cast<std::size_t>(c)];
+    if (candidate.reason == StopReason::failed || candidate.trace.empty()) continue;
+    if (outcome.best < 0 ||
+        better(model, candidate.trace.back(), state.candidates[static_cast<std::size_t>(outcome.best)].trace.back()))
+      outcome.best = c;
+  }
+  if (outcome.best < 0) throw DataError(state.candidates.front().failure);
+  return outcome;
+}
+
+std::vector<double> fit_given(const Model& model, Shard& shard, const DataSummary& summary, const FitOptions& options,
+                              Communicator& communicator) {
+  std::vector<double> parameters(static_cast<std::size_t>(model.parameters().size()));
+  model.set_defaults(parameters);
+  Passes passes(model, shard, summary, 1, options, {}, communicator);
+  passes.bound().prepare(0, parameters);
+  const int first[] = {0};
+  passes.run(first, PassKind::given, {&parameters}, false);
+  std::vector<double> statistics(static_cast<std::size_t>(model.statistics().size()));
+  passes.tally().statistics(0, statistics);
+  model.maximize(statistics, summary.total_weight, parameters);
+  return parameters;
+}
+
+}  // namespace tally

@@ -1,0 +1,77 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "algorithms/model.hpp"
+#include "comm/communicator.hpp"
+#include "core/shard.hpp"
+
+namespace tally {
+
+enum class StopReason : int { running = 0, converged = 1, fixed_point = 2, iteration_limit = 3, failed = 4 };
+const char* to_string(StopReason reason);
+
+// One start of several (restarts): it stops by itself.
+struct Candidate {
+  std::vector<double> parameters;
+  std::vector<double> trace;  // objective in the user's units before each M-step; closed by that of `parameters`
+  StopReason reason = StopReason::running;
+  std::string failure;        // why it failed
+  int m_steps = 0;
+
+  bool active() const noexcept { return reason == StopReason::running; }
+};
+
+// The loop's whole state: what a checkpoint holds besides the standardisation.
+struct FitState {
+  std::vector<Candidate> candidates;
+  std::vector<int> exponents;  // of the grids of the exact sums, a field each; empty: from the bounds
+  int iteration = 0;           // M-steps of the candidates that still run
+};
+
+struct FitOptions {
+  int max_iterations = 100;
+  double tolerance = 1e-3;  // on the change of the mean objective per unit of weight; 0: never
+  Precision precision = Precision::double_precision;
+  Summation summation = Summation::exact;
+};
+
+struct IterationReport {
+  int iteration = 0;       // M-steps before this E-step
+  int best = 0;            // candidate
+  double objective = 0;    // of the best running candidate, mean per unit of weight
+  double change = 0;       // against its iteration before; NaN in the first
+  int running = 0;         // candidates
+  Index rows = 0;
+  double compute_seconds = 0, reduce_seconds = 0, maximize_seconds = 0;
+};
+
+// Watches a fit; called on every rank, on the calling thread.
+class FitObserver {
+ public:
+  virtual ~FitObserver() = default;
+  virtual void iterated(const IterationReport&) {}
+  // After each M-step: the state is complete and may be checkpointed. Where `stopping`, it is the last call.
+  virtual void advanced(const FitState&, bool /*stopping*/) {}
+  // Asked before each reduction; one rank's wish stops all after the M-step.
+  virtual bool stop_requested() { return false; }
+};
+
+struct FitOutcome {
+  int best = 0;          // candidate with the best closing objective
+  bool stopped = false;  // on request
+};
+
+// Expectation-maximisation from state.candidates to the end of each. One sum over ranks an iteration (and, rarely: a
+// maximum and a repeated pass where a statistic outgrew its grid; the spreading of an error). `shard` is prepared.
+// Every rank ends with the same bits. Throws DataError where no candidate could be fitted. Collective.
+FitOutcome fit(const Model& model, Shard& shard, const DataSummary& summary, FitState& state, const FitOptions& options,
+               Communicator& communicator, FitObserver& observer);
+
+// Parameters by one M-step from what the shard was given: labels or responsibilities. One sum. Collective.
+std::vector<double> fit_given(const Model& model, Shard& shard, const DataSummary& summary, const FitOptions& options,
+                              Communicator& communicator);
+
+}  // namespace tally

@@ -1,0 +1,261 @@
+#include "algorithms/em_scan.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "comm/agreement.hpp"
+#include "core/error.hpp"
+#include "core/full_range_sum.hpp"
+#include "core/philox.hpp"
+#include "core/random_streams.hpp"
+
+namespace tally {
+namespace {
+
+enum Fault : Index { not_a_number, infinite, negative_count, fractional_count, bad_weight, fault_count };
+
+constexpr std::int64_t no_fault = std::numeric_limits<std::int64_t>::max();
+
+// Doubles as integers in the same order.
+std::int64_t ordered(double value) {
+  const auto bits = std::bit_cast<std::int64_t>(value);
+  return bits >= 0 ? bits : bits ^ std::numeric_limits<std::int64_t>::max();
+}
+
+double from_ordered(std::int64_t bits) {
+  return std::bit_cast<double>(bits >= 0 ? bits : bits ^ std::numeric_limits<std::int64_t>::max());
+}
+
+// What one lane has seen.
+struct Seen {
+  std::vector<FullRangeSum> sums;         // D columns, then the weight
+  std::vector<double> minimum, maximum;   // (D)
+  double largest_weight = 0;
+  std::int64_t first_fault = no_fault;    // (row (D + 1) + column) fault_count + kind
+  Index rows = 0;
+
+  explicit Seen(Index D)
+      : sums(static_cast<std::size_t>(D + 1)),
+        minimum(static_cast<std::size_t>(D), std::numeric_limits<double>::infinity()),
+        maximum(static_cast<std::size_t>(D), -std::numeric_limits<double>::infinity()) {}
+
+  void report(Index row, Index column, Index D, Fault fault) {
+    first_fault = std::min(first_fault, (row * (D + 1) + column) * fault_count + fault);
+  }
+};
+
+// The first fault of a block's rows, as the lane would meet them one by one.
+void look_for_faults(const StoredBlock& block, Index D, Domain domain, Seen& seen) {
+  for (Index i = 0; i < block.rows; ++i) {
+    const double* x = block.raw + i * D;
+    const Index row = block.first_row + i;
+    for (Index d = 0; d < D; ++d) {
+      if (std::isnan(x[d])) return seen.report(row, d, D, not_a_number);
+      if (std::isinf(x[d])) return seen.report(row, d, D, infinite);
+      if (domain == Domain::counts && x[d] < 0) return seen.report(row, d, D, negative_count);
+      if (domain == Domain::counts && x[d] != std::floor(x[d])) return seen.report(row, d, D, fractional_count);
+    }
+    if (block.weights && !(block.weights[i] >= 0 && std::isfinite(block.weights[i])))
+      return seen.report(row, D, D, bad_weight);
+  }
+}
+
+void look_at(const StoredBlock& block, Index D, Domain domain, std::vector<double>& sums, Seen& seen) {
+  sums.assign(static_cast<std::size_t>(D + 1), 0.0);
+  bool suspicious = false;
+  for (Index i = 0; i < block.rows; ++i) {
+    const double* x = block.raw + i * D;
+    const double weight = block.weights ? block.weights[i] : 1;
+    suspicious |= !(weight >= 0 && weight <= std::numeric_limits<double>::max());
+    double finite = 0;  // stays 0 where every value is finite
+    for (Index d = 0; d < D; ++d) finite += x[d] * 0;
+    suspicious |= finite != 0 || finite != finite;
+    if (domain == Domain::counts)
+      for (Index d = 0; d < D; ++d) suspicious |= x[d] < 0 || x[d] != std::floor(x[d]);
+    if (weight == 0) continue;
+    for (Index d = 0; d < D; ++d) {
+      const auto c = static_cast<std::size_t>(d);
+      sums[c] += weight * x[d];
+      seen.minimum[c] = std::min(seen.minimum[c], x[d]);
+      seen.maximum[c] = std::max(seen.maximum[c], x[d]);
+    }
+    sums.back() += weight;
+    seen.largest_weight = std::max(seen.largest_weight, weight);
+  }
+  seen.rows += block.rows;
+  if (suspicious) return look_for_faults(block, D, domain, seen);
+  for (std::size_t c = 0; c < sums.size(); ++c)
+    if (!seen.sums[c].add(sums[c]))
+      throw DataError("the sum of column " + std::to_string(c) + " overflows: scale the data down");
+}
+
+[[noreturn]] void throw_fault(std::int64_t code, Index D, const Inputs& inputs) {
+  const Index place = code / fault_count, row = place / (D + 1), column = place % (D + 1);
+  const std::string where = inputs.rows->where(row) + ", column " + std::to_string(column);
+  const std::string counted = " (rows and columns are counted from 0)";
+  switch (static_cast<Fault>(code % fault_count)) {
+    case not_a_number: throw DataError(where + " is NaN" + counted + "; remove the row or fill the value");
+    case infinite: throw DataError(where + " is infinite" + counted + "; remove the row or replace the value");
+    case negative_count: throw DataError(where + " is negative" + counted + "; this model takes counts from 0 on");
+    case fractional_count:
+      throw DataError(where + " is not a whole number" + counted + "; this model takes counts");
+    default:
+      throw DataError("the weight in " + inputs.weights->where(row) +
+                      " is negative or not finite (rows are counted from 0)");
+  }
+}
+
+std::vector<Index> choose_rows(Index rows, Index wanted, std::uint64_t seed) {
+  std::vector<Index> chosen;
+  for (Index i = 0; i < std::min(rows, wanted); ++i)
+    chosen.push_back(rows <= wanted
+                         ? i
+                         : static_cast<Index>(below({seed, static_cast<std::uint32_t>(RandomStream::sample_rows)},
+                                                    static_cast<std::uint64_t>(i), 0,
+                                                    static_cast<std::uint64_t>(rows))));
+  std::sort(chosen.begin(), chosen.end());
+  chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
+  return chosen;
+}
+
+void describe_sample(Sample& sample, DataSummary& summary) {
+  const auto D = static_cast<std::size_t>(summary.columns);
+  summary.variance.assign(D, 0.0);
+  std::vector<double> mean(D, 0.0);
+  double weight = 0;
+  for (std::size_t i = 0; i < sample.weights.size(); ++i) weight += sample.weights[i];
+  if (weight == 0) return;
+  for (std::size_t i = 0; i < sample.weights.size(); ++i)
+    for (std::size_t d = 0; d < D && sample.weights[i] > 0; ++d)
+      mean[d] += sample.weights[i] / weight * sample.values[i * D + d];
+  for (std::size_t i = 0; i < sample.weights.size(); ++i)
+    for (std::size_t d = 0; d < D && sample.weights[i] > 0; ++d) {
+      const double difference = sample.values[i * D + d] - mean[d];
+      summary.variance[d] += sample.weights[i] / weight * difference * difference;
+    }
+}
+
+}  // namespace
+
+Index sample_size(Index rows, Index columns, Index components) {
+  constexpr Index usual_rows = 20000, rows_per_component = 32, most_values = Index{1} << 23;
+  const Index wanted = std::max(usual_rows, rows_per_component * components);
+  const Index affordable = std::max(most_values / std::max<Index>(columns, 1), 4 * components);
+  return std::min({rows, wanted, affordable});
+}
+
+Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Communicator& communicator) {
+  const Index D = shard.columns(), width = D + 1;
+  const std::vector<Index> chosen = choose_rows(shard.total_rows(), sample_rows, seed);
+  const auto sampled = static_cast<Index>(chosen.size());
+
+  // Summed: failures, rows, limbs of the columns' sums and of the weight, the sample's bits (each from one rank).
+  const Index limbs_at = 2, sample_at = limbs_at + width * FullRangeSum::limb_count;
+  std::vector<std::int64_t> sums(static_cast<std::size_t>(sample_at + sampled * width), 0);
+  // Maximised: columns' maxima, minus their minima, the largest weight, minus the first fault.
+  std::vector<std::int64_t> maxima(static_cast<std::size_t>(2 * D + 2));
+
+  std::vector<Seen> lanes(static_cast<std::size_t>(shard.lanes()), Seen(D));
+  std::vector<std::vector<double>> scratch(lanes.size());
+  std::optional<Failure> failure;
+  try {
+    shard.for_each_block(
+        [&](int lane, const StoredBlock& block) {
+          const auto l = static_cast<std::size_t>(lane);
+          look_at(block, D, domain, scratch[l], lanes[l]);
+          auto row = std::lower_bound(chosen.begin(), chosen.end(), block.first_row);
+          for (; row != chosen.end() && *row < block.first_row + block.rows; ++row) {
+            const Index local = *row - block.first_row;
+            std::int64_t* out = sums.data() + sample_at + (row - chosen.begin()) * width;
+            for (Index d = 0; d < D; ++d) out[d] = std::bit_cast<std::int64_t>(block.raw[local * D + d]);
+            out[D] = std::bit_cast<std::int64_t>(block.weights ? block.weights[local] : 1.0);
+          }
+        },
+        [&] { communicator.pulse(); });
+  } catch (const CommunicationError&) {
+    throw;
+  } catch (...) {
+    failure = describe_failure(std::current_exception());
+    sums[0] = 1;
+  }
+
+  Seen all(D);
+  for (const Seen& lane : lanes) {
+    for (std::size_t c = 0; c < all.sums.size(); ++c) all.sums[c].merge(lane.sums[c]);
+    for (std::size_t d = 0; d < all.minimum.size(); ++d) {
+      all.minimum[d] = std::min(all.minimum[d], lane.minimum[d]);
+      all.maximum[d] = std::max(all.maximum[d], lane.maximum[d]);
+    }
+    all.largest_weight = std::max(all.largest_weight, lane.largest_weight);
+    all.first_fault = std::min(all.first_fault, lane.first_fault);
+    all.rows += lane.rows;
+  }
+  sums[1] = all.rows;
+  for (Index c = 0; c < width; ++c) {
+    auto& sum = all.sums[static_cast<std::size_t>(c)];
+    sum.carry();
+    std::copy(sum.limbs().begin(), sum.limbs().end(),
+              sums.begin() + limbs_at + c * FullRangeSum::limb_count);
+  }
+  for (Index d = 0; d < D; ++d) {
+    maxima[static_cast<std::size_t>(d)] = ordered(all.maximum[static_cast<std::size_t>(d)]);
+    maxima[static_cast<std::size_t>(D + d)] = ordered(-all.minimum[static_cast<std::size_t>(d)]);
+  }
+  maxima[static_cast<std::size_t>(2 * D)] = ordered(all.largest_weight);
+  maxima[static_cast<std::size_t>(2 * D + 1)] = -all.first_fault;
+
+  communicator.sum_and_max(sums, maxima);
+
+  if (sums[0] != 0) spread_error(communicator, failure);
+  if (maxima.back() != -no_fault) throw_fault(-maxima.back(), D, shard.inputs());
+
+  Scan result;
+  DataSummary& summary = result.summary;
+  summary.rows = sums[1];
+  summary.columns = D;
+  std::vector<double> totals;
+  for (Index c = 0; c < width; ++c) {
+    FullRangeSum sum;
+    std::copy_n(sums.begin() + limbs_at + c * FullRangeSum::limb_count, FullRangeSum::limb_count,
+                sum.limbs().begin());
+    totals.push_back(sum.value());
+  }
+  summary.total_weight = totals.back();
+  if (!(summary.total_weight > 0)) throw DataError("every weight is 0: there is nothing to fit");
+  summary.largest_weight = from_ordered(maxima[static_cast<std::size_t>(2 * D)]);
+  for (Index d = 0; d < D; ++d) {
+    summary.mean.push_back(totals[static_cast<std::size_t>(d)] / summary.total_weight);
+    summary.maximum.push_back(from_ordered(maxima[static_cast<std::size_t>(d)]));
+    summary.minimum.push_back(-from_ordered(maxima[static_cast<std::size_t>(D + d)]));
+  }
+  for (Index i = 0; i < sampled; ++i) {
+    const std::int64_t* row = sums.data() + sample_at + i * width;
+    for (Index d = 0; d < D; ++d) result.sample.values.push_back(std::bit_cast<double>(row[d]));
+    result.sample.weights.push_back(std::bit_cast<double>(row[D]));
+  }
+  describe_sample(result.sample, summary);
+  return result;
+}
+
+Standardisation standardise_for(Scaling scaling, const DataSummary& summary) {
+  Standardisation result = Standardisation::none(summary.columns);
+  if (scaling == Scaling::none) return result;
+  int common = std::numeric_limits<int>::min();
+  for (Index d = 0; d < summary.columns; ++d) {
+    const auto i = static_cast<std::size_t>(d);
+    result.centre[i] = summary.mean[i];
+    const double reach = std::max(summary.maximum[i] - summary.mean[i], summary.mean[i] - summary.minimum[i]);
+    // Rounding leaves a constant column a spread of a few units of its last place: that is no spread.
+    const bool constant = summary.maximum[i] == summary.minimum[i];
+    if (constant) result.centre[i] = summary.maximum[i];
+    result.exponent[i] = constant || !(reach > 0) ? 0 : std::clamp(std::ilogb(reach) + 1, -900, 900);
+    if (!constant) common = std::max(common, result.exponent[i]);
+  }
+  if (scaling == Scaling::common)
+    std::fill(result.exponent.begin(), result.exponent.end(), common == std::numeric_limits<int>::min() ? 0 : common);
+  return result;
+}
+
+}  // namespace tally

@@ -1,0 +1,34 @@
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "algorithms/model.hpp"
+#include "comm/communicator.hpp"
+#include "core/shard.hpp"
+
+namespace tally {
+
+// Rows chosen by seed alone, which every rank holds: what initialisation looks at. All rows where there are few.
+struct Sample {
+  std::vector<double> values;   // (size, D), the user's units
+  std::vector<double> weights;  // (size)
+  Index size() const noexcept { return static_cast<Index>(weights.size()); }
+};
+
+struct Scan {
+  DataSummary summary;
+  Sample sample;
+};
+
+// How many rows initialisation holds for this many components: enough for k-means++, little enough for every rank.
+Index sample_size(Index rows, Index columns, Index components);
+
+// The first look at the data: exact sums, extremes, the first bad row, and the sample. One sum_and_max.
+// Throws DataError: NaN or infinity (row and column named), a negative weight, a value outside `domain`, no rows of
+// positive weight. Collective.
+Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Communicator& communicator);
+
+// Centre: the mean; scale: the smallest power of two that brings every value below 1 in magnitude.
+Standardisation standardise_for(Scaling scaling, const DataSummary& summary);
+
+}  // namespace tally

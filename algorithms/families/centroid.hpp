@@ -1,0 +1,96 @@
+#pragma once
+#include <map>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "algorithms/kernel.hpp"
+#include "algorithms/model.hpp"
+
+namespace tally {
+
+// Components that are points; a row's cost is its squared Euclidean distance. With hard assignment: k-means (Lloyd,
+// "Least squares quantization in PCM", 1982).
+class CentroidFamily {
+ public:
+  static constexpr Domain domain = Domain::real;
+
+  CentroidFamily(Index components, Index columns)
+      : components_(components), columns_(columns), standardisation_(Standardisation::none(columns)) {}
+
+  Index components() const noexcept { return components_; }
+  Index columns() const noexcept { return columns_; }
+  std::map<std::string, std::string> options() const { return {}; }
+  // Distances mean something only if all columns share one scale.
+  Scaling scaling() const noexcept { return Scaling::common; }
+  void set_standardisation(const Standardisation& standardisation) { standardisation_ = standardisation; }
+  std::function<double(const double*)> log_base_measure() const { return nullptr; }
+
+  void add_parameters(Layout& layout) const { layout.add("centers", {components_, columns_}); }
+  void add_statistics(Layout& layout) const { layout.add("moments", {components_, 1 + columns_}); }
+  std::vector<double> bounds(const DataSummary& summary) const;
+  void set_defaults(const Layout& layout, std::span<double> parameters) const;
+  // centre_k = weighted mean of its rows; a centre without rows stays.
+  void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
+                const Layout& layout, std::span<double> parameters) const;
+  Index free_parameters() const noexcept { return components_ * columns_; }
+  double objective_in_user_units(double objective, double weight) const;
+  std::vector<std::string> warnings(const DataSummary&) const { return {}; }
+
+  void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
+  void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
+  void start_at(const Layout& layout, MatrixView<const double> rows, const DataSummary& summary,
+                std::span<double> parameters) const;
+  using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
+  // Draws the centre itself: k-means says nothing of the spread.
+  DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
+
+  // Centres (K, D), half their squared norms (K), their largest norm.
+  Index coefficient_stride() const noexcept { return columns_; }
+  Index coefficient_count() const noexcept { return components_ * columns_ + components_ + 1; }
+  void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
+
+ private:
+  Index components_, columns_;
+  Standardisation standardisation_;
+};
+
+// Distances need no features besides the rows themselves.
+struct CentroidKernel {
+  Index components = 0;
+  Index columns = 0;
+
+  Index feature_width() const { return 0; }
+  template <class Lane, class Real>
+  void features(Lane&, MatrixView<const Real>, MatrixView<Real>) const {}
+
+  template <class Lane, class Real>
+  void nearest(Lane& lane, const Tile<Real>& tile, CandidateWork<Real>& work, double* row_objectives,
+               double* objective) const {
+    const Index count = components * columns;
+    lane.multiply_nt(tile.x, MatrixView<const Real>(work.coefficients, components, columns), work.posterior);
+    const cpu::Centres centres{MatrixView<const double>(work.exact, components, columns), work.exact + count,
+                               work.exact[count + components]};
+    lane.nearest_rows(tile.x, MatrixView<const Real>(work.posterior), centres,
+                      {tile.weights, nullptr, row_objectives}, work.labels, objective);
+  }
+  template <class Lane, class Real>
+  void add_labelled(Lane& lane, const Tile<Real>& tile, const std::int32_t* labels, double* statistics) const {
+    lane.add_rows_by_label(tile.x, labels, tile.weights, MatrixView<double>(statistics, components, 1 + columns));
+  }
+  // moments += R' [1, x] without a matrix of ones: counts row by row.
+  template <class Lane, class Real>
+  void add_weighted(Lane&, const Tile<Real>& tile, MatrixView<const Real> posterior, double* statistics) const {
+    for (Index i = 0; i < tile.rows(); ++i)
+      for (Index k = 0; k < components; ++k) {
+        const auto weight = static_cast<double>(posterior(i, k));
+        double* sums = statistics + k * (1 + columns);
+        if (weight == 0) continue;
+        sums[0] += weight;
+        for (Index d = 0; d < columns; ++d) sums[1 + d] += weight * static_cast<double>(tile.x(i, d));
+      }
+  }
+};
+
+}  // namespace tally

@@ -1,0 +1,78 @@
+#pragma once
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "algorithms/model.hpp"
+#include "core/layout.hpp"
+
+namespace tally {
+
+enum class Covariance { full, tied, diag, spherical };
+
+// Throws UsageError.
+Covariance parse_covariance(const std::string& word);
+const char* to_string(Covariance covariance);
+
+struct GaussianOptions {
+  Covariance covariance = Covariance::full;
+  double reg_covar = 1e-6;  // in the user's units squared, added to every diagonal after every M-step
+};
+
+// Multivariate normal components on standardised data, in exponential form: the log-density is the product of the
+// monomials T(x) with natural parameters, -1/2 x' S^-1 x + x' S^-1 m + constant (Bishop, Pattern Recognition and
+// Machine Learning, 2006, section 2.3). This is the host half, shared by the four shapes of covariance.
+class GaussianFamily {
+ public:
+  static constexpr Domain domain = Domain::real;
+
+  GaussianFamily(const GaussianOptions& options, Index components, Index columns);
+
+  Index components() const noexcept { return components_; }
+  Index columns() const noexcept { return columns_; }
+  Covariance covariance() const noexcept { return options_.covariance; }
+  std::map<std::string, std::string> options() const;
+  Scaling scaling() const noexcept;
+  void set_standardisation(const Standardisation& standardisation) { standardisation_ = standardisation; }
+  std::function<double(const double*)> log_base_measure() const { return nullptr; }
+
+  // "means" (K, D) and "covariances": (K, D, D), tied (D, D), diag (K, D), spherical (K).
+  void add_parameters(Layout& layout) const;
+  // "moments" (K, width of T): sums of posterior weight times T(x); tied also "scatter": sums of weight times x x'.
+  void add_statistics(Layout& layout) const;
+  // How wide T is.
+  Index width() const noexcept;
+  std::vector<double> bounds(const DataSummary& summary) const;
+  void set_defaults(const Layout& layout, std::span<double> parameters) const;
+  void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
+                const Layout& layout, std::span<double> parameters) const;
+  Index free_parameters() const noexcept;
+  // What one unit of weight adds to the log-likelihood on the way to the user's units.
+  double objective_in_user_units(double objective, double weight) const;
+  std::vector<std::string> warnings(const DataSummary& summary) const;
+
+  void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
+  void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
+  void start_at(const Layout& layout, MatrixView<const double> rows, const DataSummary& summary,
+                std::span<double> parameters) const;
+  // Draws a value (D), in the user's units, of component k.
+  using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
+  DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
+
+  // Natural parameters (K, coefficient_stride()), the constant first; tied: then what all components share.
+  Index coefficient_stride() const noexcept;
+  Index coefficient_count() const noexcept;
+  void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
+
+ private:
+  double reg(Index d) const;  // reg_covar, standardised
+  Index packed() const noexcept { return columns_ * (columns_ + 1) / 2; }
+
+  GaussianOptions options_;
+  Index components_, columns_;
+  Standardisation standardisation_;
+};
+
+}  // namespace tally

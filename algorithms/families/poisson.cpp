@@ -1,0 +1,107 @@
+#include "algorithms/families/poisson.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+
+#include "core/error.hpp"
+
+namespace tally {
+namespace {
+
+// Stands for log 0: a count of 0 under a rate of 0 contributes 0, any other count makes the row impossible, and no
+// product of it with a count is a NaN, not even in single precision.
+constexpr double log_of_zero = -1e25;
+// A mean log-likelihood below it can only come from log_of_zero.
+constexpr double impossible = -1e20;
+
+}  // namespace
+
+std::function<double(const double*)> PoissonFamily::log_base_measure() const {
+  return [D = columns_](const double* x) {
+    double sum = 0;
+    for (Index d = 0; d < D; ++d) {
+      int sign = 0;
+      if (x[d] > 1) sum -= ::lgamma_r(x[d] + 1, &sign);
+    }
+    return sum;
+  };
+}
+
+std::vector<double> PoissonFamily::bounds(const DataSummary& summary) const {
+  double largest = 1;
+  for (const double value : summary.maximum) largest = std::max(largest, value);
+  return {largest};
+}
+
+void PoissonFamily::set_defaults(const Layout& layout, std::span<double> parameters) const {
+  const auto rates = layout["rates"].in(parameters);
+  std::fill(rates.begin(), rates.end(), 1.0);
+}
+
+void PoissonFamily::maximize(const Layout& statistics_layout, std::span<const double> statistics, double,
+                             const Layout& layout, std::span<double> parameters) const {
+  const MatrixView<const double> moments = statistics_layout["moments"].matrix(statistics);
+  const MatrixView<double> rates = layout["rates"].matrix(parameters);
+  for (Index k = 0; k < components_; ++k)
+    for (Index d = 0; d < columns_ && moments(k, 0) > 0; ++d) rates(k, d) = moments(k, 1 + d) / moments(k, 0);
+}
+
+double PoissonFamily::objective_in_user_units(double objective, double weight) const {
+  return objective < impossible * std::max(weight, 1.0) ? -std::numeric_limits<double>::infinity() : objective;
+}
+
+void PoissonFamily::describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const {
+  const auto rates = layout["rates"].in(parameters);
+  arrays["rates"] = {layout["rates"].shape, {rates.begin(), rates.end()}};
+}
+
+void PoissonFamily::read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const {
+  const auto found = arrays.find("rates");
+  if (found == arrays.end()) return;
+  const auto rates = layout["rates"].in(parameters);
+  // One column may be given as (K).
+  if (found->second.values.size() != rates.size() || found->second.shape.empty() ||
+      found->second.shape.front() != components_)
+    throw DataError("start parameter 'rates' has the wrong shape: (" + std::to_string(components_) + ", " +
+                    std::to_string(columns_) + ") is needed");
+  for (const double value : found->second.values)
+    if (!(value >= 0) || !std::isfinite(value)) throw DataError("start parameter 'rates' has a negative value");
+  std::copy(found->second.values.begin(), found->second.values.end(), rates.begin());
+}
+
+// Half the row and half the mean: a rate of 0 at the start could never leave it.
+void PoissonFamily::start_at(const Layout& layout, MatrixView<const double> rows, const DataSummary& summary,
+                             std::span<double> parameters) const {
+  const MatrixView<double> rates = layout["rates"].matrix(parameters);
+  for (Index k = 0; k < components_; ++k)
+    for (Index d = 0; d < columns_; ++d)
+      rates(k, d) = 0.5 * rows(k, d) + 0.5 * summary.mean[static_cast<std::size_t>(d)];
+}
+
+PoissonFamily::DrawValue PoissonFamily::sampler(const Layout& layout, std::span<const double> parameters) const {
+  const auto stored = layout["rates"].in(parameters);
+  const auto rates = std::make_shared<std::vector<double>>(stored.begin(), stored.end());
+  return [rates, D = columns_](Index k, RandomKey key, Index row, double* out) {
+    for (Index d = 0; d < D; ++d)
+      out[d] = static_cast<double>(poisson(key, static_cast<std::uint64_t>(row),
+                                           static_cast<std::uint32_t>(1 + d) * poisson_draws,
+                                           (*rates)[static_cast<std::size_t>(k * D + d)]));
+  };
+}
+
+void PoissonFamily::coefficients(const Layout& layout, std::span<const double> parameters,
+                                 std::span<double> out) const {
+  const MatrixView<const double> rates = layout["rates"].matrix(parameters);
+  for (Index k = 0; k < components_; ++k) {
+    double* eta = out.data() + k * coefficient_stride();
+    eta[0] = 0;
+    for (Index d = 0; d < columns_; ++d) {
+      eta[0] -= rates(k, d);
+      eta[1 + d] = rates(k, d) > 0 ? std::log(rates(k, d)) : log_of_zero;
+    }
+  }
+}
+
+}  // namespace tally

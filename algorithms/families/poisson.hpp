@@ -1,0 +1,62 @@
+#pragma once
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "algorithms/families/exponential_family.hpp"
+#include "algorithms/model.hpp"
+
+namespace tally {
+
+// Independent Poisson counts: log p(x) = sum_d x_d log(rate_d) - rate_d - log(x_d!). T(x) = [1, x].
+class PoissonFamily {
+ public:
+  static constexpr Domain domain = Domain::counts;
+
+  PoissonFamily(Index components, Index columns) : components_(components), columns_(columns) {}
+
+  Index components() const noexcept { return components_; }
+  Index columns() const noexcept { return columns_; }
+  std::map<std::string, std::string> options() const { return {}; }
+  Scaling scaling() const noexcept { return Scaling::none; }
+  void set_standardisation(const Standardisation&) {}
+  // -sum_d log(x_d!).
+  std::function<double(const double*)> log_base_measure() const;
+
+  void add_parameters(Layout& layout) const { layout.add("rates", {components_, columns_}); }
+  void add_statistics(Layout& layout) const { layout.add("moments", {components_, 1 + columns_}); }
+  std::vector<double> bounds(const DataSummary& summary) const;
+  void set_defaults(const Layout& layout, std::span<double> parameters) const;
+  // rate_kd = weighted mean of x_d.
+  void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
+                const Layout& layout, std::span<double> parameters) const;
+  Index free_parameters() const noexcept { return components_ * columns_; }
+  double objective_in_user_units(double objective, double weight) const;
+  std::vector<std::string> warnings(const DataSummary&) const { return {}; }
+
+  void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
+  void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
+  void start_at(const Layout& layout, MatrixView<const double> rows, const DataSummary& summary,
+                std::span<double> parameters) const;
+  using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
+  DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
+
+  Index coefficient_stride() const noexcept { return 1 + columns_; }
+  Index coefficient_count() const noexcept { return components_ * coefficient_stride(); }
+  void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
+
+ private:
+  Index components_, columns_;
+};
+
+struct PoissonKernel : ExponentialKernel {
+  template <class Lane, class Real>
+  void features(Lane& lane, MatrixView<const Real> x, MatrixView<Real> out) const {
+    lane.linear_features(x, out);
+  }
+  Index feature_width() const { return width; }
+};
+
+}  // namespace tally

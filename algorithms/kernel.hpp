@@ -1,0 +1,54 @@
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "core/backends/cpu_kernels.hpp"
+#include "core/block.hpp"
+#include "core/error.hpp"
+#include "core/view.hpp"
+
+namespace tally {
+
+// What a kernel sees of a candidate: its coefficients and its share of the lane's workspace.
+template <class Real>
+struct CandidateWork {
+  const Real* coefficients = nullptr;  // coefficient_count()
+  const double* exact = nullptr;       // the same, in double
+  MatrixView<Real> posterior;          // (rows, K): logits, then posterior weights
+  std::int32_t* labels = nullptr;      // (rows)
+  Real* row_values = nullptr;          // (rows), scratch
+  double* row_offsets = nullptr;       // (rows), scratch
+};
+
+// Makes posterior weights of what was given for a tile: labels (rows, 1), -1 not allowed, or responsibilities (rows, K).
+// Throws DataError that names the row. Runs where the tile was read, on the host.
+template <class Real>
+void posterior_from_given(const Tile<Real>& tile, MatrixView<Real> posterior) {
+  const Index K = posterior.cols;
+  for (Index i = 0; i < tile.rows(); ++i) {
+    const double weight = tile.weights ? tile.weights[i] : 1;
+    Real* row = posterior.row(i);
+    if (tile.given.cols == 1 && K != 1) {
+      const double label = tile.given(i, 0);
+      if (!(label >= 0 && label < static_cast<double>(K)) || label != static_cast<double>(static_cast<Index>(label)))
+        throw DataError("the label of row " + std::to_string(tile.first_row + i) + " is " + std::to_string(label) +
+                        "; labels are whole numbers from 0 to " + std::to_string(K - 1));
+      for (Index k = 0; k < K; ++k) row[k] = 0;
+      row[static_cast<Index>(label)] = static_cast<Real>(weight);
+      continue;
+    }
+    double sum = 0;
+    for (Index k = 0; k < K; ++k) {
+      const double value = K == 1 && tile.given.cols == 1 && tile.given(i, 0) == 0 ? 1 : tile.given(i, k);
+      if (!(value >= 0 && value <= 1 + 1e-6))
+        throw DataError("responsibility " + std::to_string(k) + " of row " + std::to_string(tile.first_row + i) +
+                        " is not within 0 to 1");
+      sum += value;
+      row[k] = static_cast<Real>(weight * value);
+    }
+    if (!(sum > 1 - 1e-6 && sum < 1 + 1e-6))
+      throw DataError("the responsibilities of row " + std::to_string(tile.first_row + i) + " do not sum to 1");
+  }
+}
+
+}  // namespace tally

@@ -1,0 +1,127 @@
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "algorithms/kernel.hpp"
+#include "algorithms/model.hpp"
+#include "core/layout.hpp"
+
+namespace tally {
+
+// Functors are named so that every backend can run them.
+template <class Real>
+struct WeightRow {
+  const double* weights;  // or null
+  Real* out;
+  TALLY_HD void operator()(Index i) const { out[i] = weights ? static_cast<Real>(weights[i]) : Real{1}; }
+};
+
+template <class Real>
+struct OffsetRow {
+  const double* offsets;  // or null
+  const Real* values;
+  double* out;
+  TALLY_HD void operator()(Index i) const { out[i] = (offsets ? offsets[i] : 0) + static_cast<double>(values[i]); }
+};
+
+// Every row belongs to one component, which one is hidden: posterior weights by softmax, weights w_k as parameters.
+// The block half; Family is a kernel.
+template <class Family>
+struct MixtureKernel {
+  Family family;
+
+  Index feature_width() const { return family.feature_width(); }
+
+  template <class Lane, class Real>
+  void features(Lane& lane, const Tile<Real>& tile, MatrixView<Real> out) const {
+    family.features(lane, tile.x, out);
+  }
+
+  template <class Lane, class Real>
+  void expect(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> features, CandidateWork<Real>& work,
+              double* row_objectives, double* objective) const {
+    family.log_densities(lane, features, work.coefficients, work.posterior);
+    const double* offsets = tile.offsets;
+    if constexpr (requires { family.row_log_densities(lane, features, work.coefficients, work.row_values); }) {
+      family.row_log_densities(lane, features, work.coefficients, work.row_values);
+      lane.for_each(tile.rows(), OffsetRow<Real>{tile.offsets, work.row_values, work.row_offsets});
+      offsets = work.row_offsets;
+    }
+    lane.softmax_rows(work.posterior, {tile.weights, offsets, row_objectives}, objective);
+  }
+
+  template <class Lane, class Real>
+  void add_statistics(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> features,
+                      const CandidateWork<Real>& work, double* statistics) const {
+    family.add_weighted(lane, features, MatrixView<const Real>(work.posterior), statistics);
+    if constexpr (requires { family.add_unlabelled(lane, features, work.row_values, statistics); }) {
+      lane.for_each(tile.rows(), WeightRow<Real>{tile.weights, work.row_values});
+      family.add_unlabelled(lane, features, static_cast<const Real*>(work.row_values), statistics);
+    }
+  }
+
+  template <class Lane, class Real>
+  void take_given(Lane&, const Tile<Real>& tile, CandidateWork<Real>& work) const {
+    posterior_from_given(tile, work.posterior);
+  }
+  template <class Lane, class Real>
+  void add_given_statistics(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> features,
+                            const CandidateWork<Real>& work, double* statistics) const {
+    add_statistics(lane, tile, features, work, statistics);
+  }
+
+  template <class Real>
+  void labels(const Tile<Real>& tile, const CandidateWork<Real>& work, std::int32_t* out) const {
+    for (Index i = 0; i < tile.rows(); ++i) {
+      const Real* row = work.posterior.row(i);
+      out[i] = static_cast<std::int32_t>(std::max_element(row, row + work.posterior.cols) - row);
+    }
+  }
+  template <class Real>
+  void responsibilities(const Tile<Real>& tile, const CandidateWork<Real>& work, double* out) const {
+    for (Index i = 0; i < tile.rows(); ++i)
+      std::copy_n(work.posterior.row(i), work.posterior.cols, out + i * work.posterior.cols);
+  }
+};
+
+// The host half: component weights "weights" (K).
+struct Mixture {
+  template <class Family>
+  using Kernel = MixtureKernel<Family>;
+
+  static void add_parameters(Layout& layout, Index components) { layout.add("weights", {components}); }
+  static void set_defaults(const Layout& layout, std::span<double> parameters) {
+    const auto weights = layout["weights"].in(parameters);
+    std::fill(weights.begin(), weights.end(), 1 / static_cast<double>(weights.size()));
+  }
+  // w_k = sum of posterior weights of k / total weight; `counts` is column 0 of the moments.
+  static void maximize(MatrixView<const double> moments, double total_weight, const Layout& layout,
+                       std::span<double> parameters) {
+    const auto weights = layout["weights"].in(parameters);
+    for (Index k = 0; k < moments.rows; ++k) weights[static_cast<std::size_t>(k)] = moments(k, 0) / total_weight;
+  }
+  // Adds log w_k to the constant of each component's natural parameters.
+  static void add_to_coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out,
+                                  Index stride) {
+    const auto weights = layout["weights"].in(parameters);
+    for (std::size_t k = 0; k < weights.size(); ++k)
+      out[k * static_cast<std::size_t>(stride)] += std::log(weights[k]);
+  }
+  static Index free_parameters(Index components) { return components - 1; }
+
+  static constexpr const char* objective_name = "log-likelihood";
+  static constexpr bool larger_is_better = true;
+
+  static void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) {
+    const auto weights = layout["weights"].in(parameters);
+    arrays["weights"] = {layout["weights"].shape, {weights.begin(), weights.end()}};
+  }
+  static void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters);
+  using DrawComponent = std::function<Index(RandomKey key, Index row)>;
+  static DrawComponent sampler(const Layout& layout, std::span<const double> parameters, Index components);
+};
+
+}  // namespace tally

@@ -1,0 +1,135 @@
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "algorithms/tally.hpp"
+#include "core/archive.hpp"
+#include "core/block.hpp"
+#include "core/layout.hpp"
+#include "core/philox.hpp"
+#include "core/shard.hpp"
+#include "core/standardisation.hpp"
+
+namespace tally {
+
+// What the first scan of the data tells every rank.
+struct DataSummary {
+  Index rows = 0;
+  Index columns = 0;
+  double total_weight = 0;
+  double largest_weight = 1;
+  std::vector<double> mean, minimum, maximum;  // (D), over rows of positive weight
+  std::vector<double> variance;                // (D), of the sample that initialisation holds
+};
+
+enum class Domain { real, counts };            // counts: whole numbers from 0 on
+enum class Scaling { none, common, per_column };
+
+// Named arrays in the user's units: what model files hold and what start parameters are read from.
+using NamedArrays = std::map<std::string, Array>;
+
+// Draws global row `row` of a sample: returns its component and writes its values (D), in the user's units, to `out`.
+using Sampler = std::function<Index(RandomKey key, Index row, double* out)>;
+
+class BoundModel;
+
+struct BindOptions {
+  Precision precision = Precision::double_precision;
+  int lanes = 1;
+  int candidates = 1;
+  Summation summation = Summation::exact;
+};
+
+// A model as the EM loop sees it: its parameters, its statistics and how they are maximised, on the host and in
+// double precision. How a block of rows adds to the statistics is the bound model's part. Parameters and statistics
+// are flat buffers of standardised data (see Standardisation); `describe` and `read` translate the user's units.
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  // The word by which the command and the files call it: "gmm".
+  virtual std::string name() const = 0;
+  virtual Index components() const noexcept = 0;
+  virtual Index columns() const noexcept = 0;
+  // Options by name, as files and messages show them.
+  virtual std::map<std::string, std::string> options() const = 0;
+
+  virtual Domain domain() const noexcept { return Domain::real; }
+  virtual Scaling scaling() const noexcept { return Scaling::per_column; }
+  // Fixes centre and scale; called once, before anything below.
+  virtual void set_standardisation(Standardisation standardisation) = 0;
+  virtual const Standardisation& standardisation() const noexcept = 0;
+  // log h(x) of a raw row (D): the part of its log-density that no parameter changes; null where it is 0.
+  virtual std::function<double(const double*)> log_base_measure() const { return nullptr; }
+
+  virtual const Layout& parameters() const noexcept = 0;
+  virtual const Layout& statistics() const noexcept = 0;
+  // For each field of the statistics, what one row of weight 1 adds at most in magnitude.
+  virtual std::vector<double> bounds(const DataSummary& summary) const = 0;
+  // The M-step. `parameters` holds the current ones on entry: what no data speaks for keeps its value.
+  // `total_weight` is the weight of all rows. Throws DataError where no maximum exists (a singular covariance).
+  virtual void maximize(std::span<const double> statistics, double total_weight,
+                        std::span<double> parameters) const = 0;
+  // What an M-step without any data keeps: parameters before a first M-step from labels.
+  virtual void set_defaults(std::span<double> parameters) const = 0;
+
+  // "log-likelihood" or "inertia".
+  virtual std::string objective_name() const { return "log-likelihood"; }
+  virtual bool larger_is_better() const noexcept { return true; }
+  // The objective of data of this weight in the user's units.
+  virtual double objective_in_user_units(double objective, double weight) const = 0;
+  // Whether an iteration that changes no parameter ends the fit whatever the tolerance.
+  virtual bool stops_at_fixed_point() const noexcept { return false; }
+  // Free parameters as BIC and AIC count them.
+  virtual Index free_parameters() const noexcept = 0;
+  // Words of warning about the data, for rank 0 to print.
+  virtual std::vector<std::string> warnings(const DataSummary&) const { return {}; }
+
+  virtual NamedArrays describe(std::span<const double> parameters) const = 0;
+  // Reads what is there; absent arrays keep what `parameters` holds. Throws DataError: wrong shape, impossible values.
+  virtual void read(const NamedArrays& arrays, std::span<double> parameters) const = 0;
+  // Parameters with these rows (K, D; user's units) as locations; the rest from the summary.
+  virtual void start_at(MatrixView<const double> rows, const DataSummary& summary,
+                        std::span<double> parameters) const = 0;
+  // Draws from these parameters.
+  virtual Sampler sampler(std::span<const double> parameters) const = 0;
+
+  virtual std::unique_ptr<BoundModel> bind(const BindOptions& options) const = 0;
+};
+
+// Asks for one result per row; null pointers are not computed.
+struct RowResults {
+  std::int32_t* labels = nullptr;     // (rows)
+  double* objectives = nullptr;       // (rows), internal units
+  double* responsibilities = nullptr; // (rows, K)
+};
+
+enum class PassKind { expectation, given };
+
+// A model bound to a backend, a precision and its lanes. One virtual call a pass, none a block.
+class BoundModel {
+ public:
+  virtual ~BoundModel() = default;
+  // Uploads a candidate's parameters.
+  virtual void prepare(int candidate, std::span<const double> parameters) = 0;
+  // Adds every block of the shard to `tally` for these candidates, with the model's own posterior or with what was
+  // given. The tally is merged over lanes and carried. Throws what a block throws.
+  virtual void accumulate(Shard& shard, std::span<const int> candidates, PassKind kind, Tally& tally,
+                          const Shard::Pulse& pulse) = 0;
+  // Visits every block with its per-row results under candidate 0; `visit` runs on the lanes.
+  struct Wanted {
+    bool labels = false, objectives = false, responsibilities = false;
+  };
+  using VisitRows = std::function<void(Index first_row, Index rows, const RowResults& results)>;
+  virtual void evaluate(Shard& shard, Wanted wanted, const VisitRows& visit, const Shard::Pulse& pulse) = 0;
+  // Bytes of workspace and sums that these lanes hold.
+  virtual Index memory_bytes() const noexcept = 0;
+};
+
+}  // namespace tally

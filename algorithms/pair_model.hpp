@@ -1,0 +1,118 @@
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "algorithms/bound_model.hpp"
+#include "algorithms/model.hpp"
+
+namespace tally {
+
+// A model as a pair: an observation family under a latent structure. Everything a model must say follows from the two.
+// FamilyKernel is the family's block half, a value made of shapes alone.
+template <class Family, class Latent, class FamilyKernel>
+class PairModel final : public Model {
+ public:
+  using Kernel = typename Latent::template Kernel<FamilyKernel>;
+
+  PairModel(std::string name, Family family, FamilyKernel kernel)
+      : name_(std::move(name)),
+        family_(std::move(family)),
+        kernel_{std::move(kernel)},
+        standardisation_(Standardisation::none(family_.columns())) {
+    Latent::add_parameters(parameters_, family_.components());
+    family_.add_parameters(parameters_);
+    family_.add_statistics(statistics_);
+  }
+
+  std::string name() const override { return name_; }
+  Index components() const noexcept override { return family_.components(); }
+  Index columns() const noexcept override { return family_.columns(); }
+  std::map<std::string, std::string> options() const override { return family_.options(); }
+  Domain domain() const noexcept override { return Family::domain; }
+  Scaling scaling() const noexcept override { return family_.scaling(); }
+  void set_standardisation(Standardisation standardisation) override {
+    standardisation_ = std::move(standardisation);
+    family_.set_standardisation(standardisation_);
+  }
+  const Standardisation& standardisation() const noexcept override { return standardisation_; }
+  std::function<double(const double*)> log_base_measure() const override { return family_.log_base_measure(); }
+
+  const Layout& parameters() const noexcept override { return parameters_; }
+  const Layout& statistics() const noexcept override { return statistics_; }
+  std::vector<double> bounds(const DataSummary& summary) const override { return family_.bounds(summary); }
+  void maximize(std::span<const double> statistics, double total_weight,
+                std::span<double> parameters) const override {
+    Latent::maximize(statistics_["moments"].matrix(statistics), total_weight, parameters_, parameters);
+    family_.maximize(statistics_, statistics, total_weight, parameters_, parameters);
+  }
+  void set_defaults(std::span<double> parameters) const override {
+    Latent::set_defaults(parameters_, parameters);
+    family_.set_defaults(parameters_, parameters);
+  }
+
+  std::string objective_name() const override { return Latent::objective_name; }
+  bool larger_is_better() const noexcept override { return Latent::larger_is_better; }
+  double objective_in_user_units(double objective, double weight) const override {
+    return family_.objective_in_user_units(objective, weight);
+  }
+  bool stops_at_fixed_point() const noexcept override { return !Latent::larger_is_better; }
+  Index free_parameters() const noexcept override {
+    return family_.free_parameters() + Latent::free_parameters(family_.components());
+  }
+  std::vector<std::string> warnings(const DataSummary& summary) const override { return family_.warnings(summary); }
+
+  NamedArrays describe(std::span<const double> parameters) const override {
+    NamedArrays arrays;
+    Latent::describe(parameters_, parameters, arrays);
+    family_.describe(parameters_, parameters, arrays);
+    return arrays;
+  }
+  void read(const NamedArrays& arrays, std::span<double> parameters) const override {
+    for (const auto& [name, array] : arrays) check_name(name);
+    Latent::read(parameters_, arrays, parameters);
+    family_.read(parameters_, arrays, parameters);
+  }
+  void start_at(MatrixView<const double> rows, const DataSummary& summary,
+                std::span<double> parameters) const override {
+    Latent::set_defaults(parameters_, parameters);
+    family_.start_at(parameters_, rows, summary, parameters);
+  }
+  Sampler sampler(std::span<const double> parameters) const override {
+    return [component = Latent::sampler(parameters_, parameters, family_.components()),
+            value = family_.sampler(parameters_, parameters)](RandomKey key, Index row, double* out) {
+      const Index k = component(key, row);
+      value(k, key, row, out);
+      return k;
+    };
+  }
+
+  std::unique_ptr<BoundModel> bind(const BindOptions& options) const override {
+    const Coefficients coefficients{
+        family_.coefficient_count(), [this](std::span<const double> parameters, std::span<double> out) {
+          family_.coefficients(parameters_, parameters, out);
+          Latent::add_to_coefficients(parameters_, parameters, out, family_.coefficient_stride());
+        }};
+    return bind_to_cpu(kernel_, coefficients, statistics_, family_.components(), options);
+  }
+
+ private:
+  void check_name(const std::string& name) const {
+    std::string known;
+    for (const Field& field : parameters_.fields()) {
+      if (field.name == name) return;
+      known += (known.empty() ? "" : ", ") + field.name;
+    }
+    throw DataError("start parameter '" + name + "' is not one of " + name_ + ": " + known);
+  }
+
+  std::string name_;
+  Family family_;
+  Kernel kernel_;
+  Standardisation standardisation_;
+  Layout parameters_, statistics_;
+};
+
+}  // namespace tally

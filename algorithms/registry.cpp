@@ -1,0 +1,35 @@
+#include "algorithms/registry.hpp"
+
+#include <charconv>
+
+#include "core/error.hpp"
+
+namespace tally {
+
+void Registry::add(ModelEntry entry) {
+  for (const ModelEntry& known : entries_)
+    if (known.name == entry.name) throw UsageError("a model called " + entry.name + " is already registered");
+  entries_.push_back(std::move(entry));
+}
+
+const ModelEntry& Registry::find(const std::string& name) const {
+  std::string names;
+  for (const ModelEntry& entry : entries_) {
+    if (entry.name == name) return entry;
+    names += (names.empty() ? "" : ", ") + entry.name;
+  }
+  throw UsageError("there is no model '" + name + "'; there are: " + names);
+}
+
+double number_option(const OptionValues& options, const std::string& name, double default_value) {
+  const auto found = options.find(name);
+  if (found == options.end()) return default_value;
+  const std::string& text = found->second;
+  double value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc() || end != text.data() + text.size())
+    throw UsageError("--" + name + " " + text + " is not a number");
+  return value;
+}
+
+}  // namespace tally

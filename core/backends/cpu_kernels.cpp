@@ -1,0 +1,736 @@
+#include "core/backends/cpu_kernels.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+// Highway compiles what lies between HWY_BEFORE_NAMESPACE and HWY_AFTER_NAMESPACE once per instruction set, by
+// including this file again.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/backends/cpu_kernels.cpp"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+#ifndef TALLY_CPU_KERNEL_TABLE
+#define TALLY_CPU_KERNEL_TABLE
+namespace tally::cpu {
+
+// The kernels of one instruction set.
+template <class Real>
+struct KernelTable {
+  void (*quadratic_features)(MatrixView<const Real>, MatrixView<Real>);
+  void (*square_features)(MatrixView<const Real>, MatrixView<Real>);
+  void (*norm_features)(MatrixView<const Real>, MatrixView<Real>);
+  void (*linear_features)(MatrixView<const Real>, MatrixView<Real>);
+  double (*softmax_rows)(MatrixView<Real>, const RowTerms&);
+  double (*argmax_rows)(MatrixView<Real>, const RowTerms&, std::int32_t*);
+  double (*nearest_rows)(MatrixView<const Real>, MatrixView<const Real>, const Centres&, const RowTerms&,
+                         std::int32_t*);
+  void (*add_rows_by_label)(MatrixView<const Real>, const std::int32_t*, const double*, MatrixView<double>);
+  void (*add_to_double)(const Real*, double*, Index);
+  void (*standardise_rows)(MatrixView<const double>, const double*, const double*, MatrixView<Real>);
+};
+
+inline double weight_of(const RowTerms& terms, Index row) { return terms.weights ? terms.weights[row] : 1.0; }
+
+// A row of weight zero is no row: it adds nothing even where it is impossible (0 * -inf would be NaN).
+inline double weighted(double weight, double objective) {
+  const bool impossible = objective == -std::numeric_limits<double>::infinity();
+  return weight == 0.0 && impossible ? 0.0 : weight * objective;
+}
+
+}  // namespace tally::cpu
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace tally::cpu {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class D>
+using Value = hn::TFromD<D>;
+
+template <class Real>
+constexpr Real infinity = std::numeric_limits<Real>::infinity();
+
+template <class D>
+HWY_INLINE Index lanes_of(D d) {
+  return static_cast<Index>(hn::Lanes(d));
+}
+
+// The first min(count, lanes) elements of `from`; `fill` in the other lanes. Touches no memory beyond `count`.
+template <class D>
+HWY_INLINE hn::Vec<D> load_part(D d, const Value<D>* from, Index count, Value<D> fill = 0) {
+  if (count >= lanes_of(d)) return hn::LoadU(d, from);
+  const auto used = hn::FirstN(d, static_cast<size_t>(count));
+#if HWY_MEM_OPS_MIGHT_FAULT
+  HWY_ALIGN Value<D> copy[hn::MaxLanes(D())] = {};
+  std::copy_n(from, count, copy);
+  return hn::IfThenElse(used, hn::Load(d, copy), hn::Set(d, fill));
+#else
+  return hn::IfThenElse(used, hn::MaskedLoad(used, d, from), hn::Set(d, fill));
+#endif
+}
+
+// Stores the first min(count, lanes) lanes.
+template <class D>
+HWY_INLINE void store_part(D d, hn::Vec<D> v, Value<D>* to, Index count) {
+  if (count >= lanes_of(d)) return hn::StoreU(v, d, to);
+#if HWY_MEM_OPS_MIGHT_FAULT
+  HWY_ALIGN Value<D> copy[hn::MaxLanes(D())];
+  hn::Store(v, d, copy);
+  std::copy_n(copy, count, to);
+#else
+  hn::BlendedStore(v, hn::FirstN(d, static_cast<size_t>(count)), d, to);
+#endif
+}
+
+// Loads and stores of double lanes that convert from and to Real.
+template <class D>
+HWY_INLINE hn::Vec<D> load_as_double(D d, const double* from, Index count) {
+  return load_part(d, from, count);
+}
+template <class D>
+HWY_INLINE hn::Vec<D> load_as_double(D d, const float* from, Index count) {
+  return hn::PromoteTo(d, load_part(hn::Rebind<float, D>(), from, count));
+}
+template <class D>
+HWY_INLINE void store_double_as(D d, hn::Vec<D> v, double* to, Index count) {
+  store_part(d, v, to, count);
+}
+template <class D>
+HWY_INLINE void store_double_as(D, hn::Vec<D> v, float* to, Index count) {
+  const hn::Rebind<float, D> d_float;
+  store_part(d_float, hn::DemoteTo(d_float, v), to, count);
+}
+
+// A full vector of Real, rounded from doubles.
+template <class D, class = std::enable_if_t<std::is_same_v<Value<D>, double>>>
+HWY_INLINE hn::Vec<D> load_rounded(D d, const double* from) {
+  return hn::LoadU(d, from);
+}
+template <class D, class = std::enable_if_t<std::is_same_v<Value<D>, float>>, class = void>
+HWY_INLINE hn::Vec<D> load_rounded(D d, const double* from) {
+#if HWY_TARGET == HWY_SCALAR
+  return hn::Set(d, static_cast<float>(*from));
+#else
+  const hn::Half<D> d_half;
+  const hn::Rebind<double, decltype(d_half)> d_double;
+  const auto low = hn::DemoteTo(d_half, hn::LoadU(d_double, from));
+  const auto high = hn::DemoteTo(d_half, hn::LoadU(d_double, from + lanes_of(d_double)));
+  return hn::Combine(d, high, low);
+#endif
+}
+
+// Sums term(j) over j < count, always in the same order. Four partial sums hide the latency of additions.
+template <class D, class Term>
+HWY_INLINE double sum_in_double(D d, Index count, const Term& term) {
+  const Index n = lanes_of(d);
+  auto sum0 = hn::Zero(d), sum1 = hn::Zero(d), sum2 = hn::Zero(d), sum3 = hn::Zero(d);
+  Index j = 0;
+  for (; j + 4 * n <= count; j += 4 * n) {
+    sum0 = term.add_to(sum0, j, n);
+    sum1 = term.add_to(sum1, j + n, n);
+    sum2 = term.add_to(sum2, j + 2 * n, n);
+    sum3 = term.add_to(sum3, j + 3 * n, n);
+  }
+  for (; j < count; j += n) sum0 = term.add_to(sum0, j, count - j);
+  return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3))));
+}
+
+using DoubleLanes = hn::ScalableTag<double>;
+using DoubleVector = hn::Vec<DoubleLanes>;
+
+template <class Real>
+struct Squares {
+  const Real* x;
+  HWY_INLINE DoubleVector add_to(DoubleVector sum, Index j, Index count) const {
+    const auto v = load_as_double(DoubleLanes(), x + j, count);
+    return hn::MulAdd(v, v, sum);
+  }
+};
+
+template <class Real>
+struct SquaredDifferences {
+  const Real* x;
+  const double* centre;
+  HWY_INLINE DoubleVector add_to(DoubleVector sum, Index j, Index count) const {
+    const DoubleLanes d;
+    const auto v = hn::Sub(load_as_double(d, x + j, count), load_part(d, centre + j, count));
+    return hn::MulAdd(v, v, sum);
+  }
+};
+
+template <class Real>
+HWY_INLINE void write_one_and_copy(const Real* x, Index count, Real* out) {
+  out[0] = 1;
+  std::copy_n(x, count, out + 1);
+}
+
+// One row of monomials for dims >= lanes. The products x_a x_b with b >= a end where those of a + 1 begin, so the last
+// vector of each run is aligned to the run's end. A run shorter than a vector then spills to the left, over products
+// that are written after it; that is why the short runs come first, last one first.
+template <class D, class Real>
+HWY_INLINE void quadratic_row(D d, const Real* x, Index dims, Real* out) {
+  const Index n = lanes_of(d);
+  const auto last = hn::LoadU(d, x + dims - n);
+  Real* end = out + 1 + dims + dims * (dims + 1) / 2;
+  Index a = dims - 1;
+  for (; a > dims - n; --a) {
+    hn::StoreU(hn::Mul(hn::Set(d, x[a]), last), d, end - n);
+    end -= dims - a;
+  }
+  Real* run = out + 1 + dims;
+  for (Index first = 0; first <= a; ++first) {
+    const auto factor = hn::Set(d, x[first]);
+    const Index length = dims - first;
+    for (Index j = 0; j + n <= length; j += n) {
+      hn::StoreU(hn::Mul(factor, hn::LoadU(d, x + first + j)), d, run + j);
+    }
+    run += length;
+    hn::StoreU(hn::Mul(factor, last), d, run - n);
+  }
+  write_one_and_copy(x, dims, out);
+}
+
+// Takes the widest vector that a row fills.
+template <size_t max_lanes, class Real>
+void quadratic_features_within(MatrixView<const Real> x, MatrixView<Real> out) {
+  const hn::CappedTag<Real, max_lanes> d;
+  if constexpr (max_lanes > 1) {
+    if (lanes_of(d) > x.cols) return quadratic_features_within<max_lanes / 2>(x, out);
+  }
+  for (Index i = 0; i < x.rows; ++i) quadratic_row(d, x.row(i), x.cols, out.row(i));
+}
+
+template <class Real>
+void quadratic_features(MatrixView<const Real> x, MatrixView<Real> out) {
+  quadratic_features_within<HWY_LANES(Real)>(x, out);
+}
+
+template <class Real>
+void square_features(MatrixView<const Real> x, MatrixView<Real> out) {
+  const hn::ScalableTag<Real> d;
+  for (Index i = 0; i < x.rows; ++i) {
+    const Real* from = x.row(i);
+    Real* values = out.row(i) + 1;
+    Real* squares = values + x.cols;
+    out(i, 0) = 1;
+    for (Index j = 0; j < x.cols; j += lanes_of(d)) {
+      const auto v = load_part(d, from + j, x.cols - j);
+      store_part(d, v, values + j, x.cols - j);
+      store_part(d, hn::Mul(v, v), squares + j, x.cols - j);
+    }
+  }
+}
+
+template <class Real>
+void norm_features(MatrixView<const Real> x, MatrixView<Real> out) {
+  for (Index i = 0; i < x.rows; ++i) {
+    write_one_and_copy(x.row(i), x.cols, out.row(i));
+    out(i, 1 + x.cols) = static_cast<Real>(sum_in_double(DoubleLanes(), x.cols, Squares<Real>{x.row(i)}));
+  }
+}
+
+template <class Real>
+void linear_features(MatrixView<const Real> x, MatrixView<Real> out) {
+  for (Index i = 0; i < x.rows; ++i) write_one_and_copy(x.row(i), x.cols, out.row(i));
+}
+
+// exp(x) = 2^n (1 + r + r^2 q(r)) with n = round(x / log 2), r = x - n log 2 and q a Chebyshev fit on
+// |r| <= 0.34675 (relative error of the sum below 2^-55 and 2^-26). `round_and_bias` rounds by pushing the fraction
+// out of the significand and leaves n + bias in its low bits. `limit` is ln 2^-1008 and ln 2^-112: what is smaller
+// counts as 0, far above the subnormals, so that dividing by a sum of up to 2^14 terms cannot make any.
+template <class Real>
+struct Exponential;
+
+template <>
+struct Exponential<double> {
+  static constexpr double limit = -698.69, inverse_log2 = 0x1.71547652b82fep0;
+  static constexpr double round_and_bias = 0x1.8p52 + 1023.0;
+  static constexpr double log2_high = 0x1.62e42feep-1, log2_low = 0x1.a39ef35793c76p-33;
+  static constexpr int fraction_bits = 52;
+  template <class D, class V = hn::Vec<D>>
+  static HWY_INLINE V q(D d, V r) {
+    const V r2 = hn::Mul(r, r);
+    V even = hn::MulAdd(hn::Set(d, 0x1.2891a98de7fcbp-22), r2, hn::Set(d, 0x1.a019b8eebc08ap-16));
+    V odd = hn::MulAdd(hn::Set(d, 0x1.af38d6336c037p-26), r2, hn::Set(d, 0x1.71de0d9baab4ap-19));
+    even = hn::MulAdd(even, r2, hn::Set(d, 0x1.6c16c17893af7p-10));
+    odd = hn::MulAdd(odd, r2, hn::Set(d, 0x1.a01a01a7c8efbp-13));
+    even = hn::MulAdd(even, r2, hn::Set(d, 0x1.5555555553d4fp-5));
+    odd = hn::MulAdd(odd, r2, hn::Set(d, 0x1.11111111109adp-7));
+    even = hn::MulAdd(even, r2, hn::Set(d, 0x1.0000000000001p-1));
+    odd = hn::MulAdd(odd, r2, hn::Set(d, 0x1.5555555555556p-3));
+    return hn::MulAdd(odd, r, even);
+  }
+};
+
+template <>
+struct Exponential<float> {
+  static constexpr float limit = -77.63f, inverse_log2 = 0x1.715476p0f;
+  static constexpr float round_and_bias = 0x1.8p23f + 127.0f;
+  static constexpr float log2_high = 0x1.62e4p-1f, log2_low = 0x1.7f7d1cp-20f;
+  static constexpr int fraction_bits = 23;
+  template <class D, class V = hn::Vec<D>>
+  static HWY_INLINE V q(D d, V r) {
+    V sum = hn::MulAdd(hn::Set(d, 0x1.6d113ep-10f), r, hn::Set(d, 0x1.120ba2p-7f));
+    sum = hn::MulAdd(sum, r, hn::Set(d, 0x1.55551ap-5f));
+    sum = hn::MulAdd(sum, r, hn::Set(d, 0x1.5554dcp-3f));
+    return hn::MulAdd(sum, r, hn::Set(d, 0.5f));
+  }
+};
+
+// exp(x) for x <= 0, within an ulp; 0 below the limit and for -inf. A NaN stays one: Highway's own Exp makes it 0.
+template <class D>
+HWY_INLINE hn::Vec<D> exp_of_nonpositive(D d, hn::Vec<D> x) {
+  using E = Exponential<Value<D>>;
+  const hn::RebindToUnsigned<D> d_bits;
+  const auto magic = hn::Set(d, E::round_and_bias);
+  const auto rounded = hn::MulAdd(x, hn::Set(d, E::inverse_log2), magic);
+  const auto n = hn::Sub(rounded, magic);
+  const auto r = hn::NegMulAdd(n, hn::Set(d, E::log2_low), hn::NegMulAdd(n, hn::Set(d, E::log2_high), x));
+  const auto power = hn::BitCast(d, hn::ShiftLeft<E::fraction_bits>(hn::BitCast(d_bits, rounded)));
+  const auto exp_minus_one = hn::MulAdd(hn::Mul(r, r), E::q(d, r), r);
+  const auto result = hn::MulAdd(power, exp_minus_one, power);
+  return hn::IfThenElse(hn::Lt(x, hn::Set(d, E::limit)), hn::Zero(d), result);
+}
+
+template <class Real>
+HWY_INLINE bool has_nan(const Real* row, Index count) {
+  const hn::ScalableTag<Real> d;
+  auto found = hn::FirstN(d, 0);
+  for (Index j = 0; j < count; j += lanes_of(d)) {
+    found = hn::Or(found, hn::IsNaN(load_part(d, row + j, count - j)));
+  }
+  return !hn::AllFalse(d, found);
+}
+
+// A row's log sum exp is largest + log(sum).
+struct LogSum {
+  double largest;
+  double sum;
+};
+
+// Double lanes in a vector of as many bytes; where that is less than one lane, one lane.
+template <class D>
+using DoublesOf = hn::CappedTag<double, hn::MaxLanes(D()) * sizeof(Value<D>) <= 8
+                                            ? 1
+                                            : hn::MaxLanes(D()) * sizeof(Value<D>) / 8>;
+
+// Returns `sum` plus the lanes of `v`, those of float converted first and folded in halves.
+template <class D, class Sum>
+HWY_INLINE Sum add_in_double(D d, hn::Vec<D> v, Sum sum) {
+  if constexpr (std::is_same_v<Value<D>, double>) {
+    return hn::Add(sum, v);
+  } else if constexpr (hn::MaxLanes(d) == 1) {
+    return hn::Add(sum, hn::PromoteTo(DoublesOf<D>(), v));
+  } else {
+#if HWY_TARGET != HWY_SCALAR
+    const DoublesOf<D> d_double;
+    const hn::Half<D> d_half;
+    const auto low = hn::PromoteTo(d_double, hn::LowerHalf(d_half, v));
+    return hn::Add(sum, hn::Add(low, hn::PromoteTo(d_double, hn::UpperHalf(d_half, v))));
+#endif
+  }
+}
+
+// Softmax of one row of K >= lanes logits times `weight`. The last vector ends where the row ends and may overlap
+// the one before: a masked store would make the next row wait for it.
+template <class D, class Real>
+HWY_INLINE LogSum softmax_row(D d, Real* row, Index K, double weight) {
+  const Index n = lanes_of(d);
+  const Index whole = K - K % n;
+  Real* const end = row + K - n;
+  auto largest_lanes = hn::LoadU(d, end);
+  for (Index j = 0; j < whole; j += n) largest_lanes = hn::Max(largest_lanes, hn::LoadU(d, row + j));
+  const Real largest = hn::GetLane(hn::MaxOfLanes(d, largest_lanes));
+  // Max may lose a NaN; wherever another number remains, the NaN comes back through its own exp.
+  if (largest == -infinity<Real>) {
+    const bool invalid = has_nan(row, K);
+    std::fill_n(row, K, invalid ? std::numeric_limits<Real>::quiet_NaN() : Real(0));
+    return {-infinity<double>, invalid ? std::numeric_limits<double>::quiet_NaN() : 1.0};
+  }
+  const auto shift = hn::Set(d, largest);
+  const auto last = exp_of_nonpositive(d, hn::Sub(hn::LoadU(d, end), shift));
+  const auto already_counted = hn::FirstN(d, static_cast<size_t>(n - (K - whole)));
+  const DoublesOf<D> d_double;
+  auto sum_lanes = hn::Zero(d_double);
+  for (Index j = 0; j < whole; j += n) {
+    const auto v = exp_of_nonpositive(d, hn::Sub(hn::LoadU(d, row + j), shift));
+    hn::StoreU(v, d, row + j);
+    sum_lanes = add_in_double(d, v, sum_lanes);
+  }
+  if (whole < K) sum_lanes = add_in_double(d, hn::IfThenElse(already_counted, hn::Zero(d), last), sum_lanes);
+  const double sum = hn::GetLane(hn::SumOfLanes(d_double, sum_lanes));
+  const auto scale = hn::Set(d, static_cast<Real>(weight / sum));
+  for (Index j = 0; j < whole; j += n) hn::StoreU(hn::Mul(hn::LoadU(d, row + j), scale), d, row + j);
+  if (whole < K) hn::StoreU(hn::Mul(last, scale), d, end);
+  return {static_cast<double>(largest), sum};
+}
+
+// Logarithms come after a group of rows: a call between rows would cost the vector registers. Takes the widest
+// vector that a row fills.
+template <size_t max_lanes, class Real>
+double softmax_rows_within(MatrixView<Real> logits, const RowTerms& terms) {
+  const hn::CappedTag<Real, max_lanes> d;
+  if constexpr (max_lanes > 1) {
+    if (lanes_of(d) > logits.cols) return softmax_rows_within<max_lanes / 2>(logits, terms);
+  }
+  constexpr Index group = 32;
+  LogSum log_sums[group];
+  double total = 0;
+  for (Index first = 0; first < logits.rows; first += group) {
+    const Index last = std::min(first + group, logits.rows);
+    for (Index i = first; i < last; ++i) {
+      log_sums[i - first] = softmax_row(d, logits.row(i), logits.cols, weight_of(terms, i));
+    }
+    for (Index i = first; i < last; ++i) {
+      double objective = log_sums[i - first].largest + std::log(log_sums[i - first].sum);
+      if (terms.offsets) objective += terms.offsets[i];
+      if (terms.objective) terms.objective[i] = objective;
+      total += weighted(weight_of(terms, i), objective);
+    }
+  }
+  return total;
+}
+
+template <class Real>
+double softmax_rows(MatrixView<Real> logits, const RowTerms& terms) {
+  return softmax_rows_within<HWY_LANES(Real)>(logits, terms);
+}
+
+template <class Real>
+HWY_INLINE Real largest_of(const Real* row, Index count) {
+  const hn::ScalableTag<Real> d;
+  auto largest = hn::Set(d, -infinity<Real>);
+  for (Index j = 0; j < count; j += lanes_of(d)) {
+    largest = hn::Max(largest, load_part(d, row + j, count - j, -infinity<Real>));
+  }
+  return hn::GetLane(hn::MaxOfLanes(d, largest));
+}
+
+// The first column that holds `value`.
+template <class Real>
+HWY_INLINE Index first_equal(const Real* row, Index count, Real value) {
+  const hn::ScalableTag<Real> d;
+  const auto wanted = hn::Set(d, value);
+  for (Index j = 0; j < count; j += lanes_of(d)) {
+    const auto found = hn::Eq(load_part(d, row + j, count - j, value), wanted);
+    if (!hn::AllFalse(d, found)) return j + static_cast<Index>(hn::FindKnownFirstTrue(d, found));
+  }
+  return 0;
+}
+
+template <class Real>
+double argmax_rows(MatrixView<Real> logits, const RowTerms& terms, std::int32_t* labels) {
+  const Index K = logits.cols;
+  double total = 0;
+  for (Index i = 0; i < logits.rows; ++i) {
+    Real* row = logits.row(i);
+    const double weight = weight_of(terms, i);
+    const bool invalid = has_nan(row, K);
+    const Real largest = invalid ? std::numeric_limits<Real>::quiet_NaN() : largest_of(row, K);
+    const Index label = first_equal(row, K, largest);
+    std::fill_n(row, K, invalid ? largest : Real(0));
+    if (!invalid) row[label] = static_cast<Real>(weight);
+    if (labels) labels[i] = static_cast<std::int32_t>(label);
+    double objective = static_cast<double>(largest);
+    if (terms.offsets) objective += terms.offsets[i];
+    if (terms.objective) terms.objective[i] = objective;
+    total += weighted(weight, objective);
+  }
+  return total;
+}
+
+// How far rounding can move a score x.c - |c|^2/2. With u the unit roundoff of Real, M = |x| C + C^2/2 and C the
+// largest |c|:
+// - a dot product in any order is off by at most gamma_D |x| |c|, gamma_D = D u / (1 - D u) (Higham, Accuracy and
+//   Stability of Numerical Algorithms, 2nd ed., section 3.1), with fused multiply-adds or without;
+// - where Real is float the matrix product read centres rounded to float: off by another u |x| |c|;
+// - the half norm carries gamma_(D+1) of its own sum in double or, in float, one rounding: (D + 1) u C^2/2;
+// - the subtraction adds u M.
+// To first order in u that is (D + 3) u M. The bound below, (D + 4) 2u M, is twice as much: room for the terms of
+// higher order (D u < 0.1 is taken for granted), for the computed norms and for rounding the threshold; the second
+// term covers what underflows.
+template <class Real>
+HWY_INLINE double score_error(Index dims, double magnitude) {
+  using Limits = std::numeric_limits<Real>;
+  return static_cast<double>(dims + 4) * (Limits::epsilon() * magnitude + Limits::min());
+}
+
+// One row on its way to its nearest centre.
+template <class Real>
+struct Search {
+  const Real* x;
+  const Centres* centres;
+  Index label = -1;
+  double distance = 0;
+
+  HWY_INLINE void try_centre(Index k) {
+    const MatrixView<const double>& exact = centres->exact;
+    const SquaredDifferences<Real> differences{x, exact.row(k)};
+    const double candidate = sum_in_double(DoubleLanes(), exact.cols, differences);
+    if (label < 0 || candidate < distance) {
+      label = k;
+      distance = candidate;
+    }
+  }
+
+  template <class D, class M>
+  HWY_INLINE void try_centres(D d, M candidates, Index first) {
+    while (HWY_UNLIKELY(!hn::AllFalse(d, candidates))) {
+      const size_t lane = hn::FindKnownFirstTrue(d, candidates);
+      try_centre(first + static_cast<Index>(lane));
+      candidates = hn::AndNot(hn::FirstN(d, lane + 1), candidates);
+    }
+  }
+
+  // The score that a centre must reach to be nearest, given the best one. NaN, which no score reaches, where the
+  // bound does not hold because something may have overflowed.
+  HWY_INLINE Real threshold(Real best) const {
+    const Index dims = centres->exact.cols;
+    const double norm = std::sqrt(sum_in_double(DoubleLanes(), dims, Squares<Real>{x}));
+    const double largest = centres->largest_norm;
+    const double magnitude = norm * largest + 0.5 * largest * largest;
+    if (!(magnitude < 0.125 * std::numeric_limits<Real>::max())) return std::numeric_limits<Real>::quiet_NaN();
+    return static_cast<Real>(static_cast<double>(best) - 2.0 * score_error<Real>(dims, magnitude));
+  }
+
+  void finish() {
+    if (label >= 0) return;
+    for (Index k = 0; k < centres->exact.rows; ++k) try_centre(k);
+  }
+};
+
+// Scores of K centres for four rows at a time: enough independent maxima to fill the pipeline, and a half norm is
+// loaded and rounded once for all four.
+template <class Real>
+class Scores {
+ public:
+  static constexpr Index rows_at_once = 4;
+
+  Scores(MatrixView<const Real> products, const double* half_norms)
+      : products_(products), half_norms_(half_norms), whole_(products.cols - products.cols % lanes_of(d_)) {
+    std::fill_n(rest_, hn::MaxLanes(d_), infinity<Real>);
+    for (Index k = whole_; k < products.cols; ++k) rest_[k - whole_] = static_cast<Real>(half_norms[k]);
+  }
+
+  // The largest score of rows first to first + 3; rows beyond the last repeat it.
+  HWY_INLINE void best(Index first, Real* result) const {
+    const Real *row0 = row(first), *row1 = row(first + 1), *row2 = row(first + 2), *row3 = row(first + 3);
+    const auto lowest = hn::Set(d_, -infinity<Real>);
+    auto best0 = lowest, best1 = lowest, best2 = lowest, best3 = lowest;
+    for (Index k = 0; k < products_.cols; k += lanes_of(d_)) {
+      const auto half = half_norms(k);
+      best0 = hn::Max(best0, score(row0, k, half));
+      best1 = hn::Max(best1, score(row1, k, half));
+      best2 = hn::Max(best2, score(row2, k, half));
+      best3 = hn::Max(best3, score(row3, k, half));
+    }
+    result[0] = hn::GetLane(hn::MaxOfLanes(d_, best0));
+    result[1] = hn::GetLane(hn::MaxOfLanes(d_, best1));
+    result[2] = hn::GetLane(hn::MaxOfLanes(d_, best2));
+    result[3] = hn::GetLane(hn::MaxOfLanes(d_, best3));
+  }
+
+  // Tries every centre whose score reaches its row's threshold, lowest index first.
+  HWY_INLINE void try_reaching(Index first, const Real* thresholds, Search<Real>* searches) const {
+    const Real *row0 = row(first), *row1 = row(first + 1), *row2 = row(first + 2), *row3 = row(first + 3);
+    const auto threshold0 = hn::Set(d_, thresholds[0]), threshold1 = hn::Set(d_, thresholds[1]);
+    const auto threshold2 = hn::Set(d_, thresholds[2]), threshold3 = hn::Set(d_, thresholds[3]);
+    for (Index k = 0; k < products_.cols; k += lanes_of(d_)) {
+      const auto half = half_norms(k);
+      searches[0].try_centres(d_, hn::Ge(score(row0, k, half), threshold0), k);
+      searches[1].try_centres(d_, hn::Ge(score(row1, k, half), threshold1), k);
+      searches[2].try_centres(d_, hn::Ge(score(row2, k, half), threshold2), k);
+      searches[3].try_centres(d_, hn::Ge(score(row3, k, half), threshold3), k);
+    }
+  }
+
+ private:
+  using Lanes = hn::ScalableTag<Real>;
+  using Vector = hn::Vec<Lanes>;
+
+  HWY_INLINE const Real* row(Index i) const { return products_.row(std::min(i, products_.rows - 1)); }
+  HWY_INLINE Vector half_norms(Index k) const {
+    return k < whole_ ? load_rounded(d_, half_norms_ + k) : hn::Load(d_, rest_);
+  }
+  HWY_INLINE Vector score(const Real* row, Index k, Vector half) const {
+    return hn::Sub(load_part(d_, row + k, products_.cols - k), half);
+  }
+
+  Lanes d_;
+  MatrixView<const Real> products_;
+  const double* half_norms_;
+  Index whole_;  // columns in full vectors
+  HWY_ALIGN Real rest_[hn::MaxLanes(Lanes())];  // half norms of the others, then +inf: a score of -inf
+};
+
+template <class Real>
+double nearest_rows(MatrixView<const Real> x, MatrixView<const Real> products, const Centres& centres,
+                    const RowTerms& terms, std::int32_t* labels) {
+  constexpr Index group = Scores<Real>::rows_at_once;
+  const Scores<Real> scores(products, centres.half_norms);
+  double total = 0;
+  for (Index first = 0; first < x.rows; first += group) {
+    Real thresholds[group];
+    scores.best(first, thresholds);
+    Search<Real> searches[group];
+    for (Index r = 0; r < group; ++r) {
+      searches[r] = Search<Real>{x.row(std::min(first + r, x.rows - 1)), &centres};
+      thresholds[r] = searches[r].threshold(thresholds[r]);
+    }
+    scores.try_reaching(first, thresholds, searches);
+    for (Index i = first; i < std::min(first + group, x.rows); ++i) {
+      Search<Real>& search = searches[i - first];
+      search.finish();
+      labels[i] = static_cast<std::int32_t>(search.label);
+      if (terms.objective) terms.objective[i] = search.distance;
+      total += weight_of(terms, i) * search.distance;
+    }
+  }
+  return total;
+}
+
+template <class Real>
+void add_rows_by_label(MatrixView<const Real> x, const std::int32_t* labels, const double* weights,
+                       MatrixView<double> sums) {
+  const DoubleLanes d;
+  for (Index i = 0; i < x.rows; ++i) {
+    const Real* from = x.row(i);
+    double* to = sums.row(labels[i]);
+    const double weight = weights ? weights[i] : 1.0;
+    const auto factor = hn::Set(d, weight);
+    *to++ += weight;
+    for (Index j = 0; j < x.cols; j += lanes_of(d)) {
+      const auto sum = load_part(d, to + j, x.cols - j);
+      store_part(d, hn::MulAdd(factor, load_as_double(d, from + j, x.cols - j), sum), to + j, x.cols - j);
+    }
+  }
+}
+
+template <class Real>
+void add_to_double(const Real* from, double* to, Index count) {
+  const DoubleLanes d;
+  for (Index j = 0; j < count; j += lanes_of(d)) {
+    store_part(d, hn::Add(load_part(d, to + j, count - j), load_as_double(d, from + j, count - j)), to + j, count - j);
+  }
+}
+
+template <class Real>
+void standardise_rows(MatrixView<const double> raw, const double* centre, const double* scale, MatrixView<Real> out) {
+  const DoubleLanes d;
+  for (Index i = 0; i < raw.rows; ++i) {
+    for (Index j = 0; j < raw.cols; j += lanes_of(d)) {
+      const Index count = raw.cols - j;
+      const auto centred = hn::Sub(load_part(d, raw.row(i) + j, count), load_part(d, centre + j, count));
+      store_double_as(d, hn::Mul(centred, load_part(d, scale + j, count)), out.row(i) + j, count);
+    }
+  }
+}
+
+template <class Real>
+const KernelTable<Real>* kernels() {
+  static constexpr KernelTable<Real> table{
+      quadratic_features<Real>, square_features<Real>,   norm_features<Real>, linear_features<Real>,
+      softmax_rows<Real>,       argmax_rows<Real>,       nearest_rows<Real>,  add_rows_by_label<Real>,
+      add_to_double<Real>,      standardise_rows<Real>,
+  };
+  return &table;
+}
+
+const KernelTable<float>* float_kernels() { return kernels<float>(); }
+const KernelTable<double>* double_kernels() { return kernels<double>(); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace tally::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tally::cpu {
+
+HWY_EXPORT(float_kernels);
+HWY_EXPORT(double_kernels);
+
+template <class Real>
+const KernelTable<Real>& kernels_of_processor() {
+  if constexpr (std::is_same_v<Real, float>) {
+    return *HWY_DYNAMIC_DISPATCH(float_kernels)();
+  } else {
+    return *HWY_DYNAMIC_DISPATCH(double_kernels)();
+  }
+}
+
+template <class Real>
+void quadratic_features(MatrixView<const Real> x, MatrixView<Real> out) {
+  kernels_of_processor<Real>().quadratic_features(x, out);
+}
+
+template <class Real>
+void square_features(MatrixView<const Real> x, MatrixView<Real> out) {
+  kernels_of_processor<Real>().square_features(x, out);
+}
+
+template <class Real>
+void norm_features(MatrixView<const Real> x, MatrixView<Real> out) {
+  kernels_of_processor<Real>().norm_features(x, out);
+}
+
+template <class Real>
+void linear_features(MatrixView<const Real> x, MatrixView<Real> out) {
+  kernels_of_processor<Real>().linear_features(x, out);
+}
+
+template <class Real>
+double softmax_rows(MatrixView<Real> logits, const RowTerms& terms) {
+  return kernels_of_processor<Real>().softmax_rows(logits, terms);
+}
+
+template <class Real>
+double argmax_rows(MatrixView<Real> logits, const RowTerms& terms, std::int32_t* labels) {
+  return kernels_of_processor<Real>().argmax_rows(logits, terms, labels);
+}
+
+template <class Real>
+double nearest_rows(MatrixView<const Real> x, MatrixView<const Real> products, const Centres& centres,
+                    const RowTerms& terms, std::int32_t* labels) {
+  return kernels_of_processor<Real>().nearest_rows(x, products, centres, terms, labels);
+}
+
+template <class Real>
+void add_rows_by_label(MatrixView<const Real> x, const std::int32_t* labels, const double* weights,
+                       MatrixView<double> sums) {
+  kernels_of_processor<Real>().add_rows_by_label(x, labels, weights, sums);
+}
+
+template <class Real>
+void add_to_double(const Real* from, double* to, Index count) {
+  kernels_of_processor<Real>().add_to_double(from, to, count);
+}
+
+template <class Real>
+void standardise_rows(MatrixView<const double> raw, const double* centre, const double* scale, MatrixView<Real> out) {
+  kernels_of_processor<Real>().standardise_rows(raw, centre, scale, out);
+}
+
+#define TALLY_INSTANTIATE(Real)                                                                                  \
+  template void quadratic_features(MatrixView<const Real>, MatrixView<Real>);                                    \
+  template void square_features(MatrixView<const Real>, MatrixView<Real>);                                       \
+  template void norm_features(MatrixView<const Real>, MatrixView<Real>);                                         \
+  template void linear_features(MatrixView<const Real>, MatrixView<Real>);                                       \
+  template double softmax_rows(MatrixView<Real>, const RowTerms&);                                               \
+  template double argmax_rows(MatrixView<Real>, const RowTerms&, std::int32_t*);                                 \
+  template double nearest_rows(MatrixView<const Real>, MatrixView<const Real>, const Centres&, const RowTerms&,  \
+                               std::int32_t*);                                                                   \
+  template void add_rows_by_label(MatrixView<const Real>, const std::int32_t*, const double*,                    \
+                                  MatrixView<double>);                                                           \
+  template void add_to_double(const Real*, double*, Index);                                                      \
+  template void standardise_rows(MatrixView<const double>, const double*, const double*, MatrixView<Real>);
+TALLY_INSTANTIATE(float)
+TALLY_INSTANTIATE(double)
+#undef TALLY_INSTANTIATE
+
+}  // namespace tally::cpu
+#endif

@@ -1,0 +1,76 @@
+#pragma once
+#include <vector>
+
+#include "core/backends/cpu_kernels.hpp"
+#include "core/blas.hpp"
+#include "core/view.hpp"
+
+namespace tally {
+
+// One thread's means of computing on the CPU: the primitives that every model is written against. A lane of another
+// backend has the same members; sums they hand out are pointers to the lane's memory.
+class CpuLane {
+ public:
+  // f(i) for i in [0, n); on a GPU the calls are concurrent.
+  template <class Functor>
+  void for_each(Index n, const Functor& f) {
+    for (Index i = 0; i < n; ++i) f(i);
+  }
+
+  // c = a b'
+  template <class Real>
+  void multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<Real> c) {
+    blas::multiply_nt(a, b, c);
+  }
+  // c += a' b, summed over at most tile_rows rows in Real and beyond that in double.
+  void add_multiply_tn(MatrixView<const double> a, MatrixView<const double> b, MatrixView<double> c) {
+    blas::multiply_tn(a, b, 1, c);
+  }
+  void add_multiply_tn(MatrixView<const float> a, MatrixView<const float> b, MatrixView<double> c) {
+    product_.resize(static_cast<std::size_t>(c.rows * c.cols));
+    blas::multiply_tn(a, b, 0, MatrixView<float>(product_.data(), c.rows, c.cols));
+    for (Index i = 0; i < c.rows; ++i) cpu::add_to_double(product_.data() + i * c.cols, c.row(i), c.cols);
+  }
+
+  template <class Real>
+  void linear_features(MatrixView<const Real> x, MatrixView<Real> out) {
+    cpu::linear_features(x, out);
+  }
+  template <class Real>
+  void norm_features(MatrixView<const Real> x, MatrixView<Real> out) {
+    cpu::norm_features(x, out);
+  }
+  template <class Real>
+  void square_features(MatrixView<const Real> x, MatrixView<Real> out) {
+    cpu::square_features(x, out);
+  }
+  template <class Real>
+  void quadratic_features(MatrixView<const Real> x, MatrixView<Real> out) {
+    cpu::quadratic_features(x, out);
+  }
+
+  // The row kernels add their sum over rows to *objective.
+  template <class Real>
+  void softmax_rows(MatrixView<Real> logits, const cpu::RowTerms& terms, double* objective) {
+    *objective += cpu::softmax_rows(logits, terms);
+  }
+  template <class Real>
+  void argmax_rows(MatrixView<Real> logits, const cpu::RowTerms& terms, std::int32_t* labels, double* objective) {
+    *objective += cpu::argmax_rows(logits, terms, labels);
+  }
+  template <class Real>
+  void nearest_rows(MatrixView<const Real> x, MatrixView<const Real> products, const cpu::Centres& centres,
+                    const cpu::RowTerms& terms, std::int32_t* labels, double* objective) {
+    *objective += cpu::nearest_rows(x, products, centres, terms, labels);
+  }
+  template <class Real>
+  void add_rows_by_label(MatrixView<const Real> x, const std::int32_t* labels, const double* weights,
+                         MatrixView<double> sums) {
+    cpu::add_rows_by_label(x, labels, weights, sums);
+  }
+
+ private:
+  std::vector<float> product_;
+};
+
+}  // namespace tally

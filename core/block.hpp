@@ -1,0 +1,34 @@
+#pragma once
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+
+#include "core/view.hpp"
+
+namespace tally {
+
+enum class Precision { double_precision, single_precision };
+
+// Rows of data with their global numbers, as a lane receives them: a piece of a block, standardised.
+template <class Real>
+struct Tile {
+  Index first_row = 0;
+  MatrixView<const Real> x;           // (rows, D)
+  const double* weights = nullptr;    // (rows), or null: every row weighs 1
+  const double* offsets = nullptr;    // (rows), or null: the part of a row's log-density no parameter changes
+  MatrixView<const double> given;     // (rows, 1) known labels or (rows, K) responsibilities; no data: none given
+
+  Index rows() const noexcept { return x.rows; }
+};
+
+// Rows of a block: a function of the number of columns alone, never of ranks, memory or components.
+constexpr Index block_rows_for(Index columns) {
+  constexpr Index most_rows = 4096, most_values = Index{1} << 22;
+  const auto fitting = static_cast<std::uint64_t>(most_values / std::max<Index>(columns, 1));
+  return std::clamp<Index>(static_cast<Index>(std::bit_floor(std::max<std::uint64_t>(fitting, 1))), 64, most_rows);
+}
+
+// Rows that a CPU lane takes through features, products and posterior at a time, so that they stay in its cache.
+constexpr Index tile_rows = 256;
+
+}  // namespace tally

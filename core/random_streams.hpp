@@ -1,0 +1,9 @@
+#pragma once
+#include <cstdint>
+
+namespace tally {
+
+// The streams of one seed: what each random number is for.
+enum class RandomStream : std::uint32_t { sample_rows = 1, initialise = 2, draw = 3, generate = 4 };
+
+}  // namespace tally

@@ -1,0 +1,308 @@
+#include "core/shard.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "core/tile_reader.hpp"
+
+namespace tally {
+
+struct Shard::Buffer {
+  std::vector<double> values, weights, given;
+};
+
+Shard::Shard(IoExecutor& io, Inputs inputs, Index block_rows, ShardRange range, Options options)
+    : io_(io),
+      inputs_(inputs),
+      block_rows_(block_rows),
+      columns_(inputs.rows->columns()),
+      total_rows_(inputs.rows->rows()),
+      range_(range),
+      options_(options) {
+  const Index end = std::min(range_.last_block * block_rows_, total_rows_);
+  local_rows_ = std::max<Index>(0, end - first_row());
+  resident_ = options_.memory_limit == 0 ||
+              resident_bytes(local_rows_, columns_, inputs_.weights != nullptr, options_.precision) <=
+                  options_.memory_limit;
+}
+
+Shard::~Shard() = default;
+
+Index Shard::resident_bytes(Index rows, Index columns, bool weights, Precision precision) {
+  const Index value_bytes = precision == Precision::single_precision ? 12 : 8;  // raw and single meet while converting
+  return rows * (columns * value_bytes + (weights ? 8 : 0) + 8);
+}
+
+Index Shard::streaming_bytes(Index block_rows, Index columns, bool weights, Index given_columns, int lanes) {
+  return (lanes + 2) * block_rows * (columns + (weights ? 1 : 0) + given_columns) * 8;
+}
+
+Index Shard::rows_of(Index local_block) const {
+  const Index first = (range_.first_block + local_block) * block_rows_;
+  return std::min(block_rows_, total_rows_ - first);
+}
+
+StoredBlock Shard::resident_block(Index local_block) const {
+  const Index local_row = local_block * block_rows_;
+  StoredBlock block;
+  block.first_row = first_row() + local_row;
+  block.rows = rows_of(local_block);
+  if (!preparation_)
+    block.raw = values_.get() + local_row * columns_;
+  else if (single_values_)
+    block.standardised_single = single_values_.get() + local_row * columns_;
+  else
+    block.standardised = values_.get() + local_row * columns_;
+  if (!weights_.empty()) block.weights = weights_.data() + local_row;
+  if (!offsets_.empty()) block.offsets = offsets_.data() + local_row;
+  if (!given_.empty()) block.given = given_.data() + local_row * given_columns();
+  return block;
+}
+
+void Shard::read_into(Buffer& buffer, Index local_block) const {
+  const Index first = (range_.first_block + local_block) * block_rows_;
+  const Index count = rows_of(local_block);
+  buffer.values.resize(static_cast<std::size_t>(block_rows_ * columns_));
+  inputs_.rows->read(first, count, buffer.values.data());
+  if (inputs_.weights) {
+    buffer.weights.resize(static_cast<std::size_t>(block_rows_));
+    inputs_.weights->read(first, count, buffer.weights.data());
+  }
+  if (inputs_.given) {
+    buffer.given.resize(static_cast<std::size_t>(block_rows_ * given_columns()));
+    inputs_.given->read(first, count, buffer.given.data());
+  }
+}
+
+void Shard::run_lanes(const std::function<void(int)>& body, std::atomic<Index>& finished, const Pulse& pulse) {
+  std::mutex mutex;
+  std::condition_variable lane_ended;
+  int running = options_.lanes;
+  std::exception_ptr failure;
+  std::vector<std::jthread> threads;
+  for (int lane = 0; lane < options_.lanes; ++lane)
+    threads.emplace_back([&, lane] {
+      std::exception_ptr mine;
+      try {
+        body(lane);
+      } catch (...) {
+        mine = std::current_exception();
+      }
+      const std::lock_guard lock(mutex);
+      if (mine && !failure) failure = mine;
+      --running;
+      lane_ended.notify_all();
+    });
+  std::exception_ptr pulse_failure;
+  {
+    std::unique_lock lock(mutex);
+    Index seen = 0;
+    while (!lane_ended.wait_for(lock, std::chrono::milliseconds(20), [&] { return running == 0; })) {
+      const Index now = finished.load(std::memory_order_relaxed);
+      if (now == seen || !pulse || pulse_failure) continue;
+      seen = now;
+      lock.unlock();
+      try {
+        pulse();
+      } catch (...) {
+        pulse_failure = std::current_exception();
+      }
+      lock.lock();
+    }
+  }
+  threads.clear();
+  if (pulse_failure) std::rethrow_exception(pulse_failure);
+  if (failure) std::rethrow_exception(failure);
+}
+
+namespace {
+
+// Blocks on their way from the file to the lanes: a ring of buffers, each read by a job of its own, so that other
+// I/O takes its turn between blocks.
+template <class Buffer>
+class Prefetch {
+ public:
+  using Read = std::function<void(Buffer&, Index)>;
+  Prefetch(IoExecutor& io, Index block_count, int buffers, Read read)
+      : io_(io), block_count_(block_count), read_(std::move(read)), buffers_(static_cast<std::size_t>(buffers)) {
+    for (Buffer& buffer : buffers_) request(buffer);
+  }
+  ~Prefetch() {
+    stop();
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return in_flight_ == 0; });
+  }
+  struct Ready {
+    Buffer* buffer;
+    Index block;
+  };
+  // The next block read, or nothing when all were handed out. Throws what a read threw.
+  std::optional<Ready> take() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return failure_ || stopped_ || !ready_.empty() || taken_ == block_count_; });
+    if (failure_) std::rethrow_exception(failure_);
+    if (stopped_ || ready_.empty()) return std::nullopt;
+    const Ready next = ready_.front();
+    ready_.pop_front();
+    if (++taken_ == block_count_) changed_.notify_all();
+    return next;
+  }
+  void give_back(Buffer& buffer) { request(buffer); }
+  void stop() {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  void request(Buffer& buffer) {
+    const std::lock_guard lock(mutex_);
+    if (stopped_ || requested_ == block_count_) return;
+    const Index block = requested_++;
+    ++in_flight_;
+    io_.submit([this, &buffer, block] {
+      std::exception_ptr failure;
+      try {
+        read_(buffer, block);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      const std::lock_guard done(mutex_);
+      if (failure)
+        failure_ = failure;
+      else
+        ready_.push_back({&buffer, block});
+      --in_flight_;
+      changed_.notify_all();
+    });
+  }
+
+  IoExecutor& io_;
+  const Index block_count_;
+  const Read read_;
+  std::vector<Buffer> buffers_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Ready> ready_;
+  std::exception_ptr failure_;
+  Index requested_ = 0, taken_ = 0;
+  int in_flight_ = 0;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+void Shard::load(const Visit& visit, const Pulse& pulse) {
+  const auto count = static_cast<std::size_t>(local_rows_ * columns_);
+  values_ = std::make_unique_for_overwrite<double[]>(count);
+  if (inputs_.weights) weights_.resize(static_cast<std::size_t>(local_rows_));
+  if (inputs_.given) given_.resize(static_cast<std::size_t>(local_rows_ * given_columns()));
+  struct Place {};
+  Prefetch<Place> blocks(io_, block_count(), options_.lanes + 2, [&](Place&, Index block) {
+    const Index local_row = block * block_rows_, rows = rows_of(block), first = first_row() + local_row;
+    inputs_.rows->read(first, rows, values_.get() + local_row * columns_);
+    if (inputs_.weights) inputs_.weights->read(first, rows, weights_.data() + local_row);
+    if (inputs_.given) inputs_.given->read(first, rows, given_.data() + local_row * given_columns());
+  });
+  std::atomic<Index> finished = 0;
+  run_lanes(
+      [&](int lane) {
+        try {
+          while (const auto next = blocks.take()) {
+            visit(lane, resident_block(next->block));
+            finished.fetch_add(1, std::memory_order_relaxed);
+            blocks.give_back(*next->buffer);
+          }
+        } catch (...) {
+          blocks.stop();
+          throw;
+        }
+      },
+      finished, pulse);
+  loaded_ = true;
+}
+
+void Shard::for_each_block(const Visit& visit, const Pulse& pulse) {
+  std::atomic<Index> finished = 0;
+  if (resident_) {
+    if (!loaded_) return load(visit, pulse);
+    std::atomic<Index> next = 0;
+    run_lanes(
+        [&](int lane) {
+          try {
+            for (Index block; (block = next.fetch_add(1)) < block_count(); finished.fetch_add(1))
+              visit(lane, resident_block(block));
+          } catch (...) {
+            next = block_count();
+            throw;
+          }
+        },
+        finished, pulse);
+    return;
+  }
+  Prefetch<Buffer> blocks(io_, block_count(), options_.lanes + 2,
+                          [&](Buffer& buffer, Index block) { read_into(buffer, block); });
+  run_lanes(
+      [&](int lane) {
+        try {
+          while (const auto next = blocks.take()) {
+            StoredBlock block;
+            block.first_row = first_row() + next->block * block_rows_;
+            block.rows = rows_of(next->block);
+            block.raw = next->buffer->values.data();
+            if (inputs_.weights) block.weights = next->buffer->weights.data();
+            if (inputs_.given) block.given = next->buffer->given.data();
+            visit(lane, block);
+            finished.fetch_add(1, std::memory_order_relaxed);
+            blocks.give_back(*next->buffer);
+          }
+        } catch (...) {
+          blocks.stop();
+          throw;
+        }
+      },
+      finished, pulse);
+}
+
+void Shard::prepare(Preparation preparation, const Pulse& pulse) {
+  if (!resident_) {
+    preparation_ = std::move(preparation);
+    return;
+  }
+  if (!loaded_) load([](int, const StoredBlock&) {}, pulse);
+  const Index D = columns_;
+  std::vector<double> scale(static_cast<std::size_t>(D));
+  for (Index d = 0; d < D; ++d) scale[static_cast<std::size_t>(d)] = preparation.standardisation.scale(d);
+  const bool single = options_.precision == Precision::single_precision;
+  if (single) single_values_ = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(local_rows_ * D));
+  if (preparation.log_base_measure) offsets_.resize(static_cast<std::size_t>(local_rows_));
+  for_each_block(
+      [&](int, const StoredBlock& block) {
+        const Index local_row = block.first_row - first_row();
+        double* values = values_.get() + local_row * D;
+        if (preparation.log_base_measure)
+          for (Index i = 0; i < block.rows; ++i)
+            offsets_[static_cast<std::size_t>(local_row + i)] = preparation.log_base_measure(values + i * D);
+        const MatrixView<const double> raw(values, block.rows, D);
+        const double* centre = preparation.standardisation.centre.data();
+        if (single)
+          standardise(raw, block.weights, centre, scale.data(),
+                      MatrixView<float>(single_values_.get() + local_row * D, block.rows, D));
+        else
+          standardise(raw, block.weights, centre, scale.data(), MatrixView<double>(values, block.rows, D));
+      },
+      pulse);
+  if (single) values_.reset();
+  preparation_ = std::move(preparation);
+}
+
+void Shard::forget_given() {
+  inputs_.given = nullptr;
+  given_ = {};
+}
+
+}  // namespace tally

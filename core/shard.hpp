@@ -1,0 +1,111 @@
+#pragma once
+#include <atomic>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/block.hpp"
+#include "core/io_executor.hpp"
+#include "core/rows.hpp"
+#include "core/standardisation.hpp"
+
+namespace tally {
+
+// What a fit reads: rows, and optionally a weight (rows, 1) and known labels or responsibilities for each of them.
+struct Inputs {
+  const RowSource* rows = nullptr;
+  const RowSource* weights = nullptr;
+  const RowSource* given = nullptr;
+};
+
+// The blocks [first, last) that one rank works on.
+struct ShardRange {
+  Index first_block = 0;
+  Index last_block = 0;
+  Index block_count() const noexcept { return last_block - first_block; }
+};
+
+// One block as it lies in memory: raw doubles, or standardised rows of a resident shard.
+struct StoredBlock {
+  Index first_row = 0;  // global
+  Index rows = 0;
+  const double* raw = nullptr;            // (rows, D) in the user's units, or null: standardised
+  const double* standardised = nullptr;   // (rows, D), precision double
+  const float* standardised_single = nullptr;
+  const double* weights = nullptr;        // (rows) or null
+  const double* offsets = nullptr;        // (rows) or null; raw blocks have none
+  const double* given = nullptr;          // (rows, given columns) or null
+};
+
+// How a model turns rows in the user's units into what it computes on.
+struct Preparation {
+  Standardisation standardisation;
+  // log h(x) of one raw row (D), or null where it is 0.
+  std::function<double(const double*)> log_base_measure;
+};
+
+// A rank's rows: held in memory where they fit (each is read once), streamed through a ring of buffers otherwise.
+// Lanes take blocks as they come; no result may depend on which lane gets which.
+class Shard {
+ public:
+  struct Options {
+    Index memory_limit = 0;  // bytes for rows; 0: everything stays in memory
+    Precision precision = Precision::double_precision;
+    int lanes = 1;
+  };
+  Shard(IoExecutor& io, Inputs inputs, Index block_rows, ShardRange range, Options options);
+  ~Shard();
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+
+  Index columns() const noexcept { return columns_; }
+  Index given_columns() const noexcept { return inputs_.given ? inputs_.given->columns() : 0; }
+  Index block_rows() const noexcept { return block_rows_; }
+  Index total_rows() const noexcept { return total_rows_; }
+  Index first_row() const noexcept { return range_.first_block * block_rows_; }
+  Index local_rows() const noexcept { return local_rows_; }
+  Index block_count() const noexcept { return range_.block_count(); }
+  int lanes() const noexcept { return options_.lanes; }
+  bool resident() const noexcept { return resident_; }
+  Precision precision() const noexcept { return options_.precision; }
+  const Inputs& inputs() const noexcept { return inputs_; }
+  const std::optional<Preparation>& preparation() const noexcept { return preparation_; }
+  // Bytes of rows and buffers that this shard holds or would hold at its peak.
+  static Index resident_bytes(Index rows, Index columns, bool weights, Precision precision);
+  static Index streaming_bytes(Index block_rows, Index columns, bool weights, Index given_columns, int lanes);
+
+  using Visit = std::function<void(int lane, const StoredBlock&)>;
+  using Pulse = std::function<void()>;
+  // Calls visit(lane, block) for every block, lanes in parallel, `pulse` on the calling thread whenever blocks were
+  // finished. The first exception of a lane or of a read stops the rest and is thrown here.
+  void for_each_block(const Visit& visit, const Pulse& pulse);
+  // From now on resident rows are kept standardised, with their offsets; streamed rows stay raw.
+  void prepare(Preparation preparation, const Pulse& pulse);
+  // Drops what was given for the first M-step.
+  void forget_given();
+
+ private:
+  struct Buffer;
+  StoredBlock resident_block(Index local_block) const;
+  void read_into(Buffer& buffer, Index local_block) const;
+  Index rows_of(Index local_block) const;
+  void load(const Visit& visit, const Pulse& pulse);
+  void run_lanes(const std::function<void(int)>& body, std::atomic<Index>& finished, const Pulse& pulse);
+
+  IoExecutor& io_;
+  Inputs inputs_;
+  Index block_rows_, columns_, total_rows_, local_rows_;
+  ShardRange range_;
+  Options options_;
+  bool resident_ = false;
+  bool loaded_ = false;
+  std::optional<Preparation> preparation_;
+  std::unique_ptr<double[]> values_;        // resident rows (local_rows, D)
+  std::unique_ptr<float[]> single_values_;  // the same, standardised, in single precision
+  std::vector<double> weights_, offsets_, given_;
+};
+
+}  // namespace tally
