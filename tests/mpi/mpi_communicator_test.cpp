@@ -157,7 +157,7 @@ TEST_F(MpiCommunicatorTest, BroadcastGivesTheRootsBytes) {
 
 TEST_F(MpiCommunicatorTest, GatherKeepsRankOrderAndLengths) {
   const auto text = [](std::int64_t r) {
-    return std::string(static_cast<std::size_t>(r * r * 100'000), 'x');
+    return std::string(static_cast<std::size_t>(r * r * 100'000), static_cast<char>('a' + r));
   };
 
   const auto gathered = comm.gather(bytes_of(text(rank)));

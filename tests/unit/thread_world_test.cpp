@@ -90,7 +90,9 @@ TEST(ThreadWorld, BroadcastGivesTheRootsBytes) {
 TEST(ThreadWorld, GatherKeepsRankOrderAndLengths) {
   for (const int size : world_sizes) {
     run_in_threads(size, [](Communicator& comm) {
-      const auto text = [](int rank) { return std::string(static_cast<std::size_t>(rank), 'x'); };
+      const auto text = [](int rank) {
+        return std::string(static_cast<std::size_t>(rank), static_cast<char>('a' + rank));
+      };
 
       const auto gathered = comm.gather(bytes_of(text(comm.rank())));
 
