@@ -2,8 +2,7 @@
 
 #include <atomic>
 #include <chrono>
-#include <cstring>
-#include <numeric>
+#include <span>
 #include <string>
 #include <thread>
 
@@ -34,9 +33,8 @@ std::string error_of(Call call) {
 }
 
 std::vector<std::byte> bytes_of(const std::string& text) {
-  std::vector<std::byte> bytes(text.size());
-  std::memcpy(bytes.data(), text.data(), text.size());
-  return bytes;
+  const auto bytes = std::as_bytes(std::span(text));
+  return {bytes.begin(), bytes.end()};
 }
 
 TEST(ThreadWorld, EveryRankGetsTheSum) {
