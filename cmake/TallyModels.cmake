@@ -1,7 +1,7 @@
 # The registry of built-in models is generated: an object that registers itself from a static library is dropped
 # by the linker.
 
-# tally_add_model(NAME [SOURCE models/NAME.cpp] [KERNELS a b]) names a model whose source defines make_NAME_factory()
+# tally_add_model(NAME [SOURCE models/NAME.cpp] [KERNELS a b]) names a model whose source defines ModelEntry NAME_entry()
 # and holds all its kernels. Where nvcc is found the source is compiled as CUDA too, and the names of its kernels must
 # contain those given.
 function(tally_add_model name)
@@ -10,11 +10,6 @@ function(tally_add_model name)
     set(arg_SOURCE models/${name}.cpp)
   endif()
   set(path "${CMAKE_CURRENT_SOURCE_DIR}/${arg_SOURCE}")
-  if(NOT EXISTS "${path}")
-    message(STATUS "Tally: model ${name} has no source yet")
-    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/models")
-    return()
-  endif()
   set_property(GLOBAL APPEND PROPERTY TALLY_MODELS ${name})
   if(COMMAND tally_check_cuda)
     tally_check_cuda(${name} "${path}" ${arg_KERNELS})
@@ -24,14 +19,11 @@ endfunction()
 # Writes builtin_registry.cpp, which defines add_builtin_models(Registry&), and compiles it into `target`.
 function(tally_generate_registry target)
   get_property(models GLOBAL PROPERTY TALLY_MODELS)
-  if(NOT models)
-    return()
-  endif()
   set(declarations "")
   set(additions "")
   foreach(model IN LISTS models)
-    string(APPEND declarations "std::unique_ptr<ModelFactory> make_${model}_factory();\n")
-    string(APPEND additions "  registry.add(make_${model}_factory());\n")
+    string(APPEND declarations "ModelEntry ${model}_entry();\n")
+    string(APPEND additions "  registry.add(${model}_entry());\n")
   endforeach()
   set(generated "${CMAKE_CURRENT_BINARY_DIR}/builtin_registry.cpp")
   configure_file("${PROJECT_SOURCE_DIR}/cmake/builtin_registry.cpp.in" "${generated}" @ONLY)
