@@ -5,8 +5,8 @@
 #include <limits>
 #include <type_traits>
 
-// Highway compiles what lies between HWY_BEFORE_NAMESPACE and HWY_AFTER_NAMESPACE once per instruction set, by
-// including this file again.
+// Highway compiles what lies between HWY_BEFORE_NAMESPACE and HWY_AFTER_NAMESPACE once per instruction set,
+// by including this file again.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/backends/cpu_kernels.cpp"
 #include "hwy/foreach_target.h"
@@ -32,7 +32,9 @@ struct KernelTable {
   void (*standardise_rows)(MatrixView<const double>, const double*, const double*, MatrixView<Real>);
 };
 
-inline double weight_of(const RowTerms& terms, Index row) { return terms.weights ? terms.weights[row] : 1.0; }
+inline double weight_of(const RowTerms& terms, Index row) {
+  return terms.weights ? terms.weights[row] : 1.0;
+}
 
 // A row of weight zero is no row: it adds nothing even where it is impossible (0 * -inf would be NaN).
 inline double weighted(double weight, double objective) {
@@ -60,7 +62,8 @@ HWY_INLINE Index lanes_of(D d) {
   return static_cast<Index>(hn::Lanes(d));
 }
 
-// The first min(count, lanes) elements of `from`; `fill` in the other lanes. Touches no memory beyond `count`.
+// The first min(count, lanes) elements of `from`; `fill` in the other lanes. Touches no memory beyond
+// `count`.
 template <class D>
 HWY_INLINE hn::Vec<D> load_part(D d, const Value<D>* from, Index count, Value<D> fill = 0) {
   if (count >= lanes_of(d)) return hn::LoadU(d, from);
@@ -169,9 +172,9 @@ HWY_INLINE void write_one_and_copy(const Real* x, Index count, Real* out) {
   std::copy_n(x, count, out + 1);
 }
 
-// One row of monomials for dims >= lanes. The products x_a x_b with b >= a end where those of a + 1 begin, so the last
-// vector of each run is aligned to the run's end. A run shorter than a vector then spills to the left, over products
-// that are written after it; that is why the short runs come first, last one first.
+// One row of monomials for dims >= lanes. The products x_a x_b with b >= a end where those of a + 1 begin,
+// so the last vector of each run is aligned to the run's end. A run shorter than a vector then spills to
+// the left, over products that are written after it; that is why the short runs come first, last one first.
 template <class D, class Real>
 HWY_INLINE void quadratic_row(D d, const Real* x, Index dims, Real* out) {
   const Index n = lanes_of(d);
@@ -239,10 +242,11 @@ void linear_features(MatrixView<const Real> x, MatrixView<Real> out) {
   for (Index i = 0; i < x.rows; ++i) write_one_and_copy(x.row(i), x.cols, out.row(i));
 }
 
-// exp(x) = 2^n (1 + r + r^2 q(r)) with n = round(x / log 2), r = x - n log 2 and q a Chebyshev fit on
-// |r| <= 0.34675 (relative error of the sum below 2^-55 and 2^-26). `round_and_bias` rounds by pushing the fraction
-// out of the significand and leaves n + bias in its low bits. `limit` is ln 2^-1008 and ln 2^-112: what is smaller
-// counts as 0, far above the subnormals, so that dividing by a sum of up to 2^14 terms cannot make any.
+// exp(x) = 2^n (1 + r + r^2 q(r)) with n = round(x / log 2), r = x - n log 2 and q a Chebyshev fit on |r|
+// <= 0.34675 (relative error of the sum below 2^-55 and 2^-26). `round_and_bias` rounds by pushing the
+// fraction out of the significand and leaves n + bias in its low bits. `limit` is ln 2^-1008 and ln 2^-112:
+// what is smaller counts as 0, far above the subnormals, so that dividing by a sum of up to 2^14 terms
+// cannot make any.
 template <class Real>
 struct Exponential;
 
@@ -282,7 +286,8 @@ struct Exponential<float> {
   }
 };
 
-// exp(x) for x <= 0, within an ulp; 0 below the limit and for -inf. A NaN stays one: Highway's own Exp makes it 0.
+// exp(x) for x <= 0, within an ulp; 0 below the limit and for -inf. A NaN stays one: Highway's own Exp
+// makes it 0.
 template <class D>
 HWY_INLINE hn::Vec<D> exp_of_nonpositive(D d, hn::Vec<D> x) {
   using E = Exponential<Value<D>>;
@@ -313,11 +318,9 @@ struct LogSum {
   double sum;
 };
 
-// Double lanes in a vector of as many bytes; where that is less than one lane, one lane.
+// Double lanes in as many bytes as D has, at least one.
 template <class D>
-using DoublesOf = hn::CappedTag<double, hn::MaxLanes(D()) * sizeof(Value<D>) <= 8
-                                            ? 1
-                                            : hn::MaxLanes(D()) * sizeof(Value<D>) / 8>;
+using DoublesOf = hn::CappedTag<double, (hn::MaxLanes(D()) * sizeof(Value<D>) + 7) / 8>;
 
 // Returns `sum` plus the lanes of `v`, those of float converted first and folded in halves.
 template <class D, class Sum>
@@ -336,12 +339,12 @@ HWY_INLINE Sum add_in_double(D d, hn::Vec<D> v, Sum sum) {
   }
 }
 
-// Softmax of one row of K >= lanes logits times `weight`. The last vector ends where the row ends and may overlap
-// the one before: a masked store would make the next row wait for it.
+// Softmax of one row of K >= lanes logits times `weight`. The last vector ends where the row ends and may
+// overlap the one before: a masked store would make the next row wait for it.
 template <class D, class Real>
 HWY_INLINE LogSum softmax_row(D d, Real* row, Index K, double weight) {
   const Index n = lanes_of(d);
-  const Index whole = K - K % n;
+  const Index whole = K - K % n;  // columns in full vectors
   Real* const end = row + K - n;
   auto largest_lanes = hn::LoadU(d, end);
   for (Index j = 0; j < whole; j += n) largest_lanes = hn::Max(largest_lanes, hn::LoadU(d, row + j));
@@ -370,8 +373,8 @@ HWY_INLINE LogSum softmax_row(D d, Real* row, Index K, double weight) {
   return {static_cast<double>(largest), sum};
 }
 
-// Logarithms come after a group of rows: a call between rows would cost the vector registers. Takes the widest
-// vector that a row fills.
+// Logarithms come after a group of rows: a call between rows would cost the vector registers. Takes the
+// widest vector that a row fills.
 template <size_t max_lanes, class Real>
 double softmax_rows_within(MatrixView<Real> logits, const RowTerms& terms) {
   const hn::CappedTag<Real, max_lanes> d;
@@ -444,16 +447,17 @@ double argmax_rows(MatrixView<Real> logits, const RowTerms& terms, std::int32_t*
   return total;
 }
 
-// How far rounding can move a score x.c - |c|^2/2. With u the unit roundoff of Real, M = |x| C + C^2/2 and C the
-// largest |c|:
-// - a dot product in any order is off by at most gamma_D |x| |c|, gamma_D = D u / (1 - D u) (Higham, Accuracy and
-//   Stability of Numerical Algorithms, 2nd ed., section 3.1), with fused multiply-adds or without;
+// How far rounding can move a score x.c - |c|^2/2. With u the unit roundoff of Real, C the largest |c| and
+// M = |x| C + C^2/2:
+// - a dot product in any order is off by at most gamma_D |x| |c|, gamma_D = D u / (1 - D u) (Higham, Accuracy
+//   and Stability of Numerical Algorithms, 2nd ed., section 3.1), with fused multiply-adds or without;
 // - where Real is float the matrix product read centres rounded to float: off by another u |x| |c|;
 // - the half norm carries gamma_(D+1) of its own sum in double or, in float, one rounding: (D + 1) u C^2/2;
 // - the subtraction adds u M.
-// To first order in u that is (D + 3) u M. The bound below, (D + 4) 2u M, is twice as much: room for the terms of
-// higher order (D u < 0.1 is taken for granted), for the computed norms and for rounding the threshold; the second
-// term covers what underflows.
+// To first order in u that is less than (D + 3) u M. The bound below, (D + 4) 2u M, is about twice as much: room
+// for the terms of higher order (D u < 0.1 is taken for granted), for the computed norms and for rounding the
+// threshold; the second term covers what underflows. Centres whose scores lie within twice the bound of the best
+// may be nearest.
 template <class Real>
 HWY_INLINE double score_error(Index dims, double magnitude) {
   using Limits = std::numeric_limits<Real>;
@@ -487,14 +491,15 @@ struct Search {
     }
   }
 
-  // The score that a centre must reach to be nearest, given the best one. NaN, which no score reaches, where the
-  // bound does not hold because something may have overflowed.
+  // The score that a centre must reach to be nearest, given the best one. NaN, which no score reaches,
+  // where the bound does not hold because something may have overflowed.
   HWY_INLINE Real threshold(Real best) const {
     const Index dims = centres->exact.cols;
     const double norm = std::sqrt(sum_in_double(DoubleLanes(), dims, Squares<Real>{x}));
     const double largest = centres->largest_norm;
     const double magnitude = norm * largest + 0.5 * largest * largest;
-    if (!(magnitude < 0.125 * std::numeric_limits<Real>::max())) return std::numeric_limits<Real>::quiet_NaN();
+    if (!(magnitude < 0.125 * std::numeric_limits<Real>::max()))
+      return std::numeric_limits<Real>::quiet_NaN();
     return static_cast<Real>(static_cast<double>(best) - 2.0 * score_error<Real>(dims, magnitude));
   }
 
@@ -504,8 +509,8 @@ struct Search {
   }
 };
 
-// Scores of K centres for four rows at a time: enough independent maxima to fill the pipeline, and a half norm is
-// loaded and rounded once for all four.
+// Scores of K centres for four rows at a time: enough independent maxima to fill the pipeline, and a half
+// norm is loaded and rounded once for all four.
 template <class Real>
 class Scores {
  public:
@@ -564,7 +569,7 @@ class Scores {
   Lanes d_;
   MatrixView<const Real> products_;
   const double* half_norms_;
-  Index whole_;  // columns in full vectors
+  Index whole_;                                 // columns in full vectors
   HWY_ALIGN Real rest_[hn::MaxLanes(Lanes())];  // half norms of the others, then +inf: a score of -inf
 };
 
@@ -615,12 +620,14 @@ template <class Real>
 void add_to_double(const Real* from, double* to, Index count) {
   const DoubleLanes d;
   for (Index j = 0; j < count; j += lanes_of(d)) {
-    store_part(d, hn::Add(load_part(d, to + j, count - j), load_as_double(d, from + j, count - j)), to + j, count - j);
+    store_part(d, hn::Add(load_part(d, to + j, count - j), load_as_double(d, from + j, count - j)), to + j,
+               count - j);
   }
 }
 
 template <class Real>
-void standardise_rows(MatrixView<const double> raw, const double* centre, const double* scale, MatrixView<Real> out) {
+void standardise_rows(MatrixView<const double> raw, const double* centre, const double* scale,
+                      MatrixView<Real> out) {
   const DoubleLanes d;
   for (Index i = 0; i < raw.rows; ++i) {
     for (Index j = 0; j < raw.cols; j += lanes_of(d)) {
@@ -634,15 +641,19 @@ void standardise_rows(MatrixView<const double> raw, const double* centre, const 
 template <class Real>
 const KernelTable<Real>* kernels() {
   static constexpr KernelTable<Real> table{
-      quadratic_features<Real>, square_features<Real>,   norm_features<Real>, linear_features<Real>,
-      softmax_rows<Real>,       argmax_rows<Real>,       nearest_rows<Real>,  add_rows_by_label<Real>,
+      quadratic_features<Real>, square_features<Real>,  norm_features<Real>, linear_features<Real>,
+      softmax_rows<Real>,       argmax_rows<Real>,      nearest_rows<Real>,  add_rows_by_label<Real>,
       add_to_double<Real>,      standardise_rows<Real>,
   };
   return &table;
 }
 
-const KernelTable<float>* float_kernels() { return kernels<float>(); }
-const KernelTable<double>* double_kernels() { return kernels<double>(); }
+const KernelTable<float>* float_kernels() {
+  return kernels<float>();
+}
+const KernelTable<double>* double_kernels() {
+  return kernels<double>();
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace tally::cpu
@@ -711,22 +722,23 @@ void add_to_double(const Real* from, double* to, Index count) {
 }
 
 template <class Real>
-void standardise_rows(MatrixView<const double> raw, const double* centre, const double* scale, MatrixView<Real> out) {
+void standardise_rows(MatrixView<const double> raw, const double* centre, const double* scale,
+                      MatrixView<Real> out) {
   kernels_of_processor<Real>().standardise_rows(raw, centre, scale, out);
 }
 
-#define TALLY_INSTANTIATE(Real)                                                                                  \
-  template void quadratic_features(MatrixView<const Real>, MatrixView<Real>);                                    \
-  template void square_features(MatrixView<const Real>, MatrixView<Real>);                                       \
-  template void norm_features(MatrixView<const Real>, MatrixView<Real>);                                         \
-  template void linear_features(MatrixView<const Real>, MatrixView<Real>);                                       \
-  template double softmax_rows(MatrixView<Real>, const RowTerms&);                                               \
-  template double argmax_rows(MatrixView<Real>, const RowTerms&, std::int32_t*);                                 \
-  template double nearest_rows(MatrixView<const Real>, MatrixView<const Real>, const Centres&, const RowTerms&,  \
-                               std::int32_t*);                                                                   \
-  template void add_rows_by_label(MatrixView<const Real>, const std::int32_t*, const double*,                    \
-                                  MatrixView<double>);                                                           \
-  template void add_to_double(const Real*, double*, Index);                                                      \
+#define TALLY_INSTANTIATE(Real)                                                                \
+  template void quadratic_features(MatrixView<const Real>, MatrixView<Real>);                  \
+  template void square_features(MatrixView<const Real>, MatrixView<Real>);                     \
+  template void norm_features(MatrixView<const Real>, MatrixView<Real>);                       \
+  template void linear_features(MatrixView<const Real>, MatrixView<Real>);                     \
+  template double softmax_rows(MatrixView<Real>, const RowTerms&);                             \
+  template double argmax_rows(MatrixView<Real>, const RowTerms&, std::int32_t*);               \
+  template double nearest_rows(MatrixView<const Real>, MatrixView<const Real>, const Centres&, \
+                               const RowTerms&, std::int32_t*);                                \
+  template void add_rows_by_label(MatrixView<const Real>, const std::int32_t*, const double*,  \
+                                  MatrixView<double>);                                         \
+  template void add_to_double(const Real*, double*, Index);                                    \
   template void standardise_rows(MatrixView<const double>, const double*, const double*, MatrixView<Real>);
 TALLY_INSTANTIATE(float)
 TALLY_INSTANTIATE(double)
