@@ -60,12 +60,14 @@ MemoryFile::MemoryFile() {
   check_hdf5(H5Pset_fapl_core(access.get(), growth, false), problem);
   const Hdf5Handle creation(check_hdf5(H5Pcreate(H5P_FILE_CREATE), problem), H5Pclose);
   check_hdf5(H5Pset_userblock(creation.get(), user_block_bytes), problem);
-  file_ = Hdf5Handle(check_hdf5(H5Fcreate("archive", H5F_ACC_TRUNC, creation.get(), access.get()), problem), H5Fclose);
+  file_ = Hdf5Handle(check_hdf5(H5Fcreate("archive", H5F_ACC_TRUNC, creation.get(), access.get()), problem),
+                     H5Fclose);
   links_ = Hdf5Handle(check_hdf5(H5Pcreate(H5P_LINK_CREATE), problem), H5Pclose);
   check_hdf5(H5Pset_create_intermediate_group(links_.get(), 1), problem);
 }
 
-void MemoryFile::put(const std::string& path, std::span<const hsize_t> shape, hid_t type, const void* values) {
+void MemoryFile::put(const std::string& path, std::span<const hsize_t> shape, hid_t type,
+                     const void* values) {
   const auto problem = "the archive cannot take " + path;
   if (hdf5_contains(file_.get(), path)) throw UsageError("the archive has " + path + " already");
   const Hdf5Handle creation(check_hdf5(H5Pcreate(H5P_DATASET_CREATE), problem), H5Pclose);
@@ -85,9 +87,10 @@ void MemoryFile::put(const std::string& path, std::span<const hsize_t> shape, hi
 
 void MemoryFile::make_group(const std::string& path) {
   if (path == "/" || hdf5_contains(file_.get(), path)) return;
-  const Hdf5Handle group(check_hdf5(H5Gcreate2(file_.get(), path.c_str(), links_.get(), H5P_DEFAULT, H5P_DEFAULT),
-                                    "the archive cannot take the group " + path),
-                         H5Gclose);
+  const Hdf5Handle group(
+      check_hdf5(H5Gcreate2(file_.get(), path.c_str(), links_.get(), H5P_DEFAULT, H5P_DEFAULT),
+                 "the archive cannot take the group " + path),
+      H5Gclose);
 }
 
 void MemoryFile::attribute(const std::string& path, const std::string& name, hid_t type, const void* value) {
@@ -98,7 +101,8 @@ void MemoryFile::attribute(const std::string& path, const std::string& name, hid
     check_hdf5(H5Adelete(object.get(), name.c_str()), problem);
   const Hdf5Handle space(check_hdf5(H5Screate(H5S_SCALAR), problem), H5Sclose);
   const Hdf5Handle attribute(
-      check_hdf5(H5Acreate2(object.get(), name.c_str(), type, space.get(), H5P_DEFAULT, H5P_DEFAULT), problem),
+      check_hdf5(H5Acreate2(object.get(), name.c_str(), type, space.get(), H5P_DEFAULT, H5P_DEFAULT),
+                 problem),
       H5Aclose);
   check_hdf5(H5Awrite(attribute.get(), type, value), problem);
 }
@@ -159,8 +163,8 @@ void ArchiveWriter::put(std::string_view path, const Array& array) {
   std::size_t elements = 1;
   for (const Index extent : array.shape) elements *= static_cast<std::size_t>(extent);
   if (elements != array.values.size())
-    throw UsageError(absolute(path) + " has " + std::to_string(array.values.size()) + " values but a shape for " +
-                     std::to_string(elements));
+    throw UsageError(absolute(path) + " has " + std::to_string(array.values.size()) +
+                     " values but a shape for " + std::to_string(elements));
   const std::vector<hsize_t> shape(array.shape.begin(), array.shape.end());
   impl_->io.run([&] { impl_->file->put(absolute(path), shape, H5T_NATIVE_DOUBLE, array.values.data()); });
 }
@@ -175,7 +179,8 @@ void ArchiveWriter::attribute(std::string_view path, std::string_view name, std:
 }
 
 void ArchiveWriter::attribute(std::string_view path, std::string_view name, double value) {
-  impl_->io.run([&] { impl_->file->attribute(absolute(path), std::string(name), H5T_NATIVE_DOUBLE, &value); });
+  impl_->io.run(
+      [&] { impl_->file->attribute(absolute(path), std::string(name), H5T_NATIVE_DOUBLE, &value); });
 }
 
 void ArchiveWriter::attribute(std::string_view path, std::string_view name, std::int64_t value) {
@@ -204,7 +209,8 @@ std::optional<std::vector<std::byte>> read_checked_image(const std::string& file
   stream.seekg(0);
   stream.read(reinterpret_cast<char*>(image.data()), static_cast<std::streamsize>(size));
   if (!stream) throw DataError(file + " cannot be read to its end");
-  const auto rest = size > user_block_bytes ? std::span(image).subspan(user_block_bytes) : std::span<std::byte>{};
+  const auto rest =
+      size > user_block_bytes ? std::span(image).subspan(user_block_bytes) : std::span<std::byte>{};
   const auto expected = user_block_line(rest);
   if (text.starts_with(expected)) return image;
   std::size_t length = 0;
@@ -232,7 +238,9 @@ Hdf5Handle open_archive(const std::string& file) {
   return image ? open_image(file, std::move(*image)) : open_hdf5(file);
 }
 
-bool is_number(H5T_class_t type) { return type == H5T_INTEGER || type == H5T_FLOAT || type == H5T_ENUM; }
+bool is_number(H5T_class_t type) {
+  return type == H5T_INTEGER || type == H5T_FLOAT || type == H5T_ENUM;
+}
 
 // What a data set or attribute holds.
 struct Description {
@@ -251,7 +259,8 @@ Description describe(hid_t space, hid_t type, const std::string& problem) {
   Description description;
   description.type = H5Tget_class(type);
   description.empty = H5Sget_simple_extent_type(space) == H5S_NULL;
-  std::vector<hsize_t> shape(static_cast<std::size_t>(check_hdf5(H5Sget_simple_extent_ndims(space), problem)));
+  std::vector<hsize_t> shape(
+      static_cast<std::size_t>(check_hdf5(H5Sget_simple_extent_ndims(space), problem)));
   if (!shape.empty()) check_hdf5(H5Sget_simple_extent_dims(space, shape.data(), nullptr), problem);
   description.shape.assign(shape.begin(), shape.end());
   return description;
@@ -346,11 +355,13 @@ bool ArchiveReader::Impl::with_attribute(std::string_view relative, std::string_
     const std::string attribute_name(name);
     if (path != "/" && !hdf5_contains(file.get(), path)) return false;
     const auto problem = "attribute " + attribute_name + " of " + title(path) + " cannot be read";
-    if (check_hdf5(H5Aexists_by_name(file.get(), path.c_str(), attribute_name.c_str(), H5P_DEFAULT), problem) == 0)
+    if (check_hdf5(H5Aexists_by_name(file.get(), path.c_str(), attribute_name.c_str(), H5P_DEFAULT),
+                   problem) == 0)
       return false;
-    const Hdf5Handle attribute(
-        check_hdf5(H5Aopen_by_name(file.get(), path.c_str(), attribute_name.c_str(), H5P_DEFAULT, H5P_DEFAULT), problem),
-        H5Aclose);
+    const Hdf5Handle attribute(check_hdf5(H5Aopen_by_name(file.get(), path.c_str(), attribute_name.c_str(),
+                                                          H5P_DEFAULT, H5P_DEFAULT),
+                                          problem),
+                               H5Aclose);
     const Hdf5Handle space(check_hdf5(H5Aget_space(attribute.get()), problem), H5Sclose);
     const Hdf5Handle type(check_hdf5(H5Aget_type(attribute.get()), problem), H5Tclose);
     const auto found = describe(space.get(), type.get(), problem);
@@ -361,14 +372,16 @@ bool ArchiveReader::Impl::with_attribute(std::string_view relative, std::string_
 }
 
 template <class T>
-std::vector<T> ArchiveReader::Impl::read(hid_t dataset, const Description& found, const std::string& problem) const {
+std::vector<T> ArchiveReader::Impl::read(hid_t dataset, const Description& found,
+                                         const std::string& problem) const {
   std::vector<T> values(found.elements());
   if (!values.empty())
     check_hdf5(H5Dread(dataset, memory_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), problem);
   return values;
 }
 
-ArchiveReader::ArchiveReader(IoExecutor& io, const std::string& file) : impl_(std::make_unique<Impl>(io, file)) {}
+ArchiveReader::ArchiveReader(IoExecutor& io, const std::string& file)
+    : impl_(std::make_unique<Impl>(io, file)) {}
 ArchiveReader::~ArchiveReader() = default;
 ArchiveReader::ArchiveReader(ArchiveReader&&) noexcept = default;
 ArchiveReader& ArchiveReader::operator=(ArchiveReader&&) noexcept = default;
@@ -421,7 +434,8 @@ std::optional<double> ArchiveReader::number_attribute(std::string_view path, std
   return impl_->with_attribute(path, name, read) ? std::optional(value) : std::nullopt;
 }
 
-std::optional<std::int64_t> ArchiveReader::integer_attribute(std::string_view path, std::string_view name) const {
+std::optional<std::int64_t> ArchiveReader::integer_attribute(std::string_view path,
+                                                             std::string_view name) const {
   std::int64_t value = 0;
   const auto read = [&](hid_t attribute, hid_t, H5T_class_t kind, const std::string& problem) {
     if (!is_number(kind)) throw DataError(problem + ": it is not a number");
@@ -436,6 +450,8 @@ std::optional<std::int64_t> ArchiveReader::integer_attribute(std::string_view pa
   return impl_->with_attribute(path, name, read) ? std::optional(value) : std::nullopt;
 }
 
-const std::string& ArchiveReader::file() const noexcept { return impl_->file_name; }
+const std::string& ArchiveReader::file() const noexcept {
+  return impl_->file_name;
+}
 
 }  // namespace tally

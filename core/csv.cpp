@@ -1,9 +1,5 @@
 #include "core/csv.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -13,6 +9,9 @@
 #include <system_error>
 #include <utility>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "core/error.hpp"
 
 namespace tally {
@@ -21,7 +20,9 @@ namespace {
 constexpr std::size_t buffer_bytes = std::size_t{1} << 20;
 constexpr std::size_t longest_line = std::size_t{256} << 20;
 
-bool is_blank(char c) { return c == ' ' || c == '\t'; }
+bool is_blank(char c) {
+  return c == ' ' || c == '\t';
+}
 
 std::string_view without_blanks(std::string_view text) {
   while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
@@ -67,7 +68,8 @@ std::optional<std::string_view> LineReader::next() {
   std::size_t searched = 0;
   for (;;) {
     const auto* start = buffer_.data() + begin_;
-    const auto* newline = static_cast<const char*>(std::memchr(start + searched, '\n', end_ - begin_ - searched));
+    const auto* newline =
+        static_cast<const char*>(std::memchr(start + searched, '\n', end_ - begin_ - searched));
     if (newline || (at_end_ && begin_ < end_)) {
       std::string_view line(start, newline ? static_cast<std::size_t>(newline - start) : end_ - begin_);
       begin_ += line.size() + (newline ? 1 : 0);
@@ -78,7 +80,8 @@ std::optional<std::string_view> LineReader::next() {
     if (at_end_) return std::nullopt;
     searched = end_ - begin_;
     if (searched > longest_line)
-      throw DataError(file_ + " line " + std::to_string(line_number_ + 1) + " is longer than 256 MiB; is it a text file?");
+      throw DataError(file_ + " line " + std::to_string(line_number_ + 1) +
+                      " is longer than 256 MiB; is it a text file?");
     fill();
   }
 }
@@ -91,8 +94,8 @@ void LineReader::rewind() {
 }
 
 void LineReader::fill() {
-  std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_), buffer_.begin() + static_cast<std::ptrdiff_t>(end_),
-            buffer_.begin());
+  std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_),
+            buffer_.begin() + static_cast<std::ptrdiff_t>(end_), buffer_.begin());
   end_ -= std::exchange(begin_, 0);
   if (end_ == buffer_.size()) buffer_.resize(2 * buffer_.size());
   ssize_t got = 0;
@@ -107,7 +110,7 @@ void LineReader::fail() const {
   throw DataError(file_ + " cannot be read: " + std::generic_category().message(errno));
 }
 
-// A line as far as its comment, without blanks around it; a tab at either end is kept where it may be a delimiter.
+// A line as far as its comment; empty where only blanks are left.
 std::string_view content_of(std::string_view line) {
   bool quoted = false;
   for (std::size_t i = 0; i < line.size(); ++i) {
@@ -163,7 +166,8 @@ bool is_tiny(std::string_view text) {
 NumberProblem parse_number(std::string_view text, double& value) {
   if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc::invalid_argument || end != text.data() + text.size()) return NumberProblem::not_a_number;
+  if (error == std::errc::invalid_argument || end != text.data() + text.size())
+    return NumberProblem::not_a_number;
   if (error != std::errc::result_out_of_range) return NumberProblem::none;
   if (!is_tiny(text)) return NumberProblem::out_of_range;
   value = text.starts_with('-') ? -0.0 : 0.0;
@@ -205,7 +209,8 @@ void CsvReader::Impl::read_first_line() {
   first_line = lines.line_number();
   delimiter = detect_delimiter(content);
   bool has_number = false;
-  for (std::optional<std::string_view> rest = delimiter == '\t' ? content : without_blanks(content); rest; ++columns) {
+  for (std::optional<std::string_view> rest = delimiter == '\t' ? content : without_blanks(content); rest;
+       ++columns) {
     const auto cell = take_cell(rest, delimiter);
     double ignored = 0;
     has_number = has_number || parse_number(cell, ignored) != NumberProblem::not_a_number;
@@ -234,16 +239,18 @@ void CsvReader::Impl::parse(std::string_view row, std::vector<double>& out) cons
     double value = 0;
     const auto problem = parse_number(cell, value);
     if (cell.empty()) refuse_cell(column, "is empty; write nan for a missing value");
-    if (problem == NumberProblem::not_a_number) refuse_cell(column, "holds " + quoted(cell) + ", which is not a number");
-    if (problem == NumberProblem::out_of_range) refuse_cell(column, "holds " + quoted(cell) + ", too large for a double");
+    if (problem == NumberProblem::not_a_number)
+      refuse_cell(column, "holds " + quoted(cell) + ", which is not a number");
+    if (problem == NumberProblem::out_of_range)
+      refuse_cell(column, "holds " + quoted(cell) + ", too large for a double");
     out.push_back(value);
   }
   if (column != columns) refuse_width(column);
 }
 
 void CsvReader::Impl::refuse_cell(Index column, const std::string& problem) const {
-  throw DataError(file + " line " + std::to_string(lines.line_number()) + " column " + std::to_string(column) + " " +
-                  problem);
+  throw DataError(file + " line " + std::to_string(lines.line_number()) + " column " +
+                  std::to_string(column) + " " + problem);
 }
 
 void CsvReader::Impl::refuse_width(Index found) const {
@@ -251,13 +258,19 @@ void CsvReader::Impl::refuse_width(Index found) const {
                   " columns but line " + std::to_string(first_line) + " has " + std::to_string(columns));
 }
 
-CsvReader::CsvReader(const std::string& file) : impl_(std::make_unique<Impl>(file)) { impl_->read_first_line(); }
+CsvReader::CsvReader(const std::string& file) : impl_(std::make_unique<Impl>(file)) {
+  impl_->read_first_line();
+}
 CsvReader::~CsvReader() = default;
 CsvReader::CsvReader(CsvReader&&) noexcept = default;
 CsvReader& CsvReader::operator=(CsvReader&&) noexcept = default;
 
-Index CsvReader::columns() const noexcept { return impl_->columns; }
-const std::vector<std::string>& CsvReader::header() const noexcept { return impl_->header; }
+Index CsvReader::columns() const noexcept {
+  return impl_->columns;
+}
+const std::vector<std::string>& CsvReader::header() const noexcept {
+  return impl_->header;
+}
 
 Index CsvReader::count_rows() {
   rewind();
@@ -278,6 +291,8 @@ Index CsvReader::read(Index most, std::vector<double>& out) {
   return rows;
 }
 
-void CsvReader::rewind() { impl_->lines.rewind(); }
+void CsvReader::rewind() {
+  impl_->lines.rewind();
+}
 
 }  // namespace tally

@@ -1,9 +1,5 @@
 #include "core/durable_file.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +7,10 @@
 #include <random>
 #include <system_error>
 #include <utility>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/error.hpp"
 
@@ -71,7 +71,8 @@ DurableFile::DurableFile(const std::string& target) : target_(target) {
     const int error = errno;
     temporary_.clear();
     const auto folder = folder_of(target);
-    if (error == ENOENT) throw DataError(target + " cannot be written: the folder " + folder + " does not exist");
+    if (error == ENOENT)
+      throw DataError(target + " cannot be written: the folder " + folder + " does not exist");
     throw_system_error(target, error);
   }
   if (replaces && fchmod(descriptor_, existing.st_mode & 07777) != 0) {
@@ -81,7 +82,9 @@ DurableFile::DurableFile(const std::string& target) : target_(target) {
   }
 }
 
-DurableFile::~DurableFile() { discard(); }
+DurableFile::~DurableFile() {
+  discard();
+}
 
 DurableFile::DurableFile(DurableFile&& other) noexcept
     : target_(std::move(other.target_)),
@@ -138,7 +141,9 @@ void DurableFile::commit() {
   sync_folder(real);
 }
 
-void DurableFile::fail() const { throw_system_error(target_, errno); }
+void DurableFile::fail() const {
+  throw_system_error(target_, errno);
+}
 
 void DurableFile::discard() noexcept {
   if (descriptor_ >= 0) close(std::exchange(descriptor_, -1));

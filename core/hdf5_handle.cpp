@@ -1,13 +1,12 @@
 #include "core/hdf5_handle.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <system_error>
+
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/error.hpp"
 
@@ -18,7 +17,8 @@ namespace {
 std::string short_location(std::source_location where) {
   std::string_view file = where.file_name();
   if (const auto last = file.rfind('/'); last != std::string_view::npos && last > 0)
-    if (const auto before = file.rfind('/', last - 1); before != std::string_view::npos) file.remove_prefix(before + 1);
+    if (const auto before = file.rfind('/', last - 1); before != std::string_view::npos)
+      file.remove_prefix(before + 1);
   return std::string(file) + ":" + std::to_string(where.line());
 }
 
@@ -43,7 +43,8 @@ void require_readable(const std::string& file) {
   if (words.starts_with("file signature not found"))
     throw DataError(file + " is not an HDF5 file; `tally convert` makes one of .csv and .npy files");
   unsigned long long actual = 0, base = 0, expected = 0;
-  if (std::sscanf(words.c_str(), "truncated file: eof = %llu, sblock->base_addr = %llu, stored_eo%*[fa] = %llu", &actual,
+  if (std::sscanf(words.c_str(),
+                  "truncated file: eof = %llu, sblock->base_addr = %llu, stored_eo%*[fa] = %llu", &actual,
                   &base, &expected) == 3)
     throw DataError(file + " is truncated: it has " + std::to_string(actual) + " bytes and should have " +
                     std::to_string(base + expected) + "; copy it again");
@@ -59,7 +60,8 @@ void collect_datasets(hid_t group, const std::string& prefix, int depth, std::ve
     if (!object) continue;
     const auto type = H5Iget_type(object.get());
     if (type == H5I_DATASET) found.push_back(prefix + name);
-    if (type == H5I_GROUP && depth < deepest) collect_datasets(object.get(), prefix + name + "/", depth + 1, found);
+    if (type == H5I_GROUP && depth < deepest)
+      collect_datasets(object.get(), prefix + name + "/", depth + 1, found);
   }
 }
 
@@ -69,7 +71,9 @@ void Hdf5Handle::close(std::string_view what, std::source_location where) {
   if (id_ >= 0) check_hdf5(close_(std::exchange(id_, -1)), what, where);
 }
 
-void silence_hdf5() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+void silence_hdf5() {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
 
 std::string hdf5_error_words() {
   std::string words;
@@ -120,10 +124,12 @@ std::vector<std::string> hdf5_names(hid_t group) {
   check_hdf5(H5Gget_info(group, &info), "a group cannot be listed");
   std::vector<std::string> names;
   for (hsize_t i = 0; i < info.nlinks; ++i) {
-    const auto length = check_hdf5(
-        H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, i, nullptr, 0, H5P_DEFAULT), "a group cannot be listed");
+    const auto length =
+        check_hdf5(H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, i, nullptr, 0, H5P_DEFAULT),
+                   "a group cannot be listed");
     std::string name(static_cast<std::size_t>(length), '\0');
-    check_hdf5(H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, i, name.data(), name.size() + 1, H5P_DEFAULT),
+    check_hdf5(H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, i, name.data(), name.size() + 1,
+                                  H5P_DEFAULT),
                "a group cannot be listed");
     names.push_back(std::move(name));
   }
@@ -133,7 +139,8 @@ std::vector<std::string> hdf5_names(hid_t group) {
 
 std::string hdf5_contents(hid_t file) {
   constexpr std::size_t named = 6;
-  const Hdf5Handle root(check_hdf5(H5Gopen2(file, "/", H5P_DEFAULT), "the root group cannot be opened"), H5Gclose);
+  const Hdf5Handle root(check_hdf5(H5Gopen2(file, "/", H5P_DEFAULT), "the root group cannot be opened"),
+                        H5Gclose);
   std::vector<std::string> found;
   collect_datasets(root.get(), "/", 0, found);
   if (found.empty()) return "it has none";

@@ -1,11 +1,11 @@
 #pragma once
-#include <hdf5.h>
-
 #include <source_location>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include <hdf5.h>
 
 namespace tally {
 

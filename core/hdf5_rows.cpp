@@ -1,8 +1,5 @@
 #include "core/hdf5_rows.hpp"
 
-#include <glob.h>
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -12,6 +9,9 @@
 #include <optional>
 #include <span>
 #include <utility>
+
+#include <glob.h>
+#include <sys/stat.h>
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
@@ -39,7 +39,9 @@ struct Layout {
   bool fits_float = false;
 };
 
-std::string dataset_name(const DatasetName& name) { return name.file + ":" + name.path; }
+std::string dataset_name(const DatasetName& name) {
+  return name.file + ":" + name.path;
+}
 
 // "it has 3 dimensions" and the like, or nothing where rows can be made of it.
 std::optional<std::string> rank_problem(H5S_class_t kind, int rank) {
@@ -53,19 +55,26 @@ std::optional<std::string> type_problem(H5T_class_t type) {
   switch (type) {
     case H5T_INTEGER:
     case H5T_FLOAT:
-    case H5T_ENUM: return std::nullopt;
-    case H5T_STRING: return "it holds strings";
-    case H5T_COMPOUND: return "it holds records of several fields";
-    case H5T_VLEN: return "it holds lists of varying length";
-    case H5T_ARRAY: return "its elements are arrays";
-    default: return "its elements are not numbers";
+    case H5T_ENUM:
+      return std::nullopt;
+    case H5T_STRING:
+      return "it holds strings";
+    case H5T_COMPOUND:
+      return "it holds records of several fields";
+    case H5T_VLEN:
+      return "it holds lists of varying length";
+    case H5T_ARRAY:
+      return "its elements are arrays";
+    default:
+      return "its elements are not numbers";
   }
 }
 
 bool type_fits_float(hid_t type) {
   if (H5Tget_class(type) != H5T_FLOAT) return H5Tget_precision(type) <= 16;
   std::size_t sign = 0, exponent_at = 0, exponent = 0, mantissa_at = 0, mantissa = 0;
-  check_hdf5(H5Tget_fields(type, &sign, &exponent_at, &exponent, &mantissa_at, &mantissa), "a type cannot be read");
+  check_hdf5(H5Tget_fields(type, &sign, &exponent_at, &exponent, &mantissa_at, &mantissa),
+             "a type cannot be read");
   return exponent <= 8 && mantissa <= 23;
 }
 
@@ -77,7 +86,8 @@ Layout read_layout(hid_t dataset, const std::string& name) {
   if (const auto problem = rank_problem(H5Sget_simple_extent_type(space.get()), layout.rank))
     throw DataError(name + " cannot be read as rows: " + *problem + "; it must have one dimension or two");
   if (const auto problem = type_problem(H5Tget_class(type.get())))
-    throw DataError(name + " cannot be read as rows: " + *problem + "; it must hold floating-point numbers or integers");
+    throw DataError(name + " cannot be read as rows: " + *problem +
+                    "; it must hold floating-point numbers or integers");
   std::array<hsize_t, 2> shape{0, 1};
   check_hdf5(H5Sget_simple_extent_dims(space.get(), shape.data(), nullptr), name);
   layout.rows = static_cast<Index>(shape[0]);
@@ -112,8 +122,9 @@ OpenDataset open_dataset(const DatasetName& name) {
   opened.file = open_hdf5(name.file);
   const auto text = dataset_name(name);
   if (!hdf5_contains(opened.file.get(), name.path)) throw_missing(opened.file.get(), name);
-  Hdf5Handle object(check_hdf5(H5Oopen(opened.file.get(), name.path.c_str(), H5P_DEFAULT), text + " cannot be opened"),
-                    H5Oclose);
+  Hdf5Handle object(
+      check_hdf5(H5Oopen(opened.file.get(), name.path.c_str(), H5P_DEFAULT), text + " cannot be opened"),
+      H5Oclose);
   const auto type = H5Iget_type(object.get());
   if (type == H5I_GROUP)
     throw DataError(text + " is a group, not a data set; " + hdf5_contents(opened.file.get()));
@@ -125,7 +136,8 @@ OpenDataset open_dataset(const DatasetName& name) {
   constexpr std::size_t slots = 10007;  // a prime, many times the number of chunks held
   check_hdf5(H5Pset_chunk_cache(access.get(), slots, cache, H5D_CHUNK_CACHE_W0_DEFAULT), text);
   opened.dataset = Hdf5Handle(
-      check_hdf5(H5Dopen2(opened.file.get(), name.path.c_str(), access.get()), text + " cannot be opened"), H5Dclose);
+      check_hdf5(H5Dopen2(opened.file.get(), name.path.c_str(), access.get()), text + " cannot be opened"),
+      H5Dclose);
   return opened;
 }
 
@@ -158,7 +170,8 @@ DatasetName parse_dataset_name(const std::string& text) {
   const auto split = text.rfind(":/");
   if (split == std::string::npos || split == 0 || split + 2 == text.size()) {
     const auto file = text.substr(0, std::min(split, text.find_last_not_of(":/") + 1));
-    throw UsageError("'" + text + "' names no data set; write it as " + (file.empty() ? "file.h5" : file) + ":/name");
+    throw UsageError("'" + text + "' names no data set; write it as " + (file.empty() ? "file.h5" : file) +
+                     ":/name");
   }
   return {text.substr(0, split), text.substr(split + 1)};
 }
@@ -231,8 +244,8 @@ const Hdf5Rows::Impl::Part& Hdf5Rows::Impl::part_of(Index row) const {
 
 void Hdf5Rows::Impl::read(Index first, Index count, double* out) {
   if (first < 0 || count < 0 || first > rows - count)
-    throw UsageError("rows " + std::to_string(first) + " to " + std::to_string(first + count) + " were asked of " + title +
-                     ", which has " + std::to_string(rows));
+    throw UsageError(std::to_string(count) + " rows from row " + std::to_string(first) + " were asked of " +
+                     title + ", which has " + std::to_string(rows));
   if (columns == 0) return;
   const Index largest = std::max<Index>(1, largest_read_bytes / static_cast<Index>(sizeof(double)) / columns);
   while (count > 0) {
@@ -260,21 +273,32 @@ void Hdf5Rows::Impl::read_piece(const Part& part, Index first, Index count, doub
   const std::array<hsize_t, 2> start{static_cast<hsize_t>(first), 0};
   const std::array<hsize_t, 2> shape{static_cast<hsize_t>(count), static_cast<hsize_t>(columns)};
   const Hdf5Handle file_space(check_hdf5(H5Dget_space(current.dataset.get()), name), H5Sclose);
-  check_hdf5(H5Sselect_hyperslab(file_space.get(), H5S_SELECT_SET, start.data(), nullptr, shape.data(), nullptr), name);
-  const Hdf5Handle memory_space(check_hdf5(H5Screate_simple(part.layout.rank, shape.data(), nullptr), name), H5Sclose);
-  if (H5Dread(current.dataset.get(), H5T_NATIVE_DOUBLE, memory_space.get(), file_space.get(), H5P_DEFAULT, out) < 0) {
+  check_hdf5(
+      H5Sselect_hyperslab(file_space.get(), H5S_SELECT_SET, start.data(), nullptr, shape.data(), nullptr),
+      name);
+  const Hdf5Handle memory_space(check_hdf5(H5Screate_simple(part.layout.rank, shape.data(), nullptr), name),
+                                H5Sclose);
+  if (H5Dread(current.dataset.get(), H5T_NATIVE_DOUBLE, memory_space.get(), file_space.get(), H5P_DEFAULT,
+              out) < 0) {
     const auto words = hdf5_error_words();
     throw DataError(name + " rows " + std::to_string(first) + " to " + std::to_string(first + count - 1) +
                     " cannot be read: " + words + reading_advice(words));
   }
 }
 
-Hdf5Rows::Hdf5Rows(IoExecutor& io, const std::vector<std::string>& names) : impl_(std::make_unique<Impl>(io, names)) {}
+Hdf5Rows::Hdf5Rows(IoExecutor& io, const std::vector<std::string>& names)
+    : impl_(std::make_unique<Impl>(io, names)) {}
 Hdf5Rows::~Hdf5Rows() = default;
 
-Index Hdf5Rows::rows() const noexcept { return impl_->rows; }
-Index Hdf5Rows::columns() const noexcept { return impl_->columns; }
-bool Hdf5Rows::fits_float() const noexcept { return impl_->fits_float; }
+Index Hdf5Rows::rows() const noexcept {
+  return impl_->rows;
+}
+Index Hdf5Rows::columns() const noexcept {
+  return impl_->columns;
+}
+bool Hdf5Rows::fits_float() const noexcept {
+  return impl_->fits_float;
+}
 
 void Hdf5Rows::read(Index first, Index count, double* out) const {
   impl_->io.run([&] { impl_->read(first, count, out); });
@@ -285,27 +309,35 @@ std::string Hdf5Rows::where(Index row) const {
   return dataset_name(part.name) + " row " + std::to_string(row - part.first);
 }
 
-std::string Hdf5Rows::name() const { return impl_->title; }
+std::string Hdf5Rows::name() const {
+  return impl_->title;
+}
 
 namespace {
 
 hid_t stored_type(Hdf5RowWriter::Type type) {
   switch (type) {
-    case Hdf5RowWriter::Type::float32: return H5T_NATIVE_FLOAT;
-    case Hdf5RowWriter::Type::float64: return H5T_NATIVE_DOUBLE;
-    case Hdf5RowWriter::Type::int64: break;
+    case Hdf5RowWriter::Type::float32:
+      return H5T_NATIVE_FLOAT;
+    case Hdf5RowWriter::Type::float64:
+      return H5T_NATIVE_DOUBLE;
+    case Hdf5RowWriter::Type::int64:
+      break;
   }
   return H5T_NATIVE_INT64;
 }
 
-Index stored_bytes(Hdf5RowWriter::Type type) { return type == Hdf5RowWriter::Type::float32 ? 4 : 8; }
+Index stored_bytes(Hdf5RowWriter::Type type) {
+  return type == Hdf5RowWriter::Type::float32 ? 4 : 8;
+}
 
 // An HDF5 file that holds nothing.
 std::vector<std::byte> empty_file_image() {
   const Hdf5Handle access(check_hdf5(H5Pcreate(H5P_FILE_ACCESS), "HDF5 property list"), H5Pclose);
   check_hdf5(H5Pset_fapl_core(access.get(), 4096, false), "HDF5 file in memory");
-  const Hdf5Handle file(check_hdf5(H5Fcreate("empty", H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), "HDF5 file in memory"),
-                        H5Fclose);
+  const Hdf5Handle file(
+      check_hdf5(H5Fcreate("empty", H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), "HDF5 file in memory"),
+      H5Fclose);
   check_hdf5(H5Fflush(file.get(), H5F_SCOPE_GLOBAL), "HDF5 file in memory");
   const auto bytes = check_hdf5(H5Fget_file_image(file.get(), nullptr, 0), "HDF5 file in memory");
   std::vector<std::byte> image(static_cast<std::size_t>(bytes));
@@ -349,18 +381,20 @@ struct Hdf5RowWriter::Impl {
 
   IoExecutor& io;
   DurableFile file;
-  std::string name;   // "out.h5:/labels"
+  std::string name;  // "out.h5:/labels"
   Type type = Type::float64;
   Index rows = 0;
-  Index width = 1;    // elements in a row
+  Index width = 1;  // elements in a row
   Index appended = 0;
-  Index offset = 0;   // where the data set's next number goes in the file
+  Index offset = 0;  // where the data set's next number goes in the file
   std::vector<std::byte> buffer;
 };
 
-void Hdf5RowWriter::Impl::create(const std::string& dataset_path, Index row_count, Index column_count, Type element) {
+void Hdf5RowWriter::Impl::create(const std::string& dataset_path, Index row_count, Index column_count,
+                                 Type element) {
   name = file.target() + ":" + dataset_path;
-  if (row_count < 0 || column_count < 0) throw UsageError(name + " cannot have a negative number of rows or columns");
+  if (row_count < 0 || column_count < 0)
+    throw UsageError(name + " cannot have a negative number of rows or columns");
   type = element;
   rows = row_count;
   width = std::max<Index>(1, column_count);
@@ -368,7 +402,8 @@ void Hdf5RowWriter::Impl::create(const std::string& dataset_path, Index row_coun
   constexpr Index room_for_metadata = Index{64} << 10;
   constexpr Index largest = std::numeric_limits<Index>::max() / 16;
   const Index size = file.size();
-  if (rows > 0 && width > largest / stored_bytes(type) / rows) throw UsageError(name + " would be too large for any file");
+  if (rows > 0 && width > largest / stored_bytes(type) / rows)
+    throw UsageError(name + " would be too large for any file");
   // Blocks that are on the disk already take HDF5's own bytes, and a limit on the file's size is met here, not in HDF5.
   const std::vector<std::byte> zeros(static_cast<std::size_t>(room_for_metadata));
   file.write(zeros, size);
@@ -379,14 +414,15 @@ void Hdf5RowWriter::Impl::create(const std::string& dataset_path, Index row_coun
   io.run([&] {
     const auto problem = name + " cannot be created";
     const auto access = hdf5_file_access();
-    Hdf5Handle opened(check_hdf5(H5Fopen(file.temporary().c_str(), H5F_ACC_RDWR, access.get()), problem), H5Fclose);
+    Hdf5Handle opened(check_hdf5(H5Fopen(file.temporary().c_str(), H5F_ACC_RDWR, access.get()), problem),
+                      H5Fclose);
     const auto creation = creation_properties(problem);
     const Hdf5Handle links(check_hdf5(H5Pcreate(H5P_LINK_CREATE), problem), H5Pclose);
     check_hdf5(H5Pset_create_intermediate_group(links.get(), 1), problem);
-    const Hdf5Handle space(check_hdf5(H5Screate_simple(column_count == 0 ? 1 : 2, shape.data(), nullptr), problem),
-                           H5Sclose);
-    Hdf5Handle dataset(check_hdf5(H5Dcreate2(opened.get(), dataset_path.c_str(), stored_type(type), space.get(),
-                                             links.get(), creation.get(), H5P_DEFAULT),
+    const Hdf5Handle space(
+        check_hdf5(H5Screate_simple(column_count == 0 ? 1 : 2, shape.data(), nullptr), problem), H5Sclose);
+    Hdf5Handle dataset(check_hdf5(H5Dcreate2(opened.get(), dataset_path.c_str(), stored_type(type),
+                                             space.get(), links.get(), creation.get(), H5P_DEFAULT),
                                   problem),
                        H5Dclose);
     address = H5Dget_offset(dataset.get());
@@ -394,14 +430,16 @@ void Hdf5RowWriter::Impl::create(const std::string& dataset_path, Index row_coun
     opened.close(problem);
   });
   const bool holds_nothing = rows == 0;
-  if (address == HADDR_UNDEF && !holds_nothing) throw DataError(name + " cannot be created: HDF5 gave it no place");
+  if (address == HADDR_UNDEF && !holds_nothing)
+    throw DataError(name + " cannot be created: HDF5 gave it no place");
   offset = holds_nothing ? 0 : static_cast<Index>(address);
   file.reserve(file.size());
 }
 
 void Hdf5RowWriter::Impl::require_complete() const {
   if (appended != rows)
-    throw Error(name + " was announced with " + std::to_string(rows) + " rows and got " + std::to_string(appended));
+    throw Error(name + " was announced with " + std::to_string(rows) + " rows and got " +
+                std::to_string(appended));
 }
 
 template <class Value>
@@ -409,9 +447,15 @@ void Hdf5RowWriter::Impl::append(const Value* values, Index count) {
   if (count < 0 || count > rows - appended)
     throw Error(name + " was announced with " + std::to_string(rows) + " rows and got more");
   switch (type) {
-    case Type::float32: write<float>(values, count * width); break;
-    case Type::float64: write<double>(values, count * width); break;
-    case Type::int64: write<std::int64_t>(values, count * width); break;
+    case Type::float32:
+      write<float>(values, count * width);
+      break;
+    case Type::float64:
+      write<double>(values, count * width);
+      break;
+    case Type::int64:
+      write<std::int64_t>(values, count * width);
+      break;
   }
   appended += count;
 }
@@ -436,8 +480,8 @@ void Hdf5RowWriter::Impl::write(const Value* values, Index count) {
   }
 }
 
-Hdf5RowWriter::Hdf5RowWriter(IoExecutor& io, const std::string& file, const std::string& path, Index rows, Index columns,
-                             Type type)
+Hdf5RowWriter::Hdf5RowWriter(IoExecutor& io, const std::string& file, const std::string& path, Index rows,
+                             Index columns, Type type)
     : impl_(std::make_unique<Impl>(io, file)) {
   impl_->create(path, rows, columns, type);
 }
@@ -450,8 +494,12 @@ void Hdf5RowWriter::next(const std::string& path, Index rows, Index columns, Typ
   impl_->create(path, rows, columns, type);
 }
 
-void Hdf5RowWriter::append(const double* values, Index count) { impl_->append(values, count); }
-void Hdf5RowWriter::append(const std::int64_t* values, Index count) { impl_->append(values, count); }
+void Hdf5RowWriter::append(const double* values, Index count) {
+  impl_->append(values, count);
+}
+void Hdf5RowWriter::append(const std::int64_t* values, Index count) {
+  impl_->append(values, count);
+}
 
 void Hdf5RowWriter::finish() {
   impl_->require_complete();

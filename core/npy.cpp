@@ -1,9 +1,5 @@
 #include "core/npy.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -15,6 +11,10 @@
 #include <string_view>
 #include <system_error>
 #include <vector>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/error.hpp"
 
@@ -153,13 +153,15 @@ void NpyRows::Impl::read_header() {
   if (version < 1 || version > 3) refuse("has .npy format " + std::to_string(version) + "; 1 to 3 are known");
   const Index length_bytes = version == 1 ? 2 : 4;
   Index length = 0;
-  for (Index i = 0; i < length_bytes; ++i) length |= static_cast<Index>(start[static_cast<std::size_t>(8 + i)]) << 8 * i;
+  for (Index i = 0; i < length_bytes; ++i)
+    length |= static_cast<Index>(start[static_cast<std::size_t>(8 + i)]) << 8 * i;
   data_offset = 8 + length_bytes + length;
   if (data_offset > file_bytes) refuse("is truncated: it ends in its header");
   std::string text(static_cast<std::size_t>(length), '\0');
   read_bytes(text.data(), length, 8 + length_bytes);
   Header header;
-  if (!parse_header(text, header)) refuse("has a header that is not understood; save it again with numpy.save");
+  if (!parse_header(text, header))
+    refuse("has a header that is not understood; save it again with numpy.save");
   set_type(header.type);
   set_shape(header);
 }
@@ -171,7 +173,8 @@ void NpyRows::Impl::set_type(const std::string& type) {
   const auto found = std::find_if(element_types.begin(), element_types.end(),
                                   [code](const ElementType& known) { return known.code == code; });
   const bool big = type[0] == '>';
-  const bool known_order = big || type[0] == '<' || (type[0] == '|' && found != element_types.end() && found->bytes == 1);
+  const bool known_order =
+      big || type[0] == '<' || (type[0] == '|' && found != element_types.end() && found->bytes == 1);
   if (found == element_types.end() || !known_order) refuse("holds elements of type '" + type + "'" + advice);
   element = found;
   decode = big ? element->big : element->little;
@@ -184,11 +187,12 @@ void NpyRows::Impl::set_shape(const Header& header) {
   columns = header.shape.size() == 2 ? header.shape[1] : 1;
   fortran_order = header.fortran_order && columns > 1;
   const Index most = (std::numeric_limits<Index>::max() - data_offset) / element->bytes;
-  if (rows > 0 && columns > most / rows) refuse("has a header that is not understood; save it again with numpy.save");
+  if (rows > 0 && columns > most / rows)
+    refuse("has a header that is not understood; save it again with numpy.save");
   const Index expected = data_offset + rows * columns * element->bytes;
   if (file_bytes < expected)
-    refuse("is truncated: it has " + std::to_string(file_bytes) + " bytes and should have " + std::to_string(expected) +
-           "; copy it again");
+    refuse("is truncated: it has " + std::to_string(file_bytes) + " bytes and should have " +
+           std::to_string(expected) + "; copy it again");
 }
 
 void NpyRows::Impl::read_bytes(void* out, Index count, Index offset) const {
@@ -221,14 +225,20 @@ NpyRows::NpyRows(const std::string& file) : impl_(std::make_unique<Impl>(file)) 
 }
 NpyRows::~NpyRows() = default;
 
-Index NpyRows::rows() const noexcept { return impl_->rows; }
-Index NpyRows::columns() const noexcept { return impl_->columns; }
-bool NpyRows::fits_float() const noexcept { return impl_->element->fits_float; }
+Index NpyRows::rows() const noexcept {
+  return impl_->rows;
+}
+Index NpyRows::columns() const noexcept {
+  return impl_->columns;
+}
+bool NpyRows::fits_float() const noexcept {
+  return impl_->element->fits_float;
+}
 
 void NpyRows::read(Index first, Index count, double* out) const {
   if (first < 0 || count < 0 || first > rows() - count)
-    throw UsageError("rows " + std::to_string(first) + " to " + std::to_string(first + count) + " were asked of " + name() +
-                     ", which has " + std::to_string(rows()));
+    throw UsageError(std::to_string(count) + " rows from row " + std::to_string(first) + " were asked of " +
+                     name() + ", which has " + std::to_string(rows()));
   if (!impl_->fortran_order) {
     impl_->read_pieces(first * columns(), count * columns(), out, 1);
     return;
@@ -237,7 +247,11 @@ void NpyRows::read(Index first, Index count, double* out) const {
     impl_->read_pieces(column * rows() + first, count, out + column, columns());
 }
 
-std::string NpyRows::where(Index row) const { return impl_->file + " row " + std::to_string(row); }
-std::string NpyRows::name() const { return impl_->file; }
+std::string NpyRows::where(Index row) const {
+  return impl_->file + " row " + std::to_string(row);
+}
+std::string NpyRows::name() const {
+  return impl_->file;
+}
 
 }  // namespace tally

@@ -1,13 +1,13 @@
 #include "core/archive.hpp"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <unistd.h>
-
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "core/error.hpp"
 #include "core/hdf5_handle.hpp"
@@ -75,8 +75,15 @@ TEST_F(ArchiveTest, WhatIsSavedIsRead) {
 
 TEST_F(ArchiveTest, EveryDoubleComesBackWithItsBits) {
   using Limits = std::numeric_limits<double>;
-  const std::vector<double> values{0.0,           -0.0,           0.1,           Limits::denorm_min(), Limits::max(),
-                                   -Limits::max(), Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN()};
+  const std::vector<double> values{0.0,
+                                   -0.0,
+                                   0.1,
+                                   Limits::denorm_min(),
+                                   Limits::max(),
+                                   -Limits::max(),
+                                   Limits::infinity(),
+                                   -Limits::infinity(),
+                                   Limits::quiet_NaN()};
   ArchiveWriter writer(io);
   writer.put("/x", {{9}, values});
   writer.attribute("/", "nan", Limits::quiet_NaN());
@@ -166,8 +173,10 @@ TEST_F(ArchiveTest, WhatIsAbsentIsSaidOrEmpty) {
   EXPECT_THAT(message_of<DataError>([&] { reader.get("/model"); }), HasSubstr("is a group, not an array"));
   EXPECT_THAT(message_of<DataError>([&] { reader.list("/none"); }), HasSubstr("has no group /none"));
   EXPECT_THAT(message_of<DataError>([&] { reader.list("/count"); }), HasSubstr("is not a group"));
-  EXPECT_THAT(message_of<DataError>([&] { reader.number_attribute("/", "version"); }), HasSubstr("not a number"));
-  EXPECT_THAT(message_of<DataError>([&] { reader.text_attribute("/model", "objective"); }), HasSubstr("not text"));
+  EXPECT_THAT(message_of<DataError>([&] { reader.number_attribute("/", "version"); }),
+              HasSubstr("not a number"));
+  EXPECT_THAT(message_of<DataError>([&] { reader.text_attribute("/model", "objective"); }),
+              HasSubstr("not text"));
 }
 
 TEST_F(ArchiveTest, FractionsAreNoIntegers) {
@@ -192,7 +201,9 @@ TEST_F(ArchiveTest, NoSingleByteCanChangeUnnoticed) {
   ASSERT_GT(good.size(), 2000U);
 
   const auto put_byte = [this](std::size_t at, char byte) {
-    std::fstream(target, std::ios::binary | std::ios::in | std::ios::out).seekp(static_cast<std::streamoff>(at)).put(byte);
+    std::fstream(target, std::ios::binary | std::ios::in | std::ios::out)
+        .seekp(static_cast<std::streamoff>(at))
+        .put(byte);
   };
   std::size_t refused = 0;
   for (std::size_t at = 0; at < good.size(); ++at) {
@@ -229,7 +240,8 @@ TEST_F(ArchiveTest, AFileCutOrLengthenedIsRefused) {
   auto longer = good;
   longer.push_back('x');
   put_bytes(target, longer);
-  EXPECT_THAT(message_of<DataError>([&] { ArchiveReader(io, target); }), HasSubstr("is damaged (its length is"));
+  EXPECT_THAT(message_of<DataError>([&] { ArchiveReader(io, target); }),
+              HasSubstr("is damaged (its length is"));
 }
 
 TEST_F(ArchiveTest, ALaterFormatIsSaid) {
@@ -247,15 +259,16 @@ TEST_F(ArchiveTest, PlainHdf5WithoutAUserBlockIsRead) {
     const hsize_t extent = 2;
     const Hdf5Handle space(H5Screate_simple(1, &extent, nullptr), H5Sclose);
     const Hdf5Handle dataset(
-        H5Dcreate2(file.get(), "weights", H5T_IEEE_F32BE, space.get(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Dclose);
+        H5Dcreate2(file.get(), "weights", H5T_IEEE_F32BE, space.get(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+        H5Dclose);
     const std::vector<double> values{0.25, 0.75};
     H5Dwrite(dataset.get(), H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
     const Hdf5Handle text(H5Tcopy(H5T_C_S1), H5Tclose);
     H5Tset_size(text.get(), 3);
     H5Tset_strpad(text.get(), H5T_STR_NULLPAD);
     const Hdf5Handle scalar(H5Screate(H5S_SCALAR), H5Sclose);
-    const Hdf5Handle attribute(H5Acreate2(dataset.get(), "kind", text.get(), scalar.get(), H5P_DEFAULT, H5P_DEFAULT),
-                               H5Aclose);
+    const Hdf5Handle attribute(
+        H5Acreate2(dataset.get(), "kind", text.get(), scalar.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
     H5Awrite(attribute.get(), text.get(), "abc");
   });
 
@@ -302,7 +315,8 @@ TEST_F(ArchiveTest, TheFirstLineIsReadableText) {
   example().save(target);
   const auto bytes = bytes_of(target);
 
-  EXPECT_THAT(std::string(bytes.data(), 100), StartsWith("tally archive 1 length=" + std::to_string(bytes.size() - 512)));
+  EXPECT_THAT(std::string(bytes.data(), 100),
+              StartsWith("tally archive 1 length=" + std::to_string(bytes.size() - 512)));
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 #include "core/csv.hpp"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <clocale>
 #include <cmath>
 #include <limits>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "core/error.hpp"
 #include "tests/unit/temporary_folder.hpp"
@@ -37,9 +37,12 @@ class CsvTest : public testing::Test {
 };
 
 TEST_F(CsvTest, EveryDelimiterReadsTheSame) {
-  for (const std::string text : {"1,2\n3,-4.5\n", "1\t2\n3\t-4.5\n", "1;2\n3;-4.5\n", "1 2\n3 -4.5\n", "  1   2  \n 3  -4.5",
-                                 "1 , 2\n 3,-4.5", "1,2\r\n3,-4.5\r\n", "\xEF\xBB\xBF" "1,2\n3,-4.5", "\"1\",\"2\"\n3,\" -4.5\"",
-                                 "# c\n\n1,2 # c\n   \n#x\n3,-4.5\n\n", "+1,2.0e0\n.3e1,-45e-1"}) {
+  for (const std::string text :
+       {"1,2\n3,-4.5\n", "1\t2\n3\t-4.5\n", "1;2\n3;-4.5\n", "1 2\n3 -4.5\n", "  1   2  \n 3  -4.5",
+        "1 , 2\n 3,-4.5", "1,2\r\n3,-4.5\r\n",
+        "\xEF\xBB\xBF"
+        "1,2\n3,-4.5",
+        "\"1\",\"2\"\n3,\" -4.5\"", "# c\n\n1,2 # c\n   \n#x\n3,-4.5\n\n", "+1,2.0e0\n.3e1,-45e-1"}) {
     auto opened = reader(text);
     EXPECT_EQ(opened.columns(), 2) << text;
     EXPECT_THAT(opened.header(), IsEmpty()) << text;
@@ -75,7 +78,8 @@ TEST_F(CsvTest, NotANumberAndInfinityAreNumbers) {
 
 TEST_F(CsvTest, SeventeenDigitsAreExact) {
   EXPECT_THAT(values("0.10000000000000001,1.7976931348623157e308,5e-324,1e-999,-1e-999\n"),
-              ElementsAre(0.1, std::numeric_limits<double>::max(), std::numeric_limits<double>::denorm_min(), 0.0, -0.0));
+              ElementsAre(0.1, std::numeric_limits<double>::max(), std::numeric_limits<double>::denorm_min(),
+                          0.0, -0.0));
 }
 
 TEST_F(CsvTest, BadCellsAreFound) {
@@ -98,7 +102,8 @@ TEST_F(CsvTest, NothingToReadIsSaid) {
   EXPECT_EQ(refusal(""), "holds no rows");
   EXPECT_EQ(refusal("# only\n\n"), "holds no rows");
   EXPECT_EQ(reader("a,b\n").count_rows(), 0);
-  EXPECT_EQ(message_of<DataError>([&] { CsvReader(folder.file("none.csv")); }), folder.file("none.csv") + " does not exist");
+  EXPECT_EQ(message_of<DataError>([&] { CsvReader(folder.file("none.csv")); }),
+            folder.file("none.csv") + " does not exist");
   EXPECT_THAT(message_of<DataError>([&] { CsvReader(folder.path().string()); }), HasSubstr("Is a directory"));
 }
 

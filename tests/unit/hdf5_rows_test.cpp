@@ -1,13 +1,13 @@
 #include "core/hdf5_rows.hpp"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <unistd.h>
-
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <numeric>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "core/error.hpp"
 #include "core/hdf5_handle.hpp"
@@ -47,15 +47,17 @@ class Hdf5RowsTest : public testing::Test {
         H5Pset_shuffle(creation.get());
         H5Pset_deflate(creation.get(), 4);
       }
-      const Hdf5Handle space(shape.empty() ? H5Screate(H5S_SCALAR)
-                                           : H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr),
+      const Hdf5Handle space(shape.empty()
+                                 ? H5Screate(H5S_SCALAR)
+                                 : H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr),
                              H5Sclose);
-      Hdf5Handle dataset(check_hdf5(H5Dcreate2(opened.get(), path.c_str(), file_type, space.get(), links.get(),
-                                               creation.get(), H5P_DEFAULT),
+      Hdf5Handle dataset(check_hdf5(H5Dcreate2(opened.get(), path.c_str(), file_type, space.get(),
+                                               links.get(), creation.get(), H5P_DEFAULT),
                                     "test file"),
                          H5Dclose);
       if (!values.empty())
-        check_hdf5(H5Dwrite(dataset.get(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), "test file");
+        check_hdf5(H5Dwrite(dataset.get(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()),
+                   "test file");
       dataset.close("test file");
       opened.close("test file");
     });
@@ -134,7 +136,8 @@ TEST_F(Hdf5RowsTest, HalfPrecisionReadsExactlyAndFitsFloat) {
     H5Tset_size(type, 2);
     H5Tset_ebias(type, 15);
     return type;
-  }), H5Tclose);
+  }),
+                        H5Tclose);
   const std::vector<double> values{0.0, -1.5, 65504.0, 0.000061035156250};
   put(folder.file("half.h5"), "/x", {4}, values, H5T_NATIVE_DOUBLE, half.get());
 
@@ -152,7 +155,8 @@ TEST_F(Hdf5RowsTest, BooleansReadAsZeroAndOne) {
     value = 1;
     H5Tenum_insert(type, "TRUE", &value);
     return type;
-  }), H5Tclose);
+  }),
+                           H5Tclose);
   const std::vector<std::int8_t> values{1, 0, 1};
   put(folder.file("bool.h5"), "/x", {3}, values, boolean.get(), boolean.get());
 
@@ -183,9 +187,10 @@ TEST_F(Hdf5RowsTest, OneDimensionIsOneColumn) {
 
 TEST_F(Hdf5RowsTest, AnyPieceIsThatPieceOfTheWhole) {
   const auto whole = counting(40);
-  const Hdf5Rows rows(io, {put_doubles("a.h5", "/x", {7, 2}, {whole.begin(), whole.begin() + 14}),
-                           put_doubles("b.h5", "/x", {0, 2}, {}),
-                           put_doubles("c.h5", "/x", {13, 2}, {whole.begin() + 14, whole.end()}, {{4, 2}, true})});
+  const Hdf5Rows rows(
+      io, {put_doubles("a.h5", "/x", {7, 2}, {whole.begin(), whole.begin() + 14}),
+           put_doubles("b.h5", "/x", {0, 2}, {}),
+           put_doubles("c.h5", "/x", {13, 2}, {whole.begin() + 14, whole.end()}, {{4, 2}, true})});
   ASSERT_EQ(rows.rows(), 20);
 
   for (Index first = 0; first <= 20; ++first)
@@ -244,6 +249,7 @@ TEST_F(Hdf5RowsTest, FitsFloatOnlyWhereEveryFileDoes) {
 
   EXPECT_TRUE(Hdf5Rows(io, {narrow, narrow}).fits_float());
   EXPECT_FALSE(Hdf5Rows(io, {narrow, wide}).fits_float());
+  EXPECT_FALSE(Hdf5Rows(io, {wide, narrow}).fits_float());
 }
 
 TEST_F(Hdf5RowsTest, ZeroRowsOrColumnsOpen) {
@@ -262,7 +268,9 @@ TEST_F(Hdf5RowsTest, DifferingColumnsAreRefused) {
   const auto a = put_doubles("a.h5", "/x", {2, 3}, counting(6));
   const auto b = put_doubles("b.h5", "/x", {2, 4}, counting(8));
 
-  EXPECT_EQ(message_of<DataError>([&] { Hdf5Rows(io, {a, b}); }),
+  EXPECT_EQ(message_of<DataError>([&] {
+              Hdf5Rows(io, {a, b});
+            }),
             b + " has 4 columns but " + a + " has 3; the parts of a data set must have the same columns");
 }
 
@@ -271,7 +279,8 @@ TEST_F(Hdf5RowsTest, AMissingFileIsNamed) {
 }
 
 TEST_F(Hdf5RowsTest, AFolderIsRefused) {
-  EXPECT_EQ(refusal(folder.path().string() + ":/x"), folder.path().string() + " cannot be read: it is a folder");
+  EXPECT_EQ(refusal(folder.path().string() + ":/x"),
+            folder.path().string() + " cannot be read: it is a folder");
 }
 
 TEST_F(Hdf5RowsTest, AMissingDataSetListsWhatThereIs) {
@@ -282,7 +291,8 @@ TEST_F(Hdf5RowsTest, AMissingDataSetListsWhatThereIs) {
 
   EXPECT_EQ(refusal(file + ":/y"), file + " has no data set /y; it has /labels, /more/a, /x");
   EXPECT_EQ(refusal(file + ":/x/deeper"), file + " has no data set /x/deeper; it has /labels, /more/a, /x");
-  EXPECT_EQ(refusal(file + ":/more"), file + ":/more is a group, not a data set; it has /labels, /more/a, /x");
+  EXPECT_EQ(refusal(file + ":/more"),
+            file + ":/more is a group, not a data set; it has /labels, /more/a, /x");
 }
 
 TEST_F(Hdf5RowsTest, ALongListIsCut) {
@@ -295,7 +305,8 @@ TEST_F(Hdf5RowsTest, OtherFilesAreToldApartFromHdf5) {
   folder.write("text.h5", "1,2,3\n4,5,6\n");
   folder.write("empty.h5", "");
 
-  EXPECT_THAT(refusal(folder.file("text.h5") + ":/x"), HasSubstr("text.h5 is not an HDF5 file; `tally convert` makes"));
+  EXPECT_THAT(refusal(folder.file("text.h5") + ":/x"),
+              HasSubstr("text.h5 is not an HDF5 file; `tally convert` makes"));
   EXPECT_THAT(refusal(folder.file("empty.h5") + ":/x"), HasSubstr("empty.h5 is not an HDF5 file"));
 }
 
@@ -333,14 +344,16 @@ TEST_F(Hdf5RowsTest, WhatHasNoRowsIsRefusedWithItsKind) {
     const hid_t type = H5Tcopy(H5T_C_S1);
     H5Tset_size(type, 4);
     return type;
-  }), H5Tclose);
+  }),
+                        H5Tclose);
   put(file, "/text", {2}, std::vector<char>(8, 'a'), text.get(), text.get());
   const Hdf5Handle record(io.run([] {
     const hid_t type = H5Tcreate(H5T_COMPOUND, 8);
     H5Tinsert(type, "a", 0, H5T_NATIVE_FLOAT);
     H5Tinsert(type, "b", 4, H5T_NATIVE_FLOAT);
     return type;
-  }), H5Tclose);
+  }),
+                          H5Tclose);
   put(file, "/record", {1}, std::vector<float>{1, 2}, record.get(), record.get());
 
   EXPECT_EQ(refusal(file + ":/cube"),
@@ -350,7 +363,9 @@ TEST_F(Hdf5RowsTest, WhatHasNoRowsIsRefusedWithItsKind) {
   EXPECT_THAT(refusal(file + ":/record"), HasSubstr("it holds records of several fields"));
 }
 
-TEST_F(Hdf5RowsTest, NoNamesIsAUsageError) { EXPECT_THROW(Hdf5Rows(io, {}), UsageError); }
+TEST_F(Hdf5RowsTest, NoNamesIsAUsageError) {
+  EXPECT_THROW(Hdf5Rows(io, {}), UsageError);
+}
 
 class Hdf5RowWriterTest : public Hdf5RowsTest {
  protected:
@@ -434,11 +449,11 @@ TEST_F(Hdf5RowWriterTest, FractionsDoNotBecomeIntegers) {
 }
 
 TEST_F(Hdf5RowWriterTest, AMissingFolderIsNamed) {
-  const auto message = message_of<DataError>([&] {
-    Hdf5RowWriter(io, folder.file("no/out.h5"), "/x", 1, 0, Hdf5RowWriter::Type::float64);
-  });
+  const auto message = message_of<DataError>(
+      [&] { Hdf5RowWriter(io, folder.file("no/out.h5"), "/x", 1, 0, Hdf5RowWriter::Type::float64); });
 
-  EXPECT_EQ(message, folder.file("no/out.h5") + " cannot be written: the folder " + folder.file("no") + " does not exist");
+  EXPECT_EQ(message, folder.file("no/out.h5") + " cannot be written: the folder " + folder.file("no") +
+                         " does not exist");
 }
 
 TEST_F(Hdf5RowWriterTest, AFolderWithoutPermissionIsRefused) {
@@ -456,7 +471,8 @@ TEST_F(Hdf5RowWriterTest, ADeviceIsNoTarget) {
 
 TEST_F(Hdf5RowWriterTest, AFullDiskIsAnErrorThatLeavesNothing) {
   const auto values = counting(100000);
-  for (const std::size_t limit : {0, 1, 100, 800, 4096, 70000, 100000, 200000, 400000, 799999, 800000, 865000}) {
+  for (const std::size_t limit :
+       {0, 1, 100, 800, 4096, 70000, 100000, 200000, 400000, 799999, 800000, 865000}) {
     const auto message = message_of<DataError>([&] {
       const FileSizeLimit full(limit);
       Hdf5RowWriter writer(io, target, "/x", 100000, 0, Hdf5RowWriter::Type::float64);

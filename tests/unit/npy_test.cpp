@@ -1,11 +1,11 @@
 #include "core/npy.hpp"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <cstdint>
 #include <cstring>
 #include <limits>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "core/error.hpp"
 #include "tests/unit/temporary_folder.hpp"
@@ -19,8 +19,8 @@ using testing::HasSubstr;
 class NpyTest : public testing::Test {
  protected:
   // A file as numpy.save writes it: the header padded so that the data begin at a multiple of 64.
-  std::string put(const std::string& type, const std::string& order, const std::string& shape, const std::string& data,
-                  int version = 1) {
+  std::string put(const std::string& type, const std::string& order, const std::string& shape,
+                  const std::string& data, int version = 1) {
     std::string header = "{'descr': " + type + ", 'fortran_order': " + order + ", 'shape': " + shape + ", }";
     const std::size_t start = version == 1 ? 10 : 12;
     header.append(63 - (start + header.size()) % 64, ' ');
@@ -66,8 +66,8 @@ struct TypeNames {
     return (std::is_floating_point_v<T> ? "f" : std::is_signed_v<T> ? "i" : "u") + std::to_string(sizeof(T));
   }
 };
-using Numbers = testing::Types<float, double, std::int8_t, std::int16_t, std::int32_t, std::int64_t, std::uint8_t,
-                               std::uint16_t, std::uint32_t, std::uint64_t>;
+using Numbers = testing::Types<float, double, std::int8_t, std::int16_t, std::int32_t, std::int64_t,
+                               std::uint8_t, std::uint16_t, std::uint32_t, std::uint64_t>;
 TYPED_TEST_SUITE(NpyTypeTest, Numbers, TypeNames);
 
 TYPED_TEST(NpyTypeTest, BothByteOrdersReadTheSame) {
@@ -99,7 +99,8 @@ TEST_F(NpyTest, FortranOrderReadsAsItsRows) {
 
 TEST_F(NpyTest, EveryVersionReadsTheSame) {
   for (const int version : {1, 2, 3})
-    EXPECT_THAT(all_of(put("'<i2'", "False", "(2,)", bytes<std::int16_t>({-5, 6}), version)), ElementsAre(-5, 6));
+    EXPECT_THAT(all_of(put("'<i2'", "False", "(2,)", bytes<std::int16_t>({-5, 6}), version)),
+                ElementsAre(-5, 6));
   EXPECT_THAT(refusal(put("'<i2'", "False", "(2,)", "", 4)), HasSubstr("has .npy format 4"));
 }
 
@@ -128,11 +129,15 @@ TEST_F(NpyTest, ZeroRowsOrColumnsOpen) {
 }
 
 TEST_F(NpyTest, OtherTypesAndShapesAreRefused) {
-  EXPECT_THAT(refusal(put("'<c16'", "False", "(1,)", std::string(16, '\0'))), HasSubstr("type '<c16'; convert it"));
+  EXPECT_THAT(refusal(put("'<c16'", "False", "(1,)", std::string(16, '\0'))),
+              HasSubstr("type '<c16'; convert it"));
   EXPECT_THAT(refusal(put("'|O'", "False", "(1,)", "")), HasSubstr("elements of type '|O'"));
-  EXPECT_THAT(refusal(put("[('a', '<f8')]", "False", "(1,)", std::string(8, '\0'))), HasSubstr("holds records"));
-  EXPECT_EQ(refusal(put("'<f8'", "False", "()", std::string(8, '\0'))), "has 0 dimensions; it must have one or two");
-  EXPECT_EQ(refusal(put("'<f8'", "False", "(1, 1, 1)", std::string(8, '\0'))), "has 3 dimensions; it must have one or two");
+  EXPECT_THAT(refusal(put("[('a', '<f8')]", "False", "(1,)", std::string(8, '\0'))),
+              HasSubstr("holds records"));
+  EXPECT_EQ(refusal(put("'<f8'", "False", "()", std::string(8, '\0'))),
+            "has 0 dimensions; it must have one or two");
+  EXPECT_EQ(refusal(put("'<f8'", "False", "(1, 1, 1)", std::string(8, '\0'))),
+            "has 3 dimensions; it must have one or two");
 }
 
 TEST_F(NpyTest, BrokenFilesAreRefused) {
@@ -142,8 +147,10 @@ TEST_F(NpyTest, BrokenFilesAreRefused) {
   EXPECT_EQ(refusal(folder.write("empty.npy", "")), "is not a .npy file");
   EXPECT_EQ(refusal(put("'<f8'", "False", "(3,)", std::string(23, '\0'))),
             "is truncated: it has 151 bytes and should have 152; copy it again");
-  for (const std::string shape : {"(3", "(-1,)", "(x,)", "3", "(99999999999999999999,)", "(9223372036854775807, 9223372036854775807)"})
-    EXPECT_THAT(refusal(put("'<f8'", "False", shape, "")), HasSubstr("header that is not understood")) << shape;
+  for (const std::string shape :
+       {"(3", "(-1,)", "(x,)", "3", "(99999999999999999999,)", "(9223372036854775807, 9223372036854775807)"})
+    EXPECT_THAT(refusal(put("'<f8'", "False", shape, "")), HasSubstr("header that is not understood"))
+        << shape;
   const auto whole = bytes_of(put("'<f8'", "False", "(1,)", std::string(8, '\0')));
   for (std::size_t size = 0; size < whole.size(); ++size) {
     put_bytes(folder.file("cut.npy"), {whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)});

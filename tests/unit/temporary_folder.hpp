@@ -1,8 +1,4 @@
 #pragma once
-#include <gtest/gtest.h>
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <csignal>
 #include <cstddef>
@@ -15,6 +11,10 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 namespace tally {
 
@@ -38,7 +38,8 @@ class TemporaryFolder {
   // Names of what it holds, sorted.
   std::vector<std::string> names() const {
     std::vector<std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator(path_)) found.push_back(entry.path().filename().string());
+    for (const auto& entry : std::filesystem::directory_iterator(path_))
+      found.push_back(entry.path().filename().string());
     std::sort(found.begin(), found.end());
     return found;
   }
@@ -97,8 +98,8 @@ class ReadOnlyFolder {
  public:
   explicit ReadOnlyFolder(const TemporaryFolder& folder) : folder_(folder), user_(geteuid()) {
     using std::filesystem::perms;
-    std::filesystem::permissions(folder_.path(), perms::owner_read | perms::owner_exec | perms::others_read |
-                                                     perms::others_exec);
+    std::filesystem::permissions(
+        folder_.path(), perms::owner_read | perms::owner_exec | perms::others_read | perms::others_exec);
     constexpr uid_t nobody = 65534;
     if (user_ == 0 && seteuid(nobody) != 0) throw std::runtime_error("root cannot become another user");
   }
