@@ -1,0 +1,215 @@
+#include "algorithms/em_start.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+
+#include "algorithms/models/kmeans.hpp"
+#include "comm/single_process.hpp"
+#include "core/error.hpp"
+#include "core/memory_rows.hpp"
+#include "core/philox.hpp"
+#include "core/random_streams.hpp"
+
+namespace tally {
+namespace {
+
+RandomKey key_of(const StartOptions& options) {
+  return {options.seed, static_cast<std::uint32_t>(RandomStream::initialise)};
+}
+
+// A number of restart r at step `index`: restarts share no draw.
+double draw(const StartOptions& options, Index index, int which = 0) {
+  return uniform(key_of(options), static_cast<std::uint64_t>(index),
+                 static_cast<std::uint32_t>(options.restart * 4 + which));
+}
+
+// The sample as a shard of this process, for fits that concern it alone.
+class SampleShard {
+ public:
+  SampleShard(const Sample& sample, Index columns, std::vector<double> given, IoExecutor& io, int lanes)
+      : given_(std::move(given)),
+        rows_(MatrixView<const double>(sample.values.data(), sample.size(), columns), "the sample"),
+        weights_(MatrixView<const double>(sample.weights.data(), sample.size(), 1), "the sample's weights"),
+        given_rows_(MatrixView<const double>(given_.data(), sample.size(),
+                                             static_cast<Index>(given_.size()) / std::max<Index>(sample.size(), 1)),
+                    "the sample's labels") {
+    const Index block_rows = block_rows_for(columns);
+    Shard::Options options;
+    options.lanes = lanes;
+    shard_ = std::make_unique<Shard>(io, Inputs{&rows_, &weights_, given_.empty() ? nullptr : &given_rows_}, block_rows,
+                                     ShardRange{0, (sample.size() + block_rows - 1) / block_rows}, options);
+  }
+  Shard& prepared_for(const Model& model) {
+    shard_->prepare({model.standardisation(), model.log_base_measure()}, [] {});
+    return *shard_;
+  }
+
+ private:
+  std::vector<double> given_;
+  MemoryRows rows_, weights_, given_rows_;
+  std::unique_ptr<Shard> shard_;
+};
+
+DataSummary summary_of_sample(const Scan& scan) {
+  DataSummary summary = scan.summary;
+  summary.rows = scan.sample.size();
+  summary.total_weight = 0;
+  for (const double weight : scan.sample.weights) summary.total_weight += weight;
+  return summary;
+}
+
+// Given for every sampled row: its label, or its responsibilities; then an M-step.
+std::vector<double> m_step_of(const Model& model, const Scan& scan, std::vector<double> given,
+                              const StartOptions& options, IoExecutor& io) {
+  SampleShard sample(scan.sample, model.columns(), std::move(given), io, options.lanes);
+  SingleProcess alone;
+  return fit_given(model, sample.prepared_for(model), summary_of_sample(scan), FitOptions{}, alone);
+}
+
+// Labels of the sample by k-means from these seeds, after at most `iterations` of Lloyd's.
+std::vector<double> kmeans_labels(const Model& model, const Scan& scan, const std::vector<Index>& seeds, int iterations,
+                                  const StartOptions& options, IoExecutor& io) {
+  const Index K = model.components(), D = model.columns();
+  const auto kmeans = make_kmeans(K, D);
+  kmeans->set_standardisation(standardise_for(Scaling::common, scan.summary));
+  std::vector<double> rows;
+  for (const Index seed : seeds)
+    rows.insert(rows.end(), scan.sample.values.begin() + seed * D, scan.sample.values.begin() + (seed + 1) * D);
+  FitState state;
+  state.candidates.resize(1);
+  auto& parameters = state.candidates.front().parameters;
+  parameters.resize(static_cast<std::size_t>(kmeans->parameters().size()));
+  kmeans->start_at(MatrixView<const double>(rows.data(), K, D), scan.summary, parameters);
+
+  SampleShard sample(scan.sample, D, {}, io, options.lanes);
+  Shard& shard = sample.prepared_for(*kmeans);
+  if (iterations > 0) {
+    SingleProcess alone;
+    FitObserver silent;
+    FitOptions fit_options;
+    fit_options.max_iterations = iterations;
+    fit_options.tolerance = 0;
+    fit(*kmeans, shard, summary_of_sample(scan), state, fit_options, alone, silent);
+  }
+  std::vector<double> labels(static_cast<std::size_t>(scan.sample.size()));
+  const auto bound = kmeans->bind({Precision::double_precision, options.lanes, 1, Summation::exact});
+  bound->prepare(0, parameters);
+  bound->evaluate(
+      shard, {.labels = true},
+      [&](Index first, Index count, const RowResults& results) {
+        std::copy_n(results.labels, count, labels.begin() + first);
+      },
+      [] {});
+  return labels;
+}
+
+std::vector<double> random_responsibilities(const Scan& scan, Index K, const StartOptions& options) {
+  std::vector<double> given(static_cast<std::size_t>(scan.sample.size() * K));
+  for (Index i = 0; i < scan.sample.size(); ++i) {
+    double sum = 0;
+    double* row = given.data() + i * K;
+    for (Index k = 0; k < K; ++k) sum += row[k] = draw(options, i * K + k);
+    for (Index k = 0; k < K; ++k) row[k] /= sum;
+  }
+  return given;
+}
+
+// Distinct positions of the sample, uniformly among rows of positive weight.
+std::vector<Index> choose_rows(const Sample& sample, Index components, const StartOptions& options) {
+  std::vector<Index> usable;
+  for (Index i = 0; i < sample.size(); ++i)
+    if (sample.weights[static_cast<std::size_t>(i)] > 0) usable.push_back(i);
+  if (static_cast<Index>(usable.size()) < components)
+    throw DataError(std::to_string(components) + " components need as many rows of positive weight, there are " +
+                    std::to_string(usable.size()) + "; use fewer components");
+  for (Index k = 0; k < components; ++k) {  // the first steps of a shuffle
+    const auto left = static_cast<double>(static_cast<Index>(usable.size()) - k);
+    const Index other = k + std::min(static_cast<Index>(draw(options, k) * left), static_cast<Index>(left) - 1);
+    std::swap(usable[static_cast<std::size_t>(k)], usable[static_cast<std::size_t>(other)]);
+  }
+  usable.resize(static_cast<std::size_t>(components));
+  return usable;
+}
+
+}  // namespace
+
+SampleStart parse_sample_start(const std::string& word) {
+  if (word == "kmeans") return SampleStart::kmeans;
+  if (word == "k-means++") return SampleStart::kmeans_plus_plus;
+  if (word == "random") return SampleStart::random;
+  if (word == "random-from-data") return SampleStart::random_from_data;
+  throw UsageError("--init " + word +
+                   " is unknown: kmeans, k-means++, random, random-from-data, labels:FILE:/PATH, "
+                   "responsibilities:FILE:/PATH, parameters:FILE:/GROUP and model:FILE are there");
+}
+
+std::vector<Index> choose_seeds(const Sample& sample, Index columns, Index components, const StartOptions& options) {
+  const Index size = sample.size(), D = columns;
+  // Distances are taken on a common power-of-two scale, so that no square overflows.
+  double largest = 0;
+  for (std::size_t i = 0; i < sample.values.size(); ++i)
+    if (sample.weights[i / static_cast<std::size_t>(D)] > 0) largest = std::max(largest, std::abs(sample.values[i]));
+  const double scale = largest > 0 ? std::ldexp(1.0, -std::clamp(std::ilogb(largest), -900, 900)) : 1;
+  std::vector<double> nearest(static_cast<std::size_t>(size), std::numeric_limits<double>::infinity());
+  std::vector<Index> seeds = {choose_rows(sample, 1, options).front()};
+  while (static_cast<Index>(seeds.size()) < components) {
+    const double* seed = sample.values.data() + seeds.back() * D;
+    double total = 0;
+    for (Index i = 0; i < size; ++i) {
+      double& distance = nearest[static_cast<std::size_t>(i)];
+      const double weight = sample.weights[static_cast<std::size_t>(i)];
+      if (weight == 0) continue;
+      double squared = 0;
+      for (Index d = 0; d < D; ++d) {
+        const double difference = (sample.values[static_cast<std::size_t>(i * D + d)] - seed[d]) * scale;
+        squared += difference * difference;
+      }
+      distance = std::min(distance, squared);
+      total += weight * distance;
+    }
+    const double target = draw(options, static_cast<Index>(seeds.size()), 1) * total;
+    Index chosen = -1;
+    double cumulative = 0;
+    for (Index i = 0; i < size && total > 0; ++i) {
+      const double weight = sample.weights[static_cast<std::size_t>(i)];
+      if (weight == 0 || nearest[static_cast<std::size_t>(i)] == 0) continue;
+      chosen = i;
+      if ((cumulative += weight * nearest[static_cast<std::size_t>(i)]) > target) break;
+    }
+    // Every row lies on a seed already: any row does.
+    seeds.push_back(chosen >= 0 ? chosen : choose_rows(sample, 1, options).front());
+  }
+  return seeds;
+}
+
+std::vector<double> start_from_sample(const Model& model, const Scan& scan, const StartOptions& options,
+                                      IoExecutor& io) {
+  const Index K = model.components(), D = model.columns();
+  const auto at_rows = [&](const std::vector<Index>& positions) {
+    std::vector<double> rows;
+    for (const Index row : positions)
+      rows.insert(rows.end(), scan.sample.values.begin() + row * D, scan.sample.values.begin() + (row + 1) * D);
+    std::vector<double> parameters(static_cast<std::size_t>(model.parameters().size()));
+    model.start_at(MatrixView<const double>(rows.data(), K, D), scan.summary, parameters);
+    return parameters;
+  };
+  const bool centroids = !model.larger_is_better();
+  switch (options.start) {
+    case SampleStart::random_from_data: return at_rows(choose_rows(scan.sample, K, options));
+    case SampleStart::random:
+      if (centroids) return at_rows(choose_rows(scan.sample, K, options));
+      return m_step_of(model, scan, random_responsibilities(scan, K, options), options, io);
+    case SampleStart::kmeans_plus_plus:
+    case SampleStart::kmeans: break;
+  }
+  choose_rows(scan.sample, K, options);  // enough rows, or a clear error
+  const std::vector<Index> seeds = choose_seeds(scan.sample, D, K, options);
+  if (options.start == SampleStart::kmeans_plus_plus && centroids) return at_rows(seeds);
+  constexpr int lloyd_iterations = 50;
+  const int iterations = options.start == SampleStart::kmeans ? lloyd_iterations : 0;
+  return m_step_of(model, scan, kmeans_labels(model, scan, seeds, iterations, options, io), options, io);
+}
+
+}  // namespace tally

@@ -1,0 +1,41 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "algorithms/em_fit.hpp"
+#include "algorithms/em_scan.hpp"
+#include "algorithms/model.hpp"
+#include "core/io_executor.hpp"
+
+namespace tally {
+
+// How parameters are found in the sample.
+enum class SampleStart {
+  kmeans,            // k-means++ and Lloyd's iterations on the sample, then an M-step of its labels
+  kmeans_plus_plus,  // the nearest of the k-means++ seeds as labels, then an M-step; for k-means the seeds themselves
+  random,            // random responsibilities of the sample, then an M-step
+  random_from_data   // distinct rows of the sample as locations, the sample's variances as spread
+};
+
+// The word of the command line: "kmeans", "k-means++", "random", "random-from-data". Throws UsageError.
+SampleStart parse_sample_start(const std::string& word);
+
+struct StartOptions {
+  SampleStart start = SampleStart::kmeans;
+  std::uint64_t seed = 0;
+  int restart = 0;  // each restart draws other numbers
+  int lanes = 1;
+};
+
+// Start parameters of `model` from the sample, computed alike on every rank without any exchange. The model is
+// standardised. Throws DataError where the sample has fewer distinct usable rows than needed or a component of it is
+// singular.
+std::vector<double> start_from_sample(const Model& model, const Scan& scan, const StartOptions& options,
+                                      IoExecutor& io);
+
+// Seeds by k-means++ (Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007): positions
+// in the sample, each drawn with probability proportional to weight times squared distance from the nearest before it.
+std::vector<Index> choose_seeds(const Sample& sample, Index columns, Index components, const StartOptions& options);
+
+}  // namespace tally
