@@ -339,6 +339,15 @@ HWY_INLINE Sum add_in_double(D d, hn::Vec<D> v, Sum sum) {
   }
 }
 
+// Highway's emulated maximum starts from the lowest finite number and so misses -inf.
+template <class D>
+HWY_INLINE Value<D> largest_lane(D d, hn::Vec<D> v) {
+  const Value<D> largest = hn::GetLane(hn::MaxOfLanes(d, v));
+  if (largest != std::numeric_limits<Value<D>>::lowest()) return largest;
+  const auto impossible = hn::Set(d, -infinity<Value<D>>);
+  return hn::AllTrue(d, hn::Eq(v, impossible)) ? -infinity<Value<D>> : largest;
+}
+
 // Softmax of one row of K >= lanes logits times `weight`. The last vector ends where the row ends and may
 // overlap the one before: a masked store would make the next row wait for it.
 template <class D, class Real>
@@ -348,7 +357,7 @@ HWY_INLINE LogSum softmax_row(D d, Real* row, Index K, double weight) {
   Real* const end = row + K - n;
   auto largest_lanes = hn::LoadU(d, end);
   for (Index j = 0; j < whole; j += n) largest_lanes = hn::Max(largest_lanes, hn::LoadU(d, row + j));
-  const Real largest = hn::GetLane(hn::MaxOfLanes(d, largest_lanes));
+  const Real largest = largest_lane(d, largest_lanes);
   // Max may lose a NaN; wherever another number remains, the NaN comes back through its own exp.
   if (largest == -infinity<Real>) {
     const bool invalid = has_nan(row, K);
@@ -411,7 +420,7 @@ HWY_INLINE Real largest_of(const Real* row, Index count) {
   for (Index j = 0; j < count; j += lanes_of(d)) {
     largest = hn::Max(largest, load_part(d, row + j, count - j, -infinity<Real>));
   }
-  return hn::GetLane(hn::MaxOfLanes(d, largest));
+  return largest_lane(d, largest);
 }
 
 // The first column that holds `value`.

@@ -240,6 +240,23 @@ TYPED_TEST(CpuKernels, SoftmaxOfImpossibleRowsIsZero) {
   });
 }
 
+TYPED_TEST(CpuKernels, MaximumOfImpossibleRowsIsMinusInfinity) {
+  using Real = TypeParam;
+  on_every_target([] {
+    for (Index K = 1; K <= 40; ++K) {
+      Padded<Real> logits(1, K, 0);
+      logits.fill([] { return -inf; });
+      std::int32_t label = -1;
+
+      const double total = argmax_rows<Real>(logits.view(), RowTerms{}, &label);
+
+      EXPECT_EQ(total, -inf);
+      EXPECT_EQ(label, 0);
+      for (Index k = 0; k < K; ++k) EXPECT_EQ(logits(0, k), k == 0 ? 1 : 0);
+    }
+  });
+}
+
 TYPED_TEST(CpuKernels, InvalidLogitsGiveNanNeverANumber) {
   using Real = TypeParam;
   on_every_target([] {
