@@ -50,6 +50,18 @@ Failure describe_failure(const std::exception_ptr& exception) {
   }
 }
 
+void replicate(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const CommunicationError&) {
+    throw;
+  } catch (const AgreedFailure&) {
+    throw;
+  } catch (const Error& error) {
+    throw_agreed({error.kind(), error.what()});
+  }
+}
+
 void agree(Communicator& communicator, const std::function<void()>& local_work) {
   std::optional<Failure> mine;
   try {

@@ -30,6 +30,10 @@ class AgreedFailure {
 // goes well. Collective.
 void agree(Communicator& communicator, const std::function<void()>& local_work);
 
+// Runs work that every rank does alike on the same input, collectives included: an Error it throws is thrown by all
+// ranks, and becomes an AgreedFailure without a word between them. A CommunicationError passes as it is.
+void replicate(const std::function<void()>& work);
+
 // Makes all ranks throw the error of the lowest rank that has one, as agree() does: for ranks that know already, from
 // a reduced count, that somebody failed. Takes a sum and two broadcasts. Collective.
 [[noreturn]] void spread_error(Communicator& communicator, const std::optional<Failure>& mine);

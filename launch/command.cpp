@@ -1,0 +1,127 @@
+#include "launch/command.hpp"
+
+#include <mpi.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <optional>
+
+#include "comm/agreement.hpp"
+#include "comm/mpi_communicator.hpp"
+#include "comm/mpi_session.hpp"
+#include "comm/single_process.hpp"
+#include "core/blas.hpp"
+#include "launch/context.hpp"
+#include "launch/signals.hpp"
+
+namespace tally {
+namespace {
+
+// Whether mpirun or srun started this process: a lone one does without MPI.
+bool started_by_launcher() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"})
+    if (std::getenv(name)) return true;
+  return false;
+}
+
+// The rank as MPI knows it, before there is a communicator.
+int world_rank(bool with_mpi) {
+  int rank = 0;
+  if (with_mpi) MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  return rank;
+}
+
+void report(const std::string& message) { std::fprintf(stderr, "tally: error: %s\n", message.c_str()); }
+
+// Runs the chosen action and turns what it throws into an exit status. Errors that all ranks share are reported by
+// rank 0; any other concerns this rank alone, which must end the job.
+int execute(const Action& action, CommandContext& context, MpiSession* session) {
+  try {
+    int status = 0;
+    replicate([&] { status = action(context); });
+    return status;
+  } catch (const AgreedFailure& failure) {
+    const auto* error = dynamic_cast<const Error*>(&failure);
+    if (context.is_root()) report(error->what());
+    return static_cast<int>(error->kind());
+  } catch (...) {
+    const Failure failure = describe_failure(std::current_exception());
+    report(failure.message);
+    const int status = static_cast<int>(failure.kind);
+    if (session && context.communicator.size() > 1) session->abort(status);
+    return status;
+  }
+}
+
+std::string join(int argc, char** argv) {
+  std::string line;
+  for (int i = 0; i < argc; ++i) line += (i ? " " : "") + std::string(argv[i]);
+  return line;
+}
+
+}  // namespace
+
+int run_command(int argc, char** argv, const Registry& registry) {
+  block_signals();  // before any thread starts, so that one thread alone takes them
+  blas::use_one_thread();
+  std::optional<MpiSession> session;
+  if (started_by_launcher()) session.emplace();
+  const bool root = world_rank(session.has_value()) == 0;
+
+  CLI::App app("Train mixtures and k-means on any number of ranks, with the same bits on all.", "tally");
+  app.set_version_flag("--version", "tally " TALLY_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  double timeout = 60;
+  app.add_option("--timeout", timeout, "Seconds without a sign of life after which a rank counts as lost")
+      ->capture_default_str()
+      ->check(CLI::Range(0.2, 1e9));
+  Action action;
+  const Choose choose = [&](Action chosen) { action = std::move(chosen); };
+  add_fit_command(app, registry, choose);
+  add_predict_command(app, choose);
+  add_score_command(app, choose);
+  add_sample_command(app, choose);
+  add_info_command(app, choose);
+  add_convert_command(app, choose);
+  add_generate_command(app, choose);
+  add_models_command(app, registry, choose);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return root ? app.exit(success) : 0;
+  } catch (const CLI::ParseError& error) {
+    if (root) report(std::string(error.what()) + "; see tally --help");
+    return static_cast<int>(ErrorKind::usage);
+  } catch (const Error& error) {
+    if (root) report(error.what());
+    return static_cast<int>(error.kind());
+  }
+
+  try {
+    std::unique_ptr<Communicator> communicator;
+    if (session) {
+      MpiCommunicatorOptions options;
+      options.timeout = std::chrono::milliseconds(static_cast<std::int64_t>(timeout * 1000));
+      communicator = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, options);
+    } else {
+      communicator = std::make_unique<SingleProcess>();
+    }
+    IoExecutor io;
+    CommandContext context{*communicator, io, registry, join(argc, argv)};
+    const SignalThread signals(communicator->rank() == 0);
+    const int status = execute(action, context, session ? &*session : nullptr);
+    communicator->barrier();
+    return status;
+  } catch (const std::exception& error) {
+    report(error.what());
+    if (session) session->abort(static_cast<int>(ErrorKind::communication));
+    return static_cast<int>(ErrorKind::communication);
+  }
+}
+
+}  // namespace tally

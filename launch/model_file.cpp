@@ -1,0 +1,104 @@
+#include "launch/model_file.hpp"
+
+#include "core/error.hpp"
+
+namespace tally {
+namespace {
+
+constexpr const char* format_name = "tally model";
+constexpr std::int64_t format_version = 1;
+
+std::string text(const ArchiveReader& archive, const char* name) {
+  return archive.text_attribute("/", name).value_or("");
+}
+
+std::int64_t integer(const ArchiveReader& archive, const char* name) {
+  return archive.integer_attribute("/", name).value_or(0);
+}
+
+Array vector_array(const std::vector<double>& values) { return {{static_cast<Index>(values.size())}, values}; }
+
+}  // namespace
+
+void write_record(ArchiveWriter& archive, const ModelRecord& record) {
+  archive.attribute("/", "format", format_name);
+  archive.attribute("/", "format_version", format_version);
+  archive.attribute("/", "tally_version", TALLY_VERSION);
+  archive.attribute("/", "model", record.model);
+  archive.attribute("/", "components", record.components);
+  archive.attribute("/", "columns", record.columns);
+  for (const auto& [name, value] : record.options) archive.attribute("/", "option_" + name, value);
+  for (const auto& [name, array] : record.parameters) archive.put("/parameters/" + name, array);
+  archive.put("/standardisation/centre", vector_array(record.standardisation.centre));
+  const auto& exponents = record.standardisation.exponent;
+  const std::vector<std::int64_t> exponent(exponents.begin(), exponents.end());
+  archive.put("/standardisation/exponent", std::span(exponent));
+  archive.put("/training/objective", vector_array(record.trace));
+  archive.attribute("/training", "objective", record.objective_name);
+  archive.attribute("/training", "status", record.status);
+  archive.attribute("/training", "iterations", std::int64_t{record.iterations});
+  archive.attribute("/training", "rows", record.rows);
+  archive.attribute("/training", "total_weight", record.total_weight);
+  archive.attribute("/training", "free_parameters", record.free_parameters);
+  archive.attribute("/training", "seed", record.seed);
+  archive.attribute("/training", "precision", record.precision);
+  archive.attribute("/training", "data", record.data);
+  archive.attribute("/training", "fingerprint", record.fingerprint);
+  archive.attribute("/training", "command", record.command_line);
+}
+
+ModelRecord read_record(const ArchiveReader& archive) {
+  if (text(archive, "format") != format_name)
+    throw DataError(archive.file() + " is not a model file of Tally; `tally fit ... --out` writes one");
+  if (integer(archive, "format_version") > format_version)
+    throw DataError(archive.file() + " was written by a newer Tally (format " +
+                    std::to_string(integer(archive, "format_version")) + "); use that version or a newer one");
+  ModelRecord record;
+  record.model = text(archive, "model");
+  record.components = integer(archive, "components");
+  record.columns = integer(archive, "columns");
+  for (const char* name : {"covariance", "reg_covar"})
+    if (const auto value = archive.text_attribute("/", std::string("option_") + name)) record.options[name] = *value;
+  for (const std::string& name : archive.list("/parameters"))
+    record.parameters[name] = archive.get("/parameters/" + name);
+  record.standardisation.centre = archive.get("/standardisation/centre").values;
+  for (const std::int64_t exponent : archive.get_integers("/standardisation/exponent"))
+    record.standardisation.exponent.push_back(static_cast<int>(exponent));
+  record.trace = archive.get("/training/objective").values;
+  const auto training = [&](const char* name) { return archive.text_attribute("/training", name).value_or(""); };
+  const auto count = [&](const char* name) { return archive.integer_attribute("/training", name).value_or(0); };
+  record.objective_name = training("objective");
+  record.status = training("status");
+  record.iterations = static_cast<int>(count("iterations"));
+  record.rows = count("rows");
+  record.total_weight = archive.number_attribute("/training", "total_weight").value_or(0);
+  record.free_parameters = count("free_parameters");
+  record.seed = count("seed");
+  record.precision = training("precision");
+  record.data = training("data");
+  record.fingerprint = training("fingerprint");
+  record.command_line = training("command");
+  return record;
+}
+
+LoadedModel load_model(IoExecutor& io, const std::string& file, const Registry& registry) {
+  LoadedModel loaded;
+  loaded.record = read_record(ArchiveReader(io, file));
+  OptionValues options;
+  for (auto [name, value] : loaded.record.options) {
+    for (char& c : name)
+      if (c == '_') c = '-';
+    options[name] = value;
+  }
+  loaded.model =
+      registry.find(loaded.record.model).make(loaded.record.components, loaded.record.columns, options);
+  if (loaded.record.standardisation.columns() != loaded.record.columns)
+    throw DataError(file + " contradicts itself: its standardisation has another width than its model");
+  loaded.model->set_standardisation(loaded.record.standardisation);
+  loaded.parameters.resize(static_cast<std::size_t>(loaded.model->parameters().size()));
+  loaded.model->set_defaults(loaded.parameters);
+  loaded.model->read(loaded.record.parameters, loaded.parameters);
+  return loaded;
+}
+
+}  // namespace tally
