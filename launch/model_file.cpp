@@ -1,5 +1,7 @@
 #include "launch/model_file.hpp"
 
+#include <algorithm>
+
 #include "core/error.hpp"
 
 namespace tally {
@@ -85,10 +87,10 @@ LoadedModel load_model(IoExecutor& io, const std::string& file, const Registry& 
   LoadedModel loaded;
   loaded.record = read_record(ArchiveReader(io, file));
   OptionValues options;
-  for (auto [name, value] : loaded.record.options) {
-    for (char& c : name)
-      if (c == '_') c = '-';
-    options[name] = value;
+  for (const auto& [name, value] : loaded.record.options) {
+    std::string option = name;
+    std::replace(option.begin(), option.end(), '_', '-');
+    options[option] = value;
   }
   loaded.model =
       registry.find(loaded.record.model).make(loaded.record.components, loaded.record.columns, options);

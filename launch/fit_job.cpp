@@ -1,0 +1,427 @@
+#include "launch/fit_job.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+
+#include "algorithms/em_scan.hpp"
+#include "algorithms/em_start.hpp"
+#include "comm/agreement.hpp"
+#include "comm/partition.hpp"
+#include "core/error.hpp"
+#include "core/hash.hpp"
+#include "core/hdf5_rows.hpp"
+#include "launch/checkpoint.hpp"
+#include "launch/progress.hpp"
+#include "launch/resources.hpp"
+#include "launch/signals.hpp"
+
+namespace tally {
+namespace {
+
+// "labels:f.h5:/y" is a way and a place; "kmeans" is a way alone.
+struct InitWords {
+  std::string way;
+  std::string place;
+};
+
+InitWords split_init(const std::string& text) {
+  const auto colon = text.find(':');
+  if (colon == std::string::npos) return {text, ""};
+  return {text.substr(0, colon), text.substr(colon + 1)};
+}
+
+bool starts_from_rows(const InitWords& init) { return init.way == "labels" || init.way == "responsibilities"; }
+bool starts_from_file(const InitWords& init) {
+  return starts_from_rows(init) || init.way == "parameters" || init.way == "model";
+}
+
+// The arrays of one group of a file, by name.
+NamedArrays read_group(IoExecutor& io, const std::string& place) {
+  const auto name = place.find(":/") == std::string::npos ? DatasetName{place, "/"} : parse_dataset_name(place);
+  const ArchiveReader archive(io, name.file);
+  NamedArrays arrays;
+  const std::string group = name.path == "/" ? "" : name.path;
+  for (const std::string& array : archive.list(name.path)) arrays[array] = archive.get(group + "/" + array);
+  if (arrays.empty()) throw DataError(place + " holds no arrays to start from");
+  return arrays;
+}
+
+std::string hex(std::uint64_t value) { return fmt::format("{:016x}", value); }
+
+std::string fingerprint_of(const DataSummary& summary) {
+  Hasher hasher;
+  hasher.add(summary.rows);
+  hasher.add(summary.total_weight);
+  hasher.add(summary.largest_weight);
+  for (const auto* column : {&summary.mean, &summary.minimum, &summary.maximum, &summary.variance})
+    hasher.add(std::span<const double>(*column));
+  return hex(hasher.value());
+}
+
+// The fit of one request, step by step; each step is a member so that `run` reads as the story.
+class FitJob final : public FitObserver {
+ public:
+  FitJob(const FitRequest& request, CommandContext& context)
+      : request_(request),
+        context_(context),
+        entry_(context.registry.find(request.model)),
+        init_(split_init(request.init.empty() ? entry_.default_init : request.init)) {}
+
+  int run() {
+    check_request();
+    open();
+    read_and_scan();
+    const bool resumed = request_.resume && load_checkpoint();
+    if (!resumed) start();
+    shard_->forget_given();
+    const OnTermination save_on_termination([this] { save_unfinished(); });
+    publish_snapshot(state_);
+    const FitOutcome outcome =
+        fit(*model_, *shard_, scan_.summary, state_, request_.fit, context_.communicator, *this);
+    return conclude(outcome);
+  }
+
+  void iterated(const IterationReport& report) override {
+    if (progress_) progress_->iterated(report);
+  }
+
+  void advanced(const FitState& state, bool stopping) override {
+    if (context_.is_root()) publish_snapshot(state);
+    if (request_.checkpoint_folder.empty()) return;
+    if (!stopping && state.iteration % request_.checkpoint_every != 0) return;
+    const FitState& current = state;
+    agree(context_.communicator, [&] {
+      if (!context_.is_root()) return;
+      CheckpointFolder(context_.io, request_.checkpoint_folder)
+          .save({record_of(current, best_of(current), "unfinished"), current, options_hash()});
+    });
+  }
+
+  bool stop_requested() override { return stop_was_requested(); }
+
+ private:
+  void check_request() const {
+    if (entry_.has_components && request_.components < 1)
+      throw UsageError("--components is needed: how many components to fit");
+    if (request_.restarts < 1) throw UsageError("--n-init must be at least 1");
+    if (request_.restarts > 1 && starts_from_file(init_))
+      throw UsageError("--n-init " + std::to_string(request_.restarts) + " contradicts --init " + init_.way +
+                       ": a start from a file is one start");
+    if (starts_from_file(init_) && init_.place.empty())
+      throw UsageError("--init " + init_.way + " needs a file: " + init_.way + ":FILE...");
+    if (!starts_from_file(init_)) {
+      if (!init_.place.empty()) throw UsageError("--init " + init_.way + " takes no file");
+      if (!init_.way.empty()) parse_sample_start(init_.way);
+    }
+    if (request_.resume && request_.checkpoint_folder.empty())
+      throw UsageError("--resume needs --checkpoint: the folder to resume from");
+    if (request_.out.empty() && request_.checkpoint_folder.empty())
+      throw UsageError("--out is needed: where the model goes");
+  }
+
+  void open() {
+    agree(context_.communicator, [&] {
+      if (context_.is_root()) check_outputs();
+      rows_ = std::make_unique<Hdf5Rows>(context_.io, request_.data);
+      if (rows_->rows() == 0) throw DataError(rows_->name() + " has no rows");
+      if (rows_->columns() == 0) throw DataError(rows_->name() + " has no columns");
+      if (entry_.has_components && rows_->rows() < request_.components)
+        throw DataError(fmt::format("{} has {} rows, fewer than {} components; use fewer components", rows_->name(),
+                                    rows_->rows(), request_.components));
+      if (!request_.weights.empty()) weights_ = open_beside(request_.weights, 1, "weights");
+      if (starts_from_rows(init_)) open_given();
+      model_ = entry_.make(entry_.has_components ? request_.components : 1, rows_->columns(), request_.model_options);
+    });
+    check_shape();
+  }
+
+  // Finds out before the work whether its result can be written.
+  void check_outputs() {
+    Progress::Options options;
+    options.quiet = request_.quiet;
+    options.log_file = request_.log_file;
+    options.max_iterations = request_.fit.max_iterations;
+    options.tolerance = request_.fit.tolerance;
+    progress_ = std::make_unique<Progress>(options);
+    if (!request_.checkpoint_folder.empty()) CheckpointFolder(context_.io, request_.checkpoint_folder).create();
+    if (request_.out.empty()) return;
+    const auto folder = std::filesystem::absolute(request_.out).parent_path();
+    if (!std::filesystem::is_directory(folder))
+      throw DataError("--out " + request_.out + ": there is no folder " + folder.string());
+    if (std::filesystem::is_directory(request_.out)) throw DataError("--out " + request_.out + " is a folder");
+  }
+
+  std::unique_ptr<Hdf5Rows> open_beside(const std::string& name, Index columns, const char* what) const {
+    auto source = std::make_unique<Hdf5Rows>(context_.io, std::vector<std::string>{name});
+    if (source->rows() != rows_->rows())
+      throw DataError(fmt::format("{} has {} {} but {} has {} rows; one is needed for each row", source->name(),
+                                  source->rows(), what, rows_->name(), rows_->rows()));
+    if (source->columns() != columns)
+      throw DataError(fmt::format("{} has {} columns; {} need {}", source->name(), source->columns(), what, columns));
+    return source;
+  }
+
+  void open_given() {
+    const Index columns = init_.way == "labels" ? 1 : request_.components;
+    given_ = open_beside(init_.place, columns, init_.way.c_str());
+  }
+
+  // Ranks that see different files (a stale copy on one host) must not go on.
+  void check_shape() {
+    std::vector<std::int64_t> extremes = {rows_->rows(), -rows_->rows(), rows_->columns(), -rows_->columns()};
+    context_.communicator.sum_and_max({}, extremes);
+    if (extremes[0] != -extremes[1] || extremes[2] != -extremes[3])
+      throw DataError(fmt::format("{} has {} to {} rows and {} to {} columns on different ranks; give every host the "
+                                  "same file",
+                                  rows_->name(), -extremes[1], extremes[0], -extremes[3], extremes[2]));
+  }
+
+  void read_and_scan() {
+    Communicator& communicator = context_.communicator;
+    const Index block_rows = block_rows_for(rows_->columns());
+    const Index blocks = (rows_->rows() + block_rows - 1) / block_rows;
+    const BlockRange range = blocks_of_rank(blocks, communicator.rank(), communicator.size());
+    Shard::Options options;
+    options.lanes = lanes_ = request_.threads > 0 ? request_.threads : default_threads();
+    options.memory_limit = request_.memory > 0 ? request_.memory : default_memory();
+    options.precision = request_.fit.precision;
+    shard_ = std::make_unique<Shard>(context_.io, Inputs{rows_.get(), weights_.get(), given_.get()}, block_rows,
+                                     ShardRange{range.first, range.last}, options);
+    if (progress_)
+      progress_->note(fmt::format("{}: {} rows, {} columns; {} {}, {} {} each, rows {}", rows_->name(), rows_->rows(),
+                                  rows_->columns(), communicator.size(), communicator.size() == 1 ? "rank" : "ranks",
+                                  lanes_, lanes_ == 1 ? "thread" : "threads",
+                                  shard_->resident() ? "in memory" : "streamed"));
+    const Index sampled = sample_size(rows_->rows(), rows_->columns(), request_.components);
+    scan_ = scan(*shard_, model_->domain(), sampled, static_cast<std::uint64_t>(request_.seed), communicator);
+    model_->set_standardisation(standardise_for(model_->scaling(), scan_.summary));
+    if (progress_)
+      for (const std::string& warning : model_->warnings(scan_.summary)) progress_->note("warning: " + warning);
+    agree(communicator, [&] {
+      shard_->prepare({model_->standardisation(), model_->log_base_measure()}, [] {});
+    });
+  }
+
+  std::string options_hash() const {
+    Hasher hasher;
+    hasher.add(std::string_view(model_->name()));
+    for (const auto& [name, value] : model_->options()) {
+      hasher.add(std::string_view(name));
+      hasher.add(std::string_view(value));
+    }
+    hasher.add(model_->components());
+    hasher.add(std::string_view(request_.init));
+    hasher.add(request_.restarts);
+    hasher.add(request_.seed);
+    hasher.add(static_cast<int>(request_.fit.precision));
+    return hex(hasher.value());
+  }
+
+  bool load_checkpoint() {
+    std::optional<Checkpoint> found;
+    std::vector<std::string> notes;
+    agree(context_.communicator, [&] {
+      found = CheckpointFolder(context_.io, request_.checkpoint_folder).load_newest(notes);
+      if (!found) return;
+      if (found->record.fingerprint != fingerprint_of(scan_.summary))
+        throw DataError("the data have changed since the checkpoint in " + request_.checkpoint_folder +
+                        "; resume with the same data, or start afresh in another folder");
+      if (found->options_hash != options_hash())
+        throw UsageError("the checkpoint in " + request_.checkpoint_folder +
+                         " is of a fit with another model, start, seed or precision; only --max-iter, --tol and where "
+                         "and how it runs may change");
+      for (const Candidate& candidate : found->state.candidates)
+        if (static_cast<Index>(candidate.parameters.size()) != model_->parameters().size())
+          throw DataError("the checkpoint in " + request_.checkpoint_folder + " holds another number of parameters");
+    });
+    // Every rank must resume from the same one, or from none.
+    std::vector<std::int64_t> extremes = {found ? found->state.iteration : -1, found ? -found->state.iteration : 1};
+    context_.communicator.sum_and_max({}, extremes);
+    if (extremes[0] != -extremes[1])
+      throw DataError("the ranks see different checkpoints in " + request_.checkpoint_folder +
+                      "; it must be a folder that all hosts share");
+    for (const std::string& note : notes)
+      if (progress_) progress_->note(note);
+    if (!found) {
+      if (progress_) progress_->note("no checkpoint in " + request_.checkpoint_folder + ": starting afresh");
+      return false;
+    }
+    state_ = std::move(found->state);
+    // A fit that ended by its limits may go on under wider ones.
+    for (Candidate& candidate : state_.candidates)
+      if (candidate.reason == StopReason::iteration_limit && candidate.m_steps < request_.fit.max_iterations) {
+        candidate.reason = StopReason::running;
+        candidate.trace.pop_back();
+      }
+    if (progress_) progress_->note(fmt::format("resuming after iteration {}", state_.iteration));
+    return true;
+  }
+
+  void start() {
+    state_.candidates.resize(static_cast<std::size_t>(request_.restarts));
+    auto& first = state_.candidates.front().parameters;
+    const auto size = static_cast<std::size_t>(model_->parameters().size());
+    if (starts_from_rows(init_)) {
+      first = fit_given(*model_, *shard_, scan_.summary, request_.fit, context_.communicator);
+    } else if (starts_from_file(init_)) {
+      agree(context_.communicator, [&] {
+        first.resize(size);
+        model_->set_defaults(first);
+        if (init_.way == "parameters") return model_->read(read_group(context_.io, init_.place), first);
+        const LoadedModel from = load_model(context_.io, init_.place, context_.registry);
+        check_same_kind(from);
+        model_->read(from.record.parameters, first);
+      });
+    } else if (init_.way.empty()) {
+      first.resize(size);
+      model_->set_defaults(first);
+    } else {
+      StartOptions options;
+      options.start = parse_sample_start(init_.way);
+      options.seed = static_cast<std::uint64_t>(request_.seed);
+      options.lanes = lanes_;
+      for (int r = 0; r < request_.restarts; ++r) {
+        options.restart = r;
+        state_.candidates[static_cast<std::size_t>(r)].parameters =
+            start_from_sample(*model_, scan_, options, context_.io);
+      }
+    }
+  }
+
+  void check_same_kind(const LoadedModel& from) const {
+    if (from.record.model != model_->name())
+      throw DataError(init_.place + " holds a " + from.record.model + " model, not " + model_->name());
+    if (from.record.components != model_->components() || from.record.columns != model_->columns())
+      throw DataError(fmt::format("{} has {} components of {} columns; this fit has {} of {}", init_.place,
+                                  from.record.components, from.record.columns, model_->components(),
+                                  model_->columns()));
+  }
+
+  int best_of(const FitState& state) const {
+    int best = 0;
+    for (std::size_t c = 1; c < state.candidates.size(); ++c) {
+      const Candidate& challenger = state.candidates[c];
+      const Candidate& holder = state.candidates[static_cast<std::size_t>(best)];
+      if (challenger.reason == StopReason::failed || challenger.trace.empty()) continue;
+      const bool wins = holder.reason == StopReason::failed || holder.trace.empty() ||
+                        (model_->larger_is_better() ? challenger.trace.back() > holder.trace.back()
+                                                    : challenger.trace.back() < holder.trace.back());
+      if (wins) best = static_cast<int>(c);
+    }
+    return best;
+  }
+
+  ModelRecord record_of(const FitState& state, int candidate, const std::string& status) const {
+    const Candidate& fitted = state.candidates[static_cast<std::size_t>(candidate)];
+    ModelRecord record;
+    record.model = model_->name();
+    record.components = model_->components();
+    record.columns = model_->columns();
+    record.options = model_->options();
+    record.parameters = model_->describe(fitted.parameters);
+    record.standardisation = model_->standardisation();
+    record.objective_name = model_->objective_name();
+    record.trace = fitted.trace;
+    record.status = status;
+    record.iterations = fitted.m_steps;
+    record.rows = scan_.summary.rows;
+    record.total_weight = scan_.summary.total_weight;
+    record.free_parameters = model_->free_parameters();
+    record.seed = request_.seed;
+    record.precision = request_.fit.precision == Precision::single_precision ? "single" : "double";
+    record.data = rows_->name();
+    record.fingerprint = fingerprint_of(scan_.summary);
+    record.command_line = context_.command_line;
+    return record;
+  }
+
+  void save(const ModelRecord& record) const {
+    ArchiveWriter archive(context_.io);
+    write_record(archive, record);
+    archive.save(request_.out);
+  }
+
+  // The last completed parameters, for the signal thread.
+  void publish_snapshot(const FitState& state) {
+    if (!context_.is_root() || request_.out.empty()) return;
+    auto record = std::make_shared<const ModelRecord>(record_of(state, best_of(state), "unfinished"));
+    const std::lock_guard lock(snapshot_mutex_);
+    snapshot_ = std::move(record);
+  }
+  void save_unfinished() {
+    std::shared_ptr<const ModelRecord> record;
+    {
+      const std::lock_guard lock(snapshot_mutex_);
+      record = snapshot_;
+    }
+    if (!record) return;
+    save(*record);
+    std::fprintf(stderr, "tally: wrote the last completed parameters to %s, marked unfinished\n", request_.out.c_str());
+  }
+
+  int conclude(const FitOutcome& outcome) {
+    const Candidate& best = state_.candidates[static_cast<std::size_t>(outcome.best)];
+    const ModelRecord record =
+        record_of(state_, outcome.best, outcome.stopped ? "unfinished" : to_string(best.reason));
+    agree(context_.communicator, [&] {
+      if (context_.is_root() && !request_.out.empty()) save(record);
+    });
+    if (context_.is_root()) print(record, outcome);
+    return outcome.stopped ? status_stopped_on_request : 0;
+  }
+
+  void print(const ModelRecord& record, const FitOutcome& outcome) {
+    progress_->finish();
+    nlohmann::json result = {{"event", "result"},
+                             {"model", record.model},
+                             {"components", record.components},
+                             {"columns", record.columns},
+                             {"rows", record.rows},
+                             {"weight", record.total_weight},
+                             {"status", record.status},
+                             {"iterations", record.iterations},
+                             {"objective", record.objective_name},
+                             {"total", record.trace.back()},
+                             {"mean", record.trace.back() / record.total_weight},
+                             {"best_start", outcome.best},
+                             {"out", request_.out}};
+    progress_->log(result.dump());
+    int failed = 0;
+    for (const Candidate& candidate : state_.candidates) failed += candidate.reason == StopReason::failed;
+    if (failed > 0) progress_->note(fmt::format("{} of {} starts failed", failed, state_.candidates.size()));
+    if (request_.json) {
+      result.erase("event");
+      std::printf("%s\n", result.dump(2).c_str());
+      return;
+    }
+    std::printf("%s: %s after %d iterations, %s %.10g (mean %.10g)%s%s\n", record.model.c_str(),
+                outcome.stopped ? "stopped on request" : record.status.c_str(), record.iterations,
+                record.objective_name.c_str(), record.trace.back(), record.trace.back() / record.total_weight,
+                request_.out.empty() ? "" : " -> ", request_.out.c_str());
+  }
+
+  const FitRequest& request_;
+  CommandContext& context_;
+  const ModelEntry& entry_;
+  const InitWords init_;
+  int lanes_ = 1;
+  std::unique_ptr<Progress> progress_;  // of the root
+  std::unique_ptr<Hdf5Rows> rows_, weights_, given_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Shard> shard_;
+  Scan scan_;
+  FitState state_;
+  std::mutex snapshot_mutex_;
+  std::shared_ptr<const ModelRecord> snapshot_;
+};
+
+}  // namespace
+
+int run_fit(const FitRequest& request, CommandContext& context) { return FitJob(request, context).run(); }
+
+}  // namespace tally

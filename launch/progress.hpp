@@ -1,0 +1,42 @@
+#pragma once
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <string>
+
+#include "algorithms/em_fit.hpp"
+
+namespace tally {
+
+// Tells the root's user how a fit goes: a line that rewrites itself on a terminal, plain lines elsewhere, and a JSON
+// object a line in a log file.
+class Progress {
+ public:
+  struct Options {
+    bool quiet = false;
+    std::string log_file;  // empty: none
+    std::string objective_name;
+    int max_iterations = 0;
+    double tolerance = 0;
+  };
+  // Throws DataError where the log cannot be written.
+  explicit Progress(const Options& options);
+
+  void note(const std::string& text);
+  void iterated(const IterationReport& report);
+  // One more line of the log: {"event": ..., ...}.
+  void log(const std::string& json);
+  // Leaves the rewriting line.
+  void finish();
+
+ private:
+  Options options_;
+  bool terminal_;
+  bool line_open_ = false;
+  std::ofstream log_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point last_ = start_;
+  double smoothed_seconds_ = 0;
+};
+
+}  // namespace tally
