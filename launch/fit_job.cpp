@@ -137,6 +137,7 @@ class FitJob final : public FitObserver {
       if (starts_from_rows(init_)) open_given();
       model_ = entry_.make(entry_.has_components ? request_.components : 1, rows_->columns(), request_.model_options);
     });
+    if (progress_) progress_->set_objective_name(model_->objective_name());
     check_shape();
   }
 

@@ -56,7 +56,7 @@ void Progress::iterated(const IterationReport& report) {
   }
   if (options_.quiet) return;
   const double rate = static_cast<double>(report.rows) / std::max(took, 1e-9);
-  std::string line = fmt::format("iteration {:>4}  mean {} {:.10g}", report.iteration, options_.objective_name,
+  std::string line = fmt::format("iteration {:>4}  mean {} {:.10g}", report.iteration, objective_name_,
                                  report.objective);
   if (!std::isnan(report.change)) line += fmt::format("  change {:.3g}", report.change);
   line += fmt::format("  {:.3g} rows/s", rate);

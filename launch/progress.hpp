@@ -15,13 +15,13 @@ class Progress {
   struct Options {
     bool quiet = false;
     std::string log_file;  // empty: none
-    std::string objective_name;
     int max_iterations = 0;
     double tolerance = 0;
   };
   // Throws DataError where the log cannot be written.
   explicit Progress(const Options& options);
 
+  void set_objective_name(const std::string& name) { objective_name_ = name; }
   void note(const std::string& text);
   void iterated(const IterationReport& report);
   // One more line of the log: {"event": ..., ...}.
@@ -31,6 +31,7 @@ class Progress {
 
  private:
   Options options_;
+  std::string objective_name_ = "objective";
   bool terminal_;
   bool line_open_ = false;
   std::ofstream log_;
