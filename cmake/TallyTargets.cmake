@@ -34,10 +34,6 @@ endfunction()
 function(tally_add_library name)
   cmake_parse_arguments(arg "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
   set(target tally_${name})
-  if(NOT arg_SOURCES)  # headers alone
-    set(arg_SOURCES "${CMAKE_CURRENT_BINARY_DIR}/${name}_empty.cpp")
-    file(TOUCH "${arg_SOURCES}")
-  endif()
   add_library(${target} STATIC ${arg_SOURCES})
   add_library(tally::${name} ALIAS ${target})
   target_include_directories(${target} PUBLIC
