@@ -29,6 +29,11 @@ void use_one_thread() {
   using SetThreads = void(int);
   for (const char* name : {"openblas_set_num_threads", "MKL_Set_Num_Threads", "bli_thread_set_num_threads"})
     if (auto* set = find<SetThreads>(name)) set(1);
+  use_one_thread_here();
+}
+
+void use_one_thread_here() {
+  if (auto* set = find<void(int)>("omp_set_num_threads")) set(1);
 }
 
 const char* library_name() {

@@ -7,6 +7,9 @@ namespace tally::blas {
 
 // Tells a threaded library (OpenBLAS, MKL, BLIS) to compute on the calling thread alone. Call once at start.
 void use_one_thread();
+// The same for the calling thread alone, where a library built on OpenMP counts threads for each caller: every lane
+// says it when it starts.
+void use_one_thread_here();
 // The library and its version where it says so, for reports.
 const char* library_name();
 

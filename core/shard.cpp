@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "core/blas.hpp"
 #include "core/tile_reader.hpp"
 
 namespace tally {
@@ -88,6 +89,7 @@ void Shard::run_lanes(const std::function<void(int)>& body, std::atomic<Index>& 
     threads.emplace_back([&, lane] {
       std::exception_ptr mine;
       try {
+        blas::use_one_thread_here();
         body(lane);
       } catch (...) {
         mine = std::current_exception();
