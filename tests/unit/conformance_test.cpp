@@ -1,0 +1,422 @@
+#include "tests/unit/conformance.hpp"
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+
+#include "comm/agreement.hpp"
+#include "core/error.hpp"
+
+namespace tally {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr Index block_rows = 64;
+constexpr Index many_rows = 51 * block_rows + 17;  // 52 blocks, the last one ragged
+
+ModelCase registered(const std::string& model, const OptionValues& options, Precision precision) {
+  Registry registry;
+  add_builtin_models(registry);
+  std::string name = model;
+  if (const auto found = options.find("covariance"); found != options.end()) name += "_" + found->second;
+  name += precision == Precision::single_precision ? "_single" : "_double";
+  const auto make = registry.find(model).make;
+  return {name, [make, options](Index K, Index D) { return make(K, D, options); }, precision};
+}
+
+// `reg-covar` 0: then the likelihood itself is what rises.
+std::vector<ModelCase> all_cases() {
+  std::vector<ModelCase> cases;
+  for (const Precision precision : {Precision::double_precision, Precision::single_precision}) {
+    for (const char* covariance : {"full", "tied", "diag", "spherical"})
+      cases.push_back(registered("gmm", {{"covariance", covariance}, {"reg-covar", "0"}}, precision));
+    cases.push_back(registered("kmeans", {}, precision));
+    cases.push_back(registered("poisson", {}, precision));
+  }
+  return cases;
+}
+
+bool takes_counts(const ModelCase& model_case) { return model_case.make(1, 1)->domain() == Domain::counts; }
+
+// Three clusters in three columns of different scales; counts where the model takes counts.
+Table planted(const ModelCase& model_case, Index rows) {
+  const RandomKey key{11, 1};
+  const bool counts = takes_counts(model_case);
+  Table table{3, {}, {}};
+  for (Index i = 0; i < rows; ++i) {
+    const auto row = static_cast<std::uint64_t>(i);
+    const auto cluster = static_cast<double>(below(key, row, 0, 3));
+    for (std::uint32_t d = 0; d < 3; ++d) {
+      const double location = 1 + cluster * (d == 0 ? 4.0 : 1.5);
+      table.values.push_back(counts ? static_cast<double>(poisson(key, row, 1 + d * poisson_draws, location))
+                                    : (location + normal(key, row, 1 + d) * 0.8) * std::pow(7.0, d));
+    }
+  }
+  return table;
+}
+
+std::vector<double> numbers_of(const NamedArrays& arrays) {
+  std::vector<double> numbers;
+  for (const auto& [name, array] : arrays) numbers.insert(numbers.end(), array.values.begin(), array.values.end());
+  return numbers;
+}
+
+void expect_close(const NamedArrays& a, const NamedArrays& b, double tolerance) {
+  const std::vector<double> left = numbers_of(a), right = numbers_of(b);
+  ASSERT_EQ(left.size(), right.size());
+  for (std::size_t i = 0; i < left.size(); ++i)
+    EXPECT_NEAR(left[i], right[i], tolerance * std::max(1.0, std::abs(left[i]))) << "number " << i;
+}
+
+// Other blocks, other roundings of a block's sums: a few thousand units of the last place after six iterations.
+double rounding_of(const ModelCase& model_case) {
+  return model_case.precision == Precision::single_precision ? 2e-3 : 1e-10;
+}
+
+class Conformance : public ::testing::TestWithParam<ModelCase> {};
+
+INSTANTIATE_TEST_SUITE_P(Models, Conformance, ::testing::ValuesIn(all_cases()),
+                         [](const auto& tested) { return tested.param.name; });
+
+TEST_P(Conformance, SameBitsOnAnyRanksThreadsAndMemory) {
+  const Table table = planted(GetParam(), many_rows);
+  const auto expected = bits_of(fit_in_world(GetParam(), table, {1, 1, false}, {}).state);
+
+  for (const int ranks : {1, 2, 3, 4})
+    for (const int threads : {1, 2})
+      for (const bool streamed : {false, true})
+        EXPECT_EQ(bits_of(fit_in_world(GetParam(), table, {ranks, threads, streamed}, {}).state), expected)
+            << ranks << " ranks, " << threads << " threads, " << (streamed ? "streamed" : "resident");
+}
+
+TEST_P(Conformance, RanksWithoutRowsDoNotMatter) {
+  const Table table = planted(GetParam(), 2 * block_rows + 5);
+  const auto expected = bits_of(fit_in_world(GetParam(), table, {1, 2, false}, {}).state);
+
+  for (const bool streamed : {false, true})
+    EXPECT_EQ(bits_of(fit_in_world(GetParam(), table, {5, 2, streamed}, {}).state), expected);
+}
+
+TEST_P(Conformance, RestartsShareOnePassWithoutTouchingEachOther) {
+  const Table table = planted(GetParam(), many_rows);
+  FitPlan plan;
+  plan.restarts = 3;
+
+  const Fitted together = fit_in_world(GetParam(), table, {2, 2, false}, plan);
+
+  for (int r = 0; r < 3; ++r) {
+    plan.restarts = 1;
+    plan.first_restart = r;
+    const Fitted alone = fit_in_world(GetParam(), table, {2, 2, false}, plan);
+    FitState of_r = together.state;
+    of_r.candidates = {together.state.candidates[static_cast<std::size_t>(r)]};
+    EXPECT_EQ(bits_of(of_r), bits_of(alone.state)) << "restart " << r;
+    EXPECT_EQ(together.sums, alone.sums);
+  }
+}
+
+TEST_P(Conformance, ResumingLosesNoBit) {
+  const Table table = planted(GetParam(), many_rows);
+  FitPlan plan;
+  plan.restarts = 2;
+  const Fitted whole = fit_in_world(GetParam(), table, {2, 1, false}, plan);
+
+  FitPlan first = plan, second = plan;
+  first.stop_after = 3;
+  const Fitted stopped = fit_in_world(GetParam(), table, {3, 1, false}, first);
+  second.from = stopped.state;
+  const Fitted resumed = fit_in_world(GetParam(), table, {1, 2, true}, second);
+
+  EXPECT_TRUE(stopped.outcome.stopped);
+  EXPECT_EQ(stopped.state.iteration, 3);
+  EXPECT_EQ(bits_of(resumed.state), bits_of(whole.state));
+}
+
+TEST_P(Conformance, ObjectiveNeverFalls) {
+  FitPlan plan;
+  plan.options.max_iterations = 15;
+  // Rounding of one E-step, in units of the objective.
+  const double slack = GetParam().precision == Precision::single_precision ? 1e-5 : 1e-12;
+
+  const Fitted fitted = fit_in_world(GetParam(), planted(GetParam(), many_rows), {2, 1, false}, plan);
+
+  const auto& trace = fitted.best().trace;
+  const double sign = GetParam().make(1, 1)->larger_is_better() ? 1 : -1;
+  ASSERT_GE(trace.size(), 3u);
+  for (std::size_t i = 1; i < trace.size(); ++i)
+    EXPECT_GE(sign * (trace[i] - trace[i - 1]), -slack * std::abs(trace[i])) << "iteration " << i;
+  EXPECT_GT(sign * (trace.back() - trace.front()), 0);
+}
+
+TEST_P(Conformance, TheTraceHasOneEntryMoreThanMSteps) {
+  const Fitted fitted = fit_in_world(GetParam(), planted(GetParam(), many_rows), {1, 1, false}, {});
+
+  EXPECT_EQ(fitted.best().m_steps, 6);
+  EXPECT_EQ(fitted.best().trace.size(), 7u);
+  EXPECT_EQ(fitted.best().reason, StopReason::iteration_limit);
+}
+
+TEST_P(Conformance, IntegerWeightsEqualCopies) {
+  Table weighted = planted(GetParam(), 300);
+  Table copied{weighted.columns, {}, {}};
+  for (Index i = 0; i < weighted.rows(); ++i) {
+    const int copies = 1 + static_cast<int>(i % 3);
+    weighted.weights.push_back(copies);
+    for (int c = 0; c < copies; ++c)
+      copied.values.insert(copied.values.end(), weighted.matrix().row(i), weighted.matrix().row(i) + weighted.columns);
+  }
+  // Both from the same rows.
+  FitPlan plan;
+  plan.from = FitState{};
+  plan.from->candidates.resize(1);
+  plan.alter = [&](int, FitState& state, DataSummary& summary) {
+    const auto model = GetParam().make(3, 3);
+    model->set_standardisation(standardise_for(model->scaling(), summary));
+    state.candidates[0].parameters.resize(static_cast<std::size_t>(model->parameters().size()));
+    model->start_at(MatrixView<const double>(weighted.values.data(), 3, 3), summary, state.candidates[0].parameters);
+  };
+
+  const Fitted of_weights = fit_in_world(GetParam(), weighted, {2, 1, false}, plan);
+  const Fitted of_copies = fit_in_world(GetParam(), copied, {3, 1, false}, plan);
+
+  expect_close(of_weights.described, of_copies.described, rounding_of(GetParam()));
+  EXPECT_NEAR(of_weights.best().trace.back(), of_copies.best().trace.back(),
+              rounding_of(GetParam()) * std::abs(of_copies.best().trace.back()));
+}
+
+TEST_P(Conformance, RowsOfWeightZeroDoNotMatterWhateverTheyHold) {
+  Table modest = planted(GetParam(), many_rows);
+  modest.weights.assign(static_cast<std::size_t>(many_rows), 1.0);
+  Table enormous = modest;
+  for (Index i = 0; i < many_rows; i += 7) {
+    modest.weights[static_cast<std::size_t>(i)] = enormous.weights[static_cast<std::size_t>(i)] = 0;
+    for (Index d = 0; d < 3; ++d) enormous.values[static_cast<std::size_t>(i * 3 + d)] = i % 2 ? 1e300 : 1e308;
+  }
+
+  const auto expected = bits_of(fit_in_world(GetParam(), modest, {1, 1, false}, {}).state);
+
+  for (const bool streamed : {false, true})
+    EXPECT_EQ(bits_of(fit_in_world(GetParam(), enormous, {2, 2, streamed}, {}).state), expected);
+}
+
+TEST_P(Conformance, ATooSmallBoundRepeatsThePassAndChangesNothingElse) {
+  const Table table = planted(GetParam(), many_rows);
+  const Fitted honest = fit_in_world(GetParam(), table, {2, 1, false}, {});
+  FitPlan plan;
+  plan.alter = [](int, FitState&, DataSummary& summary) { summary.largest_weight = std::ldexp(1.0, -40); };
+
+  const Fitted widened = fit_in_world(GetParam(), table, {2, 1, false}, plan);
+  const Fitted elsewhere = fit_in_world(GetParam(), table, {3, 2, true}, plan);
+
+  // One repeat at least, each announced by one maximum; the scan's is the first.
+  EXPECT_GE(widened.sums_and_maxima, 2);
+  EXPECT_EQ(honest.sums_and_maxima, 1);
+  EXPECT_EQ(widened.sums - honest.sums, widened.sums_and_maxima - honest.sums_and_maxima);
+  EXPECT_EQ(bits_of(widened.state), bits_of(elsewhere.state));
+  // The grid that the values themselves ask for is as fine as the bound's or finer.
+  for (std::size_t f = 0; f < honest.state.exponents.size(); ++f)
+    EXPECT_LE(widened.state.exponents[f], honest.state.exponents[f]);
+  expect_close(honest.described, widened.described, 1e-12);
+}
+
+TEST_P(Conformance, EveryIterationTakesOneSum) {
+  FitPlan plan;
+  plan.restarts = 3;
+  for (const int ranks : {1, 3}) {
+    const Fitted fitted = fit_in_world(GetParam(), planted(GetParam(), many_rows), {ranks, 1, false}, plan);
+
+    EXPECT_EQ(fitted.sums, 6 + 1);          // six M-steps and the closing E-step
+    EXPECT_EQ(fitted.sums_and_maxima, 1);   // the scan
+    EXPECT_EQ(fitted.other_collectives, 0);
+  }
+}
+
+TEST_P(Conformance, AReadErrorOnOneRankEndsAllWithTheSameError) {
+  const Table table = planted(GetParam(), many_rows);
+  FitPlan plan;
+  plan.unreadable_on_rank = 1;
+  plan.bad_row = many_rows / 2;
+  plan.reads_allowed = 0;  // in the scan
+
+  for (const bool streamed : {false, true}) {
+    for (const RankError& error : errors_of_ranks(GetParam(), table, {3, 2, streamed}, plan)) {
+      EXPECT_EQ(error.kind, ErrorKind::data);
+      EXPECT_THAT(error.message, HasSubstr("x row 1640 cannot be read"));
+    }
+    plan.reads_allowed = 3;  // streaming: in the third iteration; what is resident is not read again
+  }
+}
+
+TEST_P(Conformance, RowResultsAddUpToTheObjectiveOnAnyThreads) {
+  const Table table = planted(GetParam(), many_rows);
+  const auto model = GetParam().make(3, 3);
+  struct Results {
+    std::vector<std::int32_t> labels;
+    std::vector<double> objectives, responsibilities;
+  };
+  const auto evaluate = [&](int threads, bool streamed) {
+    Results all{std::vector<std::int32_t>(many_rows), std::vector<double>(many_rows),
+                std::vector<double>(many_rows * 3)};
+    const Fitted fitted = fit_in_world(GetParam(), table, {1, 1, false}, {});
+    model->set_standardisation(standardise_for(model->scaling(), fitted.summary));
+    IoExecutor io;
+    const MemoryRows rows(table.matrix());
+    Shard::Options options;
+    options.memory_limit = streamed ? 1 : 0;
+    options.precision = GetParam().precision;
+    options.lanes = threads;
+    Shard shard(io, Inputs{&rows, nullptr, nullptr}, block_rows, ShardRange{0, 52}, options);
+    shard.prepare({model->standardisation(), model->log_base_measure()}, [] {});
+    const auto bound = model->bind({GetParam().precision, threads, 1, Summation::exact});
+    bound->prepare(0, fitted.best().parameters);
+    bound->evaluate(
+        shard, {true, true, true},
+        [&](Index first, Index count, const RowResults& results) {
+          std::copy_n(results.labels, count, all.labels.begin() + first);
+          std::copy_n(results.objectives, count, all.objectives.begin() + first);
+          std::copy_n(results.responsibilities, count * 3, all.responsibilities.begin() + first * 3);
+        },
+        [] {});
+    double sum = 0;
+    for (const double objective : all.objectives) sum += objective;
+    EXPECT_NEAR(model->objective_in_user_units(sum, many_rows), fitted.best().trace.back(),
+                rounding_of(GetParam()) * std::abs(fitted.best().trace.back()));
+    return all;
+  };
+
+  const Results one = evaluate(1, false), two = evaluate(2, true);
+
+  EXPECT_EQ(one.labels, two.labels);
+  EXPECT_EQ(one.objectives, two.objectives);
+  EXPECT_EQ(one.responsibilities, two.responsibilities);
+  for (Index i = 0; i < many_rows; ++i) {
+    const double* r = one.responsibilities.data() + i * 3;
+    const auto label = static_cast<Index>(one.labels[static_cast<std::size_t>(i)]);
+    ASSERT_NEAR(r[0] + r[1] + r[2], 1, 1e-6);
+    ASSERT_GE(r[label], 1.0 / 3 - 1e-6);
+  }
+}
+
+// The rest asks nothing of a particular model.
+
+const ModelCase gaussian = registered("gmm", {{"covariance", "full"}}, Precision::double_precision);
+
+TEST(EmFit, PlainSumsDoNotReproduce) {
+  const Table table = planted(gaussian, many_rows);
+  FitPlan plan;
+  plan.options.summation = Summation::plain;
+
+  const Fitted one = fit_in_world(gaussian, table, {1, 1, false}, plan);
+  const Fitted three = fit_in_world(gaussian, table, {3, 1, false}, plan);
+
+  EXPECT_NE(bits_of(one.state), bits_of(three.state));
+  expect_close(one.described, three.described, 1e-10);
+}
+
+TEST(EmFit, ARankWithOtherParametersIsNamed) {
+  const Table table = planted(gaussian, many_rows);
+  FitPlan plan;
+  plan.alter = [](int rank, FitState& state, DataSummary&) {
+    double& value = state.candidates[0].parameters[4];
+    if (rank == 2) value = std::nextafter(value, 1e9);
+  };
+
+  for (const RankError& error : errors_of_ranks(gaussian, table, {4, 1, false}, plan)) {
+    EXPECT_EQ(error.kind, ErrorKind::communication);
+    EXPECT_THAT(error.message, AllOf(HasSubstr("different parameters"), HasSubstr("rank 2 on node0")));
+  }
+}
+
+TEST(EmFit, AReadErrorInALaterPassIsAgreedUpon) {
+  const Table table = planted(gaussian, many_rows);
+  FitPlan plan;
+  plan.unreadable_on_rank = 2;
+  plan.bad_row = many_rows - 1;
+  plan.reads_allowed = 3;
+  std::atomic<int> agreed = 0;
+
+  run_in_threads(3, [&](Communicator& world) {
+    try {
+      fit_on_rank(gaussian, table, {3, 2, true}, plan, world);
+    } catch (const AgreedFailure&) {
+      ++agreed;
+    }
+  });
+
+  EXPECT_EQ(agreed, 3);
+}
+
+TEST(EmFit, TheFirstNaNIsNamedWhicheverRankHoldsIt) {
+  Table table = planted(gaussian, many_rows);
+  table.values[3 * 2000 + 1] = std::numeric_limits<double>::quiet_NaN();
+  table.values[3 * 3000 + 2] = std::numeric_limits<double>::infinity();
+
+  for (const int ranks : {1, 4})
+    for (const RankError& error : errors_of_ranks(gaussian, table, {ranks, 2, true}, {})) {
+      EXPECT_EQ(error.kind, ErrorKind::data);
+      EXPECT_THAT(error.message, HasSubstr("x row 2000, column 1 is NaN"));
+    }
+}
+
+TEST(EmFit, AFailedStartLeavesTheOthersAlone) {
+  const Table table = planted(gaussian, many_rows);
+  FitPlan plan;
+  const Fitted alone = fit_in_world(gaussian, table, {1, 1, false}, plan);
+  plan.restarts = 2;
+  plan.alter = [](int, FitState& state, DataSummary&) {
+    state.candidates[1].failure = "given up";
+    state.candidates[1].reason = StopReason::failed;
+  };
+
+  const Fitted fitted = fit_in_world(gaussian, table, {2, 1, false}, plan);
+
+  EXPECT_EQ(fitted.outcome.best, 0);
+  EXPECT_EQ(fitted.state.candidates[0].parameters, alone.best().parameters);
+}
+
+TEST(EmFit, ToleranceEndsAFitWhoseMeanObjectiveStandsStill) {
+  const Table table = planted(gaussian, many_rows);
+  FitPlan plan;
+  plan.options.max_iterations = 500;
+  plan.options.tolerance = 1e-4;
+
+  const Fitted fitted = fit_in_world(gaussian, table, {2, 1, false}, plan);
+
+  const auto& trace = fitted.best().trace;
+  ASSERT_GE(trace.size(), 3u);
+  const auto change = [&](std::size_t i) { return std::abs(trace[i] - trace[i - 1]) / static_cast<double>(many_rows); };
+  EXPECT_EQ(fitted.best().reason, StopReason::converged);
+  EXPECT_LT(change(trace.size() - 1), 1e-4);
+  for (std::size_t i = 1; i + 1 < trace.size(); ++i) EXPECT_GE(change(i), 1e-4);
+}
+
+TEST(EmFit, KMeansStopsAtItsFixedPoint) {
+  const ModelCase kmeans = registered("kmeans", {}, Precision::double_precision);
+  FitPlan plan;
+  plan.options.max_iterations = 500;
+
+  const Fitted fitted = fit_in_world(kmeans, planted(kmeans, many_rows), {2, 1, false}, plan);
+
+  const auto& trace = fitted.best().trace;
+  EXPECT_EQ(fitted.best().reason, StopReason::fixed_point);
+  EXPECT_EQ(trace.size(), static_cast<std::size_t>(fitted.best().m_steps) + 1);
+}
+
+TEST(EmFit, ZeroIterationsScoreTheStart) {
+  FitPlan plan;
+  plan.options.max_iterations = 0;
+
+  const Fitted fitted = fit_in_world(gaussian, planted(gaussian, many_rows), {2, 1, false}, plan);
+
+  EXPECT_EQ(fitted.best().trace.size(), 1u);
+  EXPECT_EQ(fitted.best().m_steps, 0);
+}
+
+}  // namespace
+}  // namespace tally
