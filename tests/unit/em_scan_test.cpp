@@ -1,0 +1,206 @@
+#include "algorithms/em_scan.hpp"
+
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "comm/agreement.hpp"
+#include "core/error.hpp"
+#include "tests/unit/conformance.hpp"
+
+namespace tally {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+struct Way {
+  int ranks;
+  int threads;
+  bool streamed;
+};
+constexpr Way ways[] = {{1, 1, false}, {1, 2, true}, {2, 1, true}, {3, 2, false}, {7, 1, false}};
+
+struct Seen {
+  Scan scan;
+  std::vector<std::string> errors;  // of each rank
+};
+
+Seen look(const Table& table, Domain domain, const Way& way, Index sample_rows = 10) {
+  Seen seen;
+  seen.errors.resize(static_cast<std::size_t>(way.ranks));
+  std::vector<Scan> scans(static_cast<std::size_t>(way.ranks));
+  run_in_threads(way.ranks, [&](Communicator& communicator) {
+    const auto rank = static_cast<std::size_t>(communicator.rank());
+    IoExecutor io;
+    const MemoryRows rows(table.matrix(), "x");
+    const MemoryRows weights({table.weights.data(), table.rows(), 1}, "w");
+    constexpr Index block_rows = 16;
+    const BlockRange range =
+        blocks_of_rank((table.rows() + block_rows - 1) / block_rows, communicator.rank(), communicator.size());
+    Shard::Options options;
+    options.lanes = way.threads;
+    options.memory_limit = way.streamed ? 1 : 0;
+    Shard shard(io, {&rows, table.weights.empty() ? nullptr : &weights, nullptr}, block_rows,
+                {range.first, range.last}, options);
+    try {
+      scans[rank] = scan(shard, domain, sample_rows, 3, communicator);
+    } catch (const DataError& error) {
+      seen.errors[rank] = error.what();
+    }
+  });
+  seen.scan = scans.front();
+  for (const Scan& other : scans) {
+    EXPECT_EQ(other.sample.values, seen.scan.sample.values);
+    EXPECT_EQ(other.summary.mean, seen.scan.summary.mean);
+  }
+  return seen;
+}
+
+// 90 rows of two columns.
+Table ordinary() {
+  Table table{2, {}, {}};
+  for (int i = 0; i < 90; ++i) {
+    table.values.push_back(i);
+    table.values.push_back(-0.5 * i + 7);
+  }
+  return table;
+}
+
+TEST(Scan, MeansExtremesAndWeightAreThoseOfTheData) {
+  Table table = ordinary();
+  table.weights.assign(90, 2.0);
+  table.weights[89] = 0;
+  for (const Way& way : ways) {
+    const DataSummary summary = look(table, Domain::real, way).scan.summary;
+
+    EXPECT_EQ(summary.rows, 90);
+    EXPECT_EQ(summary.columns, 2);
+    EXPECT_EQ(summary.total_weight, 178);
+    EXPECT_EQ(summary.largest_weight, 2);
+    EXPECT_THAT(summary.mean, ElementsAre(44, -15));
+    EXPECT_THAT(summary.minimum, ElementsAre(0, -37));
+    EXPECT_THAT(summary.maximum, ElementsAre(88, 7));
+  }
+}
+
+TEST(Scan, MeansAreExactWhereDoublesCancel) {
+  // In blocks of 16: 1e17, sixteen times 1, -1e17. Doubles in any order but one lose the ones.
+  Table table{1, {}, {}};
+  for (int i = 0; i < 48; ++i) table.values.push_back(i == 0 ? 1e17 : i == 47 ? -1e17 : i / 16 == 1 ? 1 : 0);
+  for (const Way& way : ways) EXPECT_THAT(look(table, Domain::real, way).scan.summary.mean, ElementsAre(16.0 / 48));
+}
+
+TEST(Scan, TheSampleIsTheSameOnAnyRanks) {
+  const Table table = ordinary();
+  const Sample expected = look(table, Domain::real, ways[0]).scan.sample;
+
+  EXPECT_GT(expected.size(), 5);
+  EXPECT_LE(expected.size(), 10);
+  for (const Way& way : ways) EXPECT_EQ(look(table, Domain::real, way).scan.sample.values, expected.values);
+}
+
+TEST(Scan, ASampleOfAllRowsIsTheData) {
+  const Table table = ordinary();
+  for (const Way& way : ways) {
+    const Scan whole = look(table, Domain::real, way, 90).scan;
+
+    EXPECT_EQ(whole.sample.values, table.values);
+    EXPECT_NEAR(whole.summary.variance[0], (90.0 * 90 - 1) / 12, 1e-9);
+  }
+}
+
+TEST(Scan, TheFirstBadRowIsNamedWhicheverRankHoldsIt) {
+  struct Fault {
+    Index row;
+    double value;
+    Domain domain;
+    const char* words;
+  };
+  for (const Fault& fault : {Fault{20, not_a_number, Domain::real, "x row 20, column 1 is NaN"},
+                             Fault{0, infinity, Domain::real, "x row 0, column 1 is infinite"},
+                             Fault{50, -infinity, Domain::counts, "x row 50, column 1 is infinite"},
+                             Fault{70, -3, Domain::counts, "x row 70, column 1 is negative"},
+                             Fault{33, 2.5, Domain::counts, "x row 33, column 1 is not a whole number"}}) {
+    Table table{2, std::vector<double>(180, 4.0), {}};
+    table.values[static_cast<std::size_t>(2 * fault.row + 1)] = fault.value;
+    table.values[2 * 80] = table.values[2 * 89] = not_a_number;  // later ones
+    for (const Way& way : ways)
+      for (const std::string& error : look(table, fault.domain, way).errors) EXPECT_THAT(error, HasSubstr(fault.words));
+  }
+}
+
+TEST(Scan, ABadWeightIsNamed) {
+  for (const double weight : {-1.0, not_a_number, infinity}) {
+    Table table = ordinary();
+    table.weights.assign(90, 1.0);
+    table.weights[40] = weight;
+    for (const Way& way : ways)
+      for (const std::string& error : look(table, Domain::real, way).errors)
+        EXPECT_THAT(error, AllOf(HasSubstr("w row 40"), HasSubstr("negative or not finite")));
+  }
+}
+
+TEST(Scan, WeightsOfZeroAloneAreNothingToFit) {
+  Table table = ordinary();
+  table.weights.assign(90, 0.0);
+  for (const Way& way : ways)
+    for (const std::string& error : look(table, Domain::real, way).errors)
+      EXPECT_THAT(error, HasSubstr("every weight is 0"));
+}
+
+TEST(Scan, ASumBeyondTheRangeOfDoublesIsAnError) {
+  const Table table{1, std::vector<double>(90, 1e308), {}};
+  for (const Way& way : ways)
+    for (const std::string& error : look(table, Domain::real, way).errors)
+      EXPECT_THAT(error, HasSubstr("column 0 overflows"));
+}
+
+TEST(Scan, HugeAndTinyColumnsAreStandardisedBelowOne) {
+  Table table{3, {}, {}};
+  for (int i = 0; i < 40; ++i) table.values.insert(table.values.end(), {1e200 * i, 1e-200 * i, 1e9 + i % 2});
+  const DataSummary summary = look(table, Domain::real, ways[0]).scan.summary;
+
+  const Standardisation own = standardise_for(Scaling::per_column, summary);
+  const Standardisation common = standardise_for(Scaling::common, summary);
+
+  for (Index d = 0; d < 3; ++d) {
+    const auto c = static_cast<std::size_t>(d);
+    const double reach = std::max(summary.maximum[c] - own.centre[c], own.centre[c] - summary.minimum[c]);
+    EXPECT_LT(reach * own.scale(d), 1);
+    EXPECT_GE(reach * own.scale(d), 0.5);
+    EXPECT_LT(reach * common.scale(d), 1);
+    EXPECT_EQ(common.exponent[c], common.exponent[0]);
+    EXPECT_EQ(std::exp2(std::ilogb(own.scale(d))), own.scale(d));  // a power of two
+  }
+}
+
+TEST(Scan, AConstantColumnStandardisesToZero) {
+  Table table{1, std::vector<double>(90, 0.1), {}};
+  const DataSummary summary = look(table, Domain::real, ways[0]).scan.summary;
+
+  const Standardisation standardisation = standardise_for(Scaling::per_column, summary);
+
+  EXPECT_EQ(standardisation.centre[0], 0.1);
+  EXPECT_EQ(standardisation.exponent[0], 0);
+}
+
+TEST(SampleSize, IsEnoughForTheComponentsAndNeverMoreThanTheRows) {
+  EXPECT_EQ(sample_size(100, 5, 3), 100);
+  EXPECT_EQ(sample_size(1000000, 5, 3), 20000);
+  EXPECT_EQ(sample_size(1000000, 5, 10000), 320000);
+  EXPECT_LE(sample_size(1000000, 100000, 10) * 100000, Index{1} << 23);
+}
+
+}  // namespace
+}  // namespace tally

@@ -1,0 +1,247 @@
+#include "core/shard.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.hpp"
+#include "core/memory_rows.hpp"
+#include "core/tile_reader.hpp"
+
+namespace tally {
+namespace {
+
+using ::testing::Each;
+using ::testing::HasSubstr;
+
+constexpr Index width = 3, all_rows = 1000, block_rows = 64, blocks = 16;
+
+// Row i holds i, i + 1/4 and -i; every reading of a row is counted.
+class CountedRows final : public RowSource {
+ public:
+  explicit CountedRows(Index columns = width) : columns_(columns), reads_(all_rows) {}
+  Index bad_row = -1;
+
+  Index rows() const noexcept override { return all_rows; }
+  Index columns() const noexcept override { return columns_; }
+  bool fits_float() const noexcept override { return true; }
+  void read(Index first, Index count, double* out) const override {
+    for (Index i = first; i < first + count; ++i) {
+      if (i == bad_row) throw DataError("row " + std::to_string(i) + " cannot be read");
+      ++reads_[static_cast<std::size_t>(i)];
+      const auto value = static_cast<double>(i);
+      const double all[] = {value, value + 0.25, -value};
+      for (Index d = 0; d < columns_; ++d) out[(i - first) * columns_ + d] = all[d];
+    }
+  }
+  std::string where(Index row) const override { return "row " + std::to_string(row); }
+  std::string name() const override { return "counted rows"; }
+  std::vector<int> reads(Index first, Index last) const {
+    return {reads_.begin() + first, reads_.begin() + last};
+  }
+
+ private:
+  Index columns_;
+  mutable std::vector<int> reads_;
+};
+
+struct Way {
+  bool resident;
+  int lanes;
+};
+
+std::string words(const Way& way) {
+  return (way.resident ? "Resident" : "Streamed") + std::to_string(way.lanes) + (way.lanes == 1 ? "Lane" : "Lanes");
+}
+
+class AnyShard : public ::testing::TestWithParam<Way> {
+ protected:
+  Shard::Options options(Precision precision = Precision::double_precision) const {
+    Shard::Options result;
+    result.memory_limit = GetParam().resident ? 0 : 1;
+    result.lanes = GetParam().lanes;
+    result.precision = precision;
+    return result;
+  }
+  IoExecutor io;
+  CountedRows x, weights{1}, given{2};
+};
+
+INSTANTIATE_TEST_SUITE_P(Ways, AnyShard,
+                         ::testing::Values(Way{true, 1}, Way{true, 3}, Way{false, 1}, Way{false, 3}, Way{false, 20}),
+                         [](const auto& tested) { return words(tested.param); });
+
+TEST_P(AnyShard, EveryRowIsVisitedOnceWithItsWeightAndLabel) {
+  Shard shard(io, {&x, &weights, &given}, block_rows, {0, blocks}, options());
+  std::mutex mutex;
+  for (int pass = 0; pass < 3; ++pass) {
+    std::vector<int> seen(all_rows);
+
+    shard.for_each_block(
+        [&](int lane, const StoredBlock& block) {
+          const std::lock_guard lock(mutex);
+          EXPECT_LT(lane, GetParam().lanes);
+          ASSERT_NE(block.raw, nullptr);
+          for (Index i = 0; i < block.rows; ++i) {
+            const Index row = block.first_row + i;
+            const auto value = static_cast<double>(row);
+            ++seen[static_cast<std::size_t>(row)];
+            ASSERT_EQ(block.raw[i * width], value);
+            ASSERT_EQ(block.raw[i * width + 2], -value);
+            ASSERT_EQ(block.weights[i], value);
+            ASSERT_EQ(block.given[i * 2 + 1], value + 0.25);
+          }
+        },
+        [] {});
+
+    EXPECT_THAT(seen, Each(1)) << "pass " << pass;
+  }
+}
+
+TEST_P(AnyShard, OnePassReadsEachRowOnceAndAResidentShardNeverAgain) {
+  Shard shard(io, {&x, &weights, nullptr}, block_rows, {0, blocks}, options());
+  const auto nothing = [](int, const StoredBlock&) {};
+
+  shard.for_each_block(nothing, [] {});
+  EXPECT_THAT(x.reads(0, all_rows), Each(1));
+
+  shard.prepare({Standardisation::none(width), nullptr}, [] {});
+  shard.for_each_block(nothing, [] {});
+  shard.for_each_block(nothing, [] {});
+  EXPECT_THAT(x.reads(0, all_rows), Each(GetParam().resident ? 1 : 3));
+  EXPECT_THAT(weights.reads(0, all_rows), Each(GetParam().resident ? 1 : 3));
+}
+
+TEST_P(AnyShard, ARankReadsItsOwnBlocksAlone) {
+  Shard shard(io, {&x, nullptr, nullptr}, block_rows, {10, blocks}, options());
+  std::atomic<Index> visited = 0;
+
+  shard.for_each_block([&](int, const StoredBlock& block) { visited += block.rows; }, [] {});
+
+  EXPECT_EQ(shard.first_row(), 640);
+  EXPECT_EQ(shard.local_rows(), 360);
+  EXPECT_EQ(visited, 360);
+  EXPECT_THAT(x.reads(0, 640), Each(0));
+  EXPECT_THAT(x.reads(640, all_rows), Each(1));
+}
+
+TEST_P(AnyShard, AShardWithoutBlocksVisitsNone) {
+  Shard shard(io, {&x, &weights, nullptr}, block_rows, {blocks, blocks}, options());
+
+  shard.for_each_block([](int, const StoredBlock&) { FAIL() << "a block of nothing"; }, [] {});
+  shard.prepare({Standardisation::none(width), nullptr}, [] {});
+  shard.for_each_block([](int, const StoredBlock&) { FAIL() << "a block of nothing"; }, [] {});
+
+  EXPECT_EQ(shard.local_rows(), 0);
+}
+
+TEST_P(AnyShard, AReadErrorSurfaces) {
+  x.bad_row = 777;
+  Shard shard(io, {&x, nullptr, nullptr}, block_rows, {0, blocks}, options());
+
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    std::string message;
+    try {
+      shard.for_each_block([](int, const StoredBlock&) {}, [] {});
+    } catch (const DataError& error) {
+      message = error.what();
+    }
+    EXPECT_THAT(message, HasSubstr("row 777 cannot be read"));
+  }
+}
+
+TEST_P(AnyShard, AVisitorsErrorSurfacesAndThePassCanBeRepeated) {
+  Shard shard(io, {&x, nullptr, nullptr}, block_rows, {0, blocks}, options());
+  const auto throwing = [](int, const StoredBlock& block) {
+    if (block.first_row == 3 * block_rows) throw DataError("block 3");
+  };
+  std::atomic<Index> visited = 0;
+
+  EXPECT_THROW(shard.for_each_block(throwing, [] {}), DataError);
+  shard.for_each_block([&](int, const StoredBlock& block) { visited += block.rows; }, [] {});
+  EXPECT_THROW(shard.for_each_block(throwing, [] {}), DataError);
+
+  EXPECT_EQ(visited, all_rows);
+}
+
+// Tiles of a prepared shard are the standardised rows, in double and in single, with the offsets of the raw ones.
+template <class Real>
+void expect_standardised_tiles(Shard& shard) {
+  Preparation preparation{{{500, 0, 1}, {9, 10, 11}}, [](const double* row) { return row[0] / 2; }};
+  const Standardisation to = preparation.standardisation;
+  shard.prepare(preparation, [] {});
+  std::mutex mutex;
+  std::vector<int> seen(all_rows);
+
+  shard.for_each_block(
+      [&](int, const StoredBlock& block) {
+        TileReader<Real> reader(*shard.preparation(), 20);
+        reader.for_each_tile(block, 0, [&](const Tile<Real>& tile) {
+          const std::lock_guard lock(mutex);
+          for (Index i = 0; i < tile.rows(); ++i) {
+            const auto value = static_cast<double>(tile.first_row + i);
+            ++seen[static_cast<std::size_t>(tile.first_row + i)];
+            const bool counts = value != 0;  // the weight of row i is i
+            ASSERT_EQ(tile.x(i, 0), counts ? static_cast<Real>(std::ldexp(value - to.centre[0], -9)) : 0);
+            ASSERT_EQ(tile.x(i, 1), counts ? static_cast<Real>(std::ldexp(value + 0.25, -10)) : 0);
+            ASSERT_EQ(tile.x(i, 2), counts ? static_cast<Real>(std::ldexp(-value - 1, -11)) : 0);
+            ASSERT_EQ(tile.offsets[i], value / 2);
+            ASSERT_EQ(tile.weights[i], value);
+          }
+        });
+      },
+      [] {});
+
+  EXPECT_THAT(seen, Each(1));
+}
+
+TEST_P(AnyShard, PreparedTilesAreStandardised) {
+  Shard in_double(io, {&x, &weights, nullptr}, block_rows, {0, blocks}, options());
+  Shard in_single(io, {&x, &weights, nullptr}, block_rows, {0, blocks}, options(Precision::single_precision));
+
+  expect_standardised_tiles<double>(in_double);
+  expect_standardised_tiles<float>(in_single);
+}
+
+TEST(Shard, WhatPulseThrowsEndsThePass) {
+  IoExecutor io;
+  const CountedRows x;
+  Shard shard(io, {&x, nullptr, nullptr}, block_rows, {0, blocks}, {});
+  const auto slow = [](int, const StoredBlock&) { std::this_thread::sleep_for(std::chrono::milliseconds(10)); };
+
+  EXPECT_THROW(shard.for_each_block(slow, [] { throw CommunicationError("a peer is lost"); }), CommunicationError);
+}
+
+TEST(Shard, RowsStayInMemoryExactlyWhereTheyFit) {
+  IoExecutor io;
+  const CountedRows x;
+  const Index needed = Shard::resident_bytes(all_rows, width, false, Precision::double_precision);
+  Shard::Options enough, too_little;
+  enough.memory_limit = needed;
+  too_little.memory_limit = needed - 1;
+
+  EXPECT_TRUE(Shard(io, {&x, nullptr, nullptr}, block_rows, {0, blocks}, enough).resident());
+  EXPECT_FALSE(Shard(io, {&x, nullptr, nullptr}, block_rows, {0, blocks}, too_little).resident());
+}
+
+TEST(Shard, WhatWasGivenCanBeForgotten) {
+  IoExecutor io;
+  const CountedRows x, given(1);
+  Shard shard(io, {&x, nullptr, &given}, block_rows, {0, blocks}, {});
+  shard.for_each_block([](int, const StoredBlock& block) { EXPECT_NE(block.given, nullptr); }, [] {});
+
+  shard.forget_given();
+
+  shard.for_each_block([](int, const StoredBlock& block) { EXPECT_EQ(block.given, nullptr); }, [] {});
+  EXPECT_EQ(shard.given_columns(), 0);
+}
+
+}  // namespace
+}  // namespace tally
