@@ -1,0 +1,27 @@
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "algorithms/model.hpp"
+#include "core/hdf5_rows.hpp"
+#include "launch/context.hpp"
+
+namespace tally {
+
+// Rows to draw from a model into a file.
+struct DrawnRows {
+  DatasetName target;
+  Index rows = 0;
+  Index columns = 0;
+  Hdf5RowWriter::Type type = Hdf5RowWriter::Type::float64;
+  bool labels = false;  // write /labels, the component of each row, too
+  RandomKey key;        // with a row's number it decides the row
+  int threads = 0;      // 0: the processors of this rank
+};
+
+// Checks what a user may get wrong. Throws UsageError.
+void check(const DrawnRows& request);
+// All ranks draw, rank 0 writes: the same file on any number of ranks and threads. Throws DataError. Collective.
+void write_drawn_rows(const DrawnRows& request, const Sampler& sampler, CommandContext& context);
+
+}  // namespace tally

@@ -1,0 +1,183 @@
+#include "launch/evaluation.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <mutex>
+
+#include "comm/agreement.hpp"
+#include "core/error.hpp"
+#include "launch/resources.hpp"
+
+namespace tally {
+namespace {
+
+enum Fault : Index { not_a_number, infinite, negative_count, fractional_count, bad_weight, fault_count };
+
+constexpr std::int64_t no_fault = std::numeric_limits<std::int64_t>::max();
+
+const char* words(Fault fault) {
+  switch (fault) {
+    case not_a_number: return "is NaN";
+    case infinite: return "is infinite";
+    case negative_count: return "is negative, but this model takes counts from 0 on";
+    default: return "is not a whole number, but this model takes counts";
+  }
+}
+
+}  // namespace
+
+// Rows as they are read, with a note of the first value that the model cannot take; 0 stands in for such values.
+class Evaluation::CheckedRows final : public RowSource {
+ public:
+  CheckedRows(const RowSource& rows, Domain domain) : rows_(rows), domain_(domain) {}
+
+  Index rows() const noexcept override { return rows_.rows(); }
+  Index columns() const noexcept override { return rows_.columns(); }
+  bool fits_float() const noexcept override { return rows_.fits_float(); }
+  std::string where(Index row) const override { return rows_.where(row); }
+  std::string name() const override { return rows_.name(); }
+
+  void read(Index first, Index count, double* out) const override {
+    rows_.read(first, count, out);
+    const Index D = columns();
+    double finite = 0;  // stays 0 where every value is finite
+    for (Index i = 0; i < count * D; ++i) finite += out[i] * 0;
+    if (finite == 0 && domain_ == Domain::real) return;
+    for (Index i = 0; i < count * D; ++i) {
+      const double x = out[i];
+      if (std::isfinite(x) && (domain_ == Domain::real || (x >= 0 && x == std::floor(x)))) continue;
+      report(first + i / D, i % D,
+             std::isnan(x) ? not_a_number : std::isinf(x) ? infinite : x < 0 ? negative_count : fractional_count);
+      out[i] = 0;
+    }
+  }
+
+  void report(Index row, Index column, Fault fault) const {
+    const std::lock_guard lock(mutex_);
+    first_fault_ = std::min(first_fault_, (row * (columns() + 1) + column) * fault_count + fault);
+  }
+  std::int64_t first_fault() const {
+    const std::lock_guard lock(mutex_);
+    return first_fault_;
+  }
+
+ private:
+  const RowSource& rows_;
+  Domain domain_;
+  mutable std::mutex mutex_;
+  mutable std::int64_t first_fault_ = no_fault;  // (row (D + 1) + column) fault_count + kind
+};
+
+void add_evaluation_options(CLI::App& command, EvaluationRequest& request) {
+  command.add_option("model", request.model, "Model file, as `tally fit --out` writes it")->required();
+  command.add_option("data", request.data, "Data sets, FILE.h5:/PATH; several, or a glob, act as one")->required();
+  command.add_option("--threads", request.threads, "Threads of each rank (default: its processors)")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--memory", request.memory,
+                     "Memory for results that wait to be written, as 512M (default: 128M)");
+  command.add_option("--precision", request.precision, "double, or single: blocks in float")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"double", "single"}));
+}
+
+Evaluation::Evaluation(const EvaluationRequest& request, CommandContext& context)
+    : context_(context), lanes_(request.threads > 0 ? request.threads : default_threads()) {
+  if (request.precision == "single") precision_ = Precision::single_precision;
+  if (!request.memory.empty()) memory_ = parse_bytes(request.memory);
+  agree(context_.communicator, [&] { open(request); });
+  check_shape();
+}
+
+Evaluation::~Evaluation() = default;
+
+void Evaluation::open(const EvaluationRequest& request) {
+  loaded_ = load_model(context_.io, request.model, context_.registry);
+  rows_ = std::make_unique<Hdf5Rows>(context_.io, request.data);
+  if (rows_->columns() != loaded_.record.columns)
+    throw DataError(fmt::format("{} has {} {} but {} was fitted on {}; pass the columns it was fitted on",
+                                rows_->name(), rows_->columns(), rows_->columns() == 1 ? "column" : "columns",
+                                request.model, loaded_.record.columns));
+  if (rows_->rows() == 0) throw DataError(rows_->name() + " has no rows");
+  if (!request.weights.empty()) {
+    weights_ = std::make_unique<Hdf5Rows>(context_.io, std::vector<std::string>{request.weights});
+    if (weights_->rows() != rows_->rows() || weights_->columns() != 1)
+      throw DataError(fmt::format("{} has {} rows of {} weights but {} has {} rows; one is needed for each row",
+                                  weights_->name(), weights_->rows(), weights_->columns(), rows_->name(),
+                                  rows_->rows()));
+  }
+  checked_ = std::make_unique<CheckedRows>(*rows_, loaded_.model->domain());
+  BindOptions options;
+  options.precision = precision_;
+  options.lanes = lanes_;
+  bound_ = loaded_.model->bind(options);
+  bound_->prepare(0, loaded_.parameters);
+}
+
+// Ranks that see different files (a stale copy on one host) must not go on.
+void Evaluation::check_shape() const {
+  const std::int64_t components = loaded_.record.components;
+  std::array<std::int64_t, 4> extremes = {rows_->rows(), -rows_->rows(), components, -components};
+  context_.communicator.sum_and_max({}, extremes);
+  if (extremes[0] != -extremes[1] || extremes[2] != -extremes[3])
+    throw DataError("the ranks see different files under the same names; give every host the same " + rows_->name());
+}
+
+RowRounds Evaluation::rounds(Index row_values) const {
+  RowRounds rounds;
+  rounds.rows = rows_->rows();
+  rounds.block_rows = block_rows_for(rows_->columns());
+  rounds.row_values = row_values;
+  rounds.memory = memory_;
+  return rounds;
+}
+
+BlockRange Evaluation::blocks_of_this_rank() const {
+  return blocks_of_rank(rounds(1).block_count(), context_.communicator.rank(), context_.communicator.size());
+}
+
+void Evaluation::run(BlockRange blocks, BoundModel::Wanted wanted, const BoundModel::VisitRows& visit) {
+  agree(context_.communicator, [&] {
+    Shard::Options options;
+    options.memory_limit = 1;  // rows are needed once: none is kept
+    options.precision = precision_;
+    options.lanes = lanes_;
+    Shard shard(context_.io, Inputs{checked_.get(), nullptr, nullptr}, rounds(1).block_rows,
+                ShardRange{blocks.first, blocks.last}, options);
+    const auto pulse = [&] { context_.communicator.pulse(); };
+    shard.prepare({loaded_.model->standardisation(), loaded_.model->log_base_measure()}, pulse);
+    bound_->evaluate(shard, wanted, visit, pulse);
+  });
+  report_first_fault();
+}
+
+void Evaluation::report_first_fault() const {
+  std::array<std::int64_t, 1> first = {-checked_->first_fault()};
+  context_.communicator.sum_and_max({}, first);
+  const std::int64_t code = -first[0];
+  if (code == no_fault) return;
+  const Index place = code / fault_count, width = rows_->columns() + 1;
+  const auto fault = static_cast<Fault>(code % fault_count);
+  if (fault == bad_weight)
+    throw DataError("the weight in " + weights_->where(place / width) +
+                    " is negative or not finite (rows are counted from 0)");
+  throw DataError(fmt::format("{}, column {} {} (rows and columns are counted from 0)", rows_->where(place / width),
+                              place % width, words(fault)));
+}
+
+void Evaluation::read_weights(Index first_row, Index count, std::vector<double>& out) {
+  out.assign(static_cast<std::size_t>(count), 1.0);
+  if (!weights_) return;
+  weights_->read(first_row, count, out.data());
+  for (Index i = 0; i < count; ++i) {
+    double& weight = out[static_cast<std::size_t>(i)];
+    if (weight >= 0 && std::isfinite(weight)) continue;
+    checked_->report(first_row + i, rows_->columns(), bad_weight);
+    weight = 0;
+  }
+}
+
+}  // namespace tally

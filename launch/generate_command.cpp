@@ -1,0 +1,219 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+
+#include "comm/agreement.hpp"
+#include "core/archive.hpp"
+#include "core/error.hpp"
+#include "core/philox.hpp"
+#include "core/random_streams.hpp"
+#include "core/standardisation.hpp"
+#include "launch/context.hpp"
+#include "launch/drawn_rows.hpp"
+#include "launch/output.hpp"
+
+namespace tally {
+namespace {
+
+struct GenerateRequest {
+  std::string kind, out;
+  Index rows = 0, columns = 2, components = 3;
+  double separation = 4;
+  bool float32 = false, labels = false;
+  std::int64_t seed = 0;
+  int threads = 0;
+};
+
+// What is planted: a model of the registry with its options and its parameters.
+struct Planted {
+  std::string model;
+  OptionValues options;
+  NamedArrays parameters;
+};
+
+// Draws of the planted parameters, an index of its own for each component and purpose.
+class ParameterDraws {
+ public:
+  explicit ParameterDraws(std::int64_t seed)
+      : key_{static_cast<std::uint64_t>(seed), static_cast<std::uint32_t>(RandomStream::initialise)} {}
+
+  enum Purpose : std::uint64_t { weight, location, shape, purpose_count };
+  double normal_of(Index component, Purpose purpose, Index position) const {
+    return normal(key_, index(component, purpose), static_cast<std::uint32_t>(position));
+  }
+  double uniform_of(Index component, Purpose purpose, Index position) const {
+    return uniform(key_, index(component, purpose), static_cast<std::uint32_t>(position));
+  }
+
+ private:
+  static std::uint64_t index(Index component, Purpose purpose) {
+    return static_cast<std::uint64_t>(component) * purpose_count + purpose;
+  }
+  RandomKey key_;
+};
+
+Array random_weights(const ParameterDraws& draws, Index K) {
+  Array weights{{K}, {}};
+  double sum = 0;
+  for (Index k = 0; k < K; ++k) {
+    weights.values.push_back(0.5 + draws.uniform_of(k, ParameterDraws::weight, 0));
+    sum += weights.values.back();
+  }
+  for (double& weight : weights.values) weight /= sum;
+  return weights;
+}
+
+// Independent normals of this standard deviation.
+Array random_locations(const ParameterDraws& draws, Index K, Index D, double deviation) {
+  Array locations{{K, D}, {}};
+  for (Index k = 0; k < K; ++k)
+    for (Index d = 0; d < D; ++d)
+      locations.values.push_back(deviation * draws.normal_of(k, ParameterDraws::location, d));
+  return locations;
+}
+
+// L L' for random lower-triangular L: variances about 1, correlations of any sign.
+Array random_covariances(const ParameterDraws& draws, Index K, Index D) {
+  Array covariances{{K, D, D}, std::vector<double>(static_cast<std::size_t>(K * D * D))};
+  std::vector<double> factor(static_cast<std::size_t>(D * D));
+  const MatrixView<double> L(factor.data(), D, D);
+  for (Index k = 0; k < K; ++k) {
+    for (Index a = 0; a < D; ++a)
+      for (Index b = 0; b <= a; ++b)
+        L(a, b) = a == b ? 0.5 + draws.uniform_of(k, ParameterDraws::shape, a)
+                         : 0.5 / std::sqrt(static_cast<double>(a)) *
+                               draws.normal_of(k, ParameterDraws::shape, D + a * (a - 1) / 2 + b);
+    const MatrixView<double> S(covariances.values.data() + k * D * D, D, D);
+    for (Index a = 0; a < D; ++a)
+      for (Index b = 0; b <= a; ++b) {
+        double sum = 0;
+        for (Index c = 0; c <= b; ++c) sum += L(a, c) * L(b, c);
+        S(a, b) = S(b, a) = sum;
+      }
+  }
+  return covariances;
+}
+
+Planted plant(const GenerateRequest& request) {
+  const Index K = request.components, D = request.columns;
+  const ParameterDraws draws(request.seed);
+  if (request.kind == "poisson") {
+    // A square root of a count has standard deviation 1/2, so that locations are as far apart as those of the others.
+    Array rates = random_locations(draws, K, D, request.separation / 2);
+    for (double& rate : rates.values) rate = (1 + std::abs(rate)) * (1 + std::abs(rate));
+    return {"poisson", {}, {{"weights", random_weights(draws, K)}, {"rates", std::move(rates)}}};
+  }
+  Array means = random_locations(draws, K, D, request.separation);
+  if (request.kind == "gmm")
+    return {"gmm",
+            {},
+            {{"weights", random_weights(draws, K)},
+             {"means", std::move(means)},
+             {"covariances", random_covariances(draws, K, D)}}};
+  const auto k = static_cast<std::size_t>(K);
+  return {"gmm",
+          {{"covariance", "spherical"}},
+          {{"weights", {{K}, std::vector<double>(k, 1.0 / static_cast<double>(K))}},
+           {"means", std::move(means)},
+           {"covariances", {{K}, std::vector<double>(k, 1.0)}}}};
+}
+
+// "data.h5" -> "data.planted.h5".
+std::string planted_file(const std::string& file) {
+  const std::filesystem::path path(file);
+  return (path.parent_path() / (path.stem().string() + ".planted" + path.extension().string())).string();
+}
+
+void save(const Planted& planted, const GenerateRequest& request, const std::string& file, IoExecutor& io) {
+  ArchiveWriter archive(io);
+  if (request.kind == "kmeans")
+    archive.put("/centers", planted.parameters.at("means"));
+  else
+    for (const auto& [name, array] : planted.parameters) archive.put("/" + name, array);
+  archive.attribute("/", "kind", request.kind);
+  archive.attribute("/", "seed", request.seed);
+  archive.attribute("/", "separation", request.separation);
+  archive.save(file);
+}
+
+void check(const GenerateRequest& request) {
+  constexpr Index largest = Index{1} << 31;
+  if (request.columns < 1 || request.columns > 65536) throw UsageError("--columns must be within 1 to 65536");
+  if (request.components < 1) throw UsageError("--components must be at least 1");
+  if (request.components > largest / request.columns / (request.kind == "gmm" ? request.columns : 1))
+    throw UsageError("so many components of so many columns would take more than 16 GiB; ask for fewer");
+  if (!(request.separation >= 0 && request.separation <= 1e4)) throw UsageError("--separation must be within 0 to 1e4");
+}
+
+void generate(const GenerateRequest& request, CommandContext& context) {
+  check(request);
+  DrawnRows drawn;
+  drawn.target = parse_output(request.out, "/x");
+  drawn.rows = request.rows;
+  drawn.columns = request.columns;
+  if (request.float32) drawn.type = Hdf5RowWriter::Type::float32;
+  drawn.labels = request.labels;
+  drawn.key = {static_cast<std::uint64_t>(request.seed), static_cast<std::uint32_t>(RandomStream::generate)};
+  drawn.threads = request.threads;
+  check(drawn);
+  const std::string parameters = planted_file(drawn.target.file);
+  Planted planted;
+  Sampler sampler;
+  agree(context.communicator, [&] {
+    planted = plant(request);
+    const auto model =
+        context.registry.find(planted.model).make(request.components, request.columns, planted.options);
+    model->set_standardisation(Standardisation::none(request.columns));
+    std::vector<double> values(static_cast<std::size_t>(model->parameters().size()));
+    model->set_defaults(values);
+    model->read(planted.parameters, values);
+    sampler = model->sampler(values);
+  });
+  write_drawn_rows(drawn, sampler, context);
+  agree(context.communicator, [&] {
+    if (context.is_root()) save(planted, request, parameters, context.io);
+  });
+  if (context.is_root())
+    fmt::print("generated {} rows of {} columns, {} components -> {}:{}{}; what was planted -> {}\n", request.rows,
+               request.columns, request.components, drawn.target.file, drawn.target.path,
+               request.labels ? " and /labels" : "", parameters);
+}
+
+}  // namespace
+
+void add_generate_command(CLI::App& app, const Choose& choose) {
+  CLI::App* command = app.add_subcommand("generate", "Make data of any size with a planted model");
+  const auto request = std::make_shared<GenerateRequest>();
+  command
+      ->add_option("kind", request->kind,
+                   "gmm: Gaussians of any shape; kmeans: equal round blobs; poisson: counts")
+      ->required()
+      ->check(CLI::IsMember({"gmm", "kmeans", "poisson"}));
+  command->add_option("-n,--rows", request->rows, "Number of rows")->required();
+  command->add_option("-d,--columns", request->columns, "Number of columns")->capture_default_str();
+  command->add_option("-k,--components", request->components, "Number of components")->capture_default_str();
+  command
+      ->add_option("-o,--out", request->out,
+                   "File to write, FILE.h5[:/PATH] (default path: /x); what was planted goes to FILE.planted.h5, for "
+                   "--init parameters:FILE.planted.h5")
+      ->required();
+  command->add_option("--separation", request->separation,
+                      "Standard deviation of the components' locations, in about those within a component")
+      ->capture_default_str();
+  command->add_flag("--float32", request->float32, "Store 4 bytes a number");
+  command->add_flag("--labels", request->labels, "Write the component of each row to /labels of the file, too");
+  command->add_option("--seed", request->seed, "Seed: the same rows on any number of ranks")->capture_default_str();
+  command->add_option("--threads", request->threads, "Threads of each rank (default: its processors)")
+      ->check(CLI::PositiveNumber);
+  command->callback([request, choose] {
+    choose([request](CommandContext& context) {
+      generate(*request, context);
+      return 0;
+    });
+  });
+}
+
+}  // namespace tally

@@ -1,0 +1,30 @@
+#include "launch/row_rounds.hpp"
+
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+namespace tally {
+
+void for_each_block_in_parallel(int threads, BlockRange blocks, const std::function<void(Index block)>& f) {
+  std::atomic<Index> next = blocks.first;
+  std::mutex mutex;
+  std::exception_ptr failure;
+  {
+    std::vector<std::jthread> workers;
+    for (Index t = 0; t < std::min<Index>(threads, blocks.count()); ++t)
+      workers.emplace_back([&] {
+        try {
+          for (Index block; (block = next.fetch_add(1)) < blocks.last;) f(block);
+        } catch (...) {
+          next = blocks.last;
+          const std::lock_guard lock(mutex);
+          if (!failure) failure = std::current_exception();
+        }
+      });
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace tally

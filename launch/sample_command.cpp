@@ -1,0 +1,66 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "comm/agreement.hpp"
+#include "core/random_streams.hpp"
+#include "launch/context.hpp"
+#include "launch/drawn_rows.hpp"
+#include "launch/model_file.hpp"
+#include "launch/output.hpp"
+
+namespace tally {
+namespace {
+
+struct SampleRequest {
+  std::string model, out;
+  Index rows = 0;
+  bool labels = false;
+  std::int64_t seed = 0;
+  int threads = 0;
+};
+
+void sample(const SampleRequest& request, CommandContext& context) {
+  DrawnRows drawn;
+  drawn.target = parse_output(request.out, "/x");
+  drawn.rows = request.rows;
+  drawn.labels = request.labels;
+  drawn.key = {static_cast<std::uint64_t>(request.seed), static_cast<std::uint32_t>(RandomStream::draw)};
+  drawn.threads = request.threads;
+  check(drawn);
+  LoadedModel loaded;
+  Sampler sampler;
+  agree(context.communicator, [&] {
+    if (context.is_root()) refuse_to_replace(drawn.target.file, {request.model});
+    loaded = load_model(context.io, request.model, context.registry);
+    sampler = loaded.model->sampler(loaded.parameters);
+  });
+  drawn.columns = loaded.record.columns;
+  write_drawn_rows(drawn, sampler, context);
+  if (context.is_root())
+    fmt::print("drew {} rows from {} -> {}:{}{}\n", request.rows, request.model, drawn.target.file,
+               drawn.target.path, request.labels ? " and /labels" : "");
+}
+
+}  // namespace
+
+void add_sample_command(CLI::App& app, const Choose& choose) {
+  CLI::App* command = app.add_subcommand("sample", "Draw rows from a fitted model");
+  const auto request = std::make_shared<SampleRequest>();
+  command->add_option("model", request->model, "Model file, as `tally fit --out` writes it")->required();
+  command->add_option("-n,--rows", request->rows, "How many rows to draw")->required();
+  command->add_option("-o,--out", request->out, "File to write, FILE.h5[:/PATH] (default path: /x)")->required();
+  command->add_flag("--labels", request->labels, "Write the component of each row to /labels of the file, too");
+  command->add_option("--seed", request->seed, "Seed: the same rows on any number of ranks")->capture_default_str();
+  command->add_option("--threads", request->threads, "Threads of each rank (default: its processors)")
+      ->check(CLI::PositiveNumber);
+  command->callback([request, choose] {
+    choose([request](CommandContext& context) {
+      sample(*request, context);
+      return 0;
+    });
+  });
+}
+
+}  // namespace tally
