@@ -175,7 +175,7 @@ class Prefetch {
       }
       const std::lock_guard done(mutex_);
       if (failure)
-        failure_ = failure;
+        failure_ = failure_ ? failure_ : failure;
       else
         ready_.push_back({&buffer, block});
       --in_flight_;

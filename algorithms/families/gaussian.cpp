@@ -1,6 +1,7 @@
 #include "algorithms/families/gaussian.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -88,9 +89,9 @@ GaussianFamily::GaussianFamily(const GaussianOptions& options, Index components,
 }
 
 std::map<std::string, std::string> GaussianFamily::options() const {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.17g", options_.reg_covar);
-  return {{"covariance", to_string(options_.covariance)}, {"reg_covar", text}};
+  char text[32];  // the shortest that reads back as the same number
+  const auto end = std::to_chars(text, text + sizeof text, options_.reg_covar).ptr;
+  return {{"covariance", to_string(options_.covariance)}, {"reg_covar", std::string(text, end)}};
 }
 
 // A spherical covariance means something only if all columns share one scale.
