@@ -1,0 +1,135 @@
+"""Runs the tally command as a person would, and reads what it leaves behind."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import h5py
+import numpy as np
+
+source_folder = os.environ.get(
+    "TALLY_SOURCE_DIR", os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+data_folder = os.path.join(source_folder, "tests", "data")
+mpirun = os.environ.get("TALLY_MPIRUN", os.path.join(source_folder, "tests", "mpirun.sh"))
+command = os.environ.get("TALLY", "tally")
+
+usage_status, data_status = 2, 3
+
+
+def run(*words, ranks=1, timeout=120):
+    """The finished process of `tally words...`, alone or behind mpirun."""
+    line = [command, *(str(word) for word in words)]
+    if ranks > 1:
+        line = [mpirun, "-n", str(ranks), *line]
+    return subprocess.run(line, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def option_words(options):
+    """{"max_iter": 3} as ["--max-iter", "3"]; True is a flag."""
+    words = []
+    for name, value in options.items():
+        words.append("--" + name.replace("_", "-"))
+        if value is not True:
+            words.append(repr(value) if isinstance(value, float) else str(value))
+    return words
+
+
+class Model:
+    """A model file: its parameters by name, its trace and its attributes."""
+
+    def __init__(self, path):
+        with h5py.File(path, "r") as file:
+            self.parameters = {name: array[()] for name, array in file["parameters"].items()}
+            self.trace = file["training/objective"][()]
+            self.attributes = dict(file.attrs)
+            self.training = dict(file["training"].attrs)
+
+    def __getitem__(self, name):
+        return self.parameters[name]
+
+
+class Case:
+    """A reference case: its published values and where its arrays are."""
+
+    def __init__(self, name):
+        folder = os.path.join(data_folder, "cases", name)
+        with open(os.path.join(folder, "golden.json"), encoding="utf-8") as file:
+            self.golden = json.load(file)
+        self.file = os.path.join(folder, "data.h5")
+
+    def place(self, name):
+        return f"{self.file}:/{name}"
+
+    def array(self, name):
+        with h5py.File(self.file, "r") as file:
+            return file[name][()]
+
+
+class TallyTest(unittest.TestCase):
+    """A test with a folder of its own."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="tally-cli-")
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.files = 0
+
+    def path(self, ending=".h5"):
+        """The name of a new file."""
+        self.files += 1
+        return os.path.join(self.folder, f"{self.files}{ending}")
+
+    def write(self, **arrays):
+        """Writes arrays to a new file and returns its name."""
+        path = self.path()
+        with h5py.File(path, "w") as file:
+            for name, array in arrays.items():
+                file[name] = np.asarray(array)
+        return path
+
+    def write_data(self, array):
+        return self.write(x=array) + ":/x"
+
+    def start(self, **parameters):
+        """The value of --init for these parameters."""
+        path = self.path()
+        with h5py.File(path, "w") as file:
+            for name, array in parameters.items():
+                file[f"start/{name}"] = np.asarray(array, dtype=float)
+        return f"parameters:{path}:/start"
+
+    def fit(self, model, data, components, ranks=1, **options):
+        """Fits and reads the model file; `result` is what --json printed."""
+        out = self.path()
+        words = option_words({"components": components, "out": out, **options})
+        process = run("fit", model, data, *words, "--quiet", "--json", ranks=ranks)
+        self.assertEqual(process.returncode, 0, process.stderr)
+        fitted = Model(out)
+        fitted.result = json.loads(process.stdout)
+        return fitted
+
+    def refuse(self, *words, status=data_status, says=(), ranks=1):
+        """Expects one clear message from one rank, this exit status and no new file; returns the message."""
+        before = sorted(os.listdir(self.folder))
+        process = run(*words, ranks=ranks)
+        messages = [line for line in process.stderr.splitlines() if line.startswith("tally: error:")]
+        self.assertEqual(process.returncode, status, process.stderr)
+        self.assertEqual(len(messages), 1, process.stderr)
+        for text in [says] if isinstance(says, str) else says:
+            self.assertIn(text, messages[0])
+        self.assertEqual(sorted(os.listdir(self.folder)), before)
+        return messages[0]
+
+    def refuse_fit(self, model, data, components, ranks=1, status=data_status, says=(), **options):
+        words = option_words({"components": components, "out": os.path.join(self.folder, "unwritten.h5"), **options})
+        return self.refuse("fit", model, data, *words, "--quiet", ranks=ranks, status=status, says=says)
+
+    def assert_close(self, actual, expected, relative, absolute=0.0):
+        """Element by element: |actual - expected| <= absolute + relative |expected|."""
+        np.testing.assert_allclose(actual, expected, rtol=relative, atol=absolute)
+
+    def assert_printed(self, actual, printed, last_digit):
+        """Agrees with numbers printed to this last digit, rounded or cut off."""
+        np.testing.assert_allclose(actual, printed, rtol=0, atol=1.001 * last_digit)
