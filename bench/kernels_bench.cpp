@@ -95,7 +95,7 @@ struct Clusters {
   }
 
   double find(std::int32_t* labels) const {
-    const Centres centres{{exact.data(), K, D}, half_norms.data(), largest_norm};
+    const Centres centres{{exact.data(), K, D}, half_norms.data(), &largest_norm};
     return nearest_rows<Real>({x.data(), rows, D}, {products.data(), rows, K}, centres, RowTerms{}, labels);
   }
 };

@@ -71,7 +71,7 @@ struct CentroidKernel {
     const Index count = components * columns;
     lane.multiply_nt(tile.x, MatrixView<const Real>(work.coefficients, components, columns), work.posterior);
     const cpu::Centres centres{MatrixView<const double>(work.exact, components, columns), work.exact + count,
-                               work.exact[count + components]};
+                               work.exact + count + components};
     lane.nearest_rows(tile.x, MatrixView<const Real>(work.posterior), centres,
                       {tile.weights, nullptr, row_objectives}, work.labels, objective);
   }
@@ -79,17 +79,9 @@ struct CentroidKernel {
   void add_labelled(Lane& lane, const Tile<Real>& tile, const std::int32_t* labels, double* statistics) const {
     lane.add_rows_by_label(tile.x, labels, tile.weights, MatrixView<double>(statistics, components, 1 + columns));
   }
-  // moments += R' [1, x] without a matrix of ones: counts row by row.
   template <class Lane, class Real>
-  void add_weighted(Lane&, const Tile<Real>& tile, MatrixView<const Real> posterior, double* statistics) const {
-    for (Index i = 0; i < tile.rows(); ++i)
-      for (Index k = 0; k < components; ++k) {
-        const auto weight = static_cast<double>(posterior(i, k));
-        double* sums = statistics + k * (1 + columns);
-        if (weight == 0) continue;
-        sums[0] += weight;
-        for (Index d = 0; d < columns; ++d) sums[1 + d] += weight * static_cast<double>(tile.x(i, d));
-      }
+  void add_weighted(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> posterior, double* statistics) const {
+    lane.add_weighted_rows(tile.x, posterior, MatrixView<double>(statistics, components, 1 + columns));
   }
 };
 

@@ -505,7 +505,7 @@ struct Search {
   HWY_INLINE Real threshold(Real best) const {
     const Index dims = centres->exact.cols;
     const double norm = std::sqrt(sum_in_double(DoubleLanes(), dims, Squares<Real>{x}));
-    const double largest = centres->largest_norm;
+    const double largest = *centres->largest_norm;
     const double magnitude = norm * largest + 0.5 * largest * largest;
     if (!(magnitude < 0.125 * std::numeric_limits<Real>::max()))
       return std::numeric_limits<Real>::quiet_NaN();

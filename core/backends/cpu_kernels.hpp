@@ -47,7 +47,7 @@ double argmax_rows(MatrixView<Real> logits, const RowTerms& terms, std::int32_t*
 struct Centres {
   MatrixView<const double> exact;  // (K, D)
   const double* half_norms;        // (K): |c_k|^2 / 2
-  double largest_norm;             // max_k |c_k|
+  const double* largest_norm;      // one value: max_k |c_k|
 };
 // Writes labels (rows); returns sum_i weight_i |x_i - c_label|^2; terms.objective receives the unweighted distances.
 template <class Real>

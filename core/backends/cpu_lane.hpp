@@ -69,6 +69,19 @@ class CpuLane {
     cpu::add_rows_by_label(x, labels, weights, sums);
   }
 
+  // sums (K, 1 + D) += posterior' [1, x], row by row in double, without a matrix of ones.
+  template <class Real>
+  void add_weighted_rows(MatrixView<const Real> x, MatrixView<const Real> posterior, MatrixView<double> sums) {
+    for (Index i = 0; i < x.rows; ++i)
+      for (Index k = 0; k < sums.rows; ++k) {
+        const auto weight = static_cast<double>(posterior(i, k));
+        double* to = sums.row(k);
+        if (weight == 0) continue;
+        to[0] += weight;
+        for (Index d = 0; d < x.cols; ++d) to[1 + d] += weight * static_cast<double>(x(i, d));
+      }
+  }
+
  private:
   std::vector<float> product_;
 };

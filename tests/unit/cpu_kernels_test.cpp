@@ -350,7 +350,7 @@ struct Products {
   }
 
   double find(const Padded<Real>& x, const RowTerms& terms, std::vector<std::int32_t>& labels) const {
-    return nearest_rows<Real>(x.view(), products.view(), {centres.view(), half_norms.data(), largest_norm},
+    return nearest_rows<Real>(x.view(), products.view(), {centres.view(), half_norms.data(), &largest_norm},
                               terms, labels.data());
   }
 };
