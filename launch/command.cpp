@@ -57,6 +57,15 @@ int execute(const Action& action, CommandContext& context, MpiSession* session) 
   }
 }
 
+// "tally fit WORD": the parser would only say that a subcommand is missing.
+void check_model_word(int argc, char** argv, const Registry& registry) {
+  for (int i = 1; i + 1 < argc; ++i)
+    if (std::string(argv[i]) == "fit" && argv[i + 1][0] != '-') {
+      registry.find(argv[i + 1]);
+      return;
+    }
+}
+
 std::string join(int argc, char** argv) {
   std::string line;
   for (int i = 0; i < argc; ++i) line += (i ? " " : "") + std::string(argv[i]);
@@ -91,6 +100,7 @@ int run_command(int argc, char** argv, const Registry& registry) {
   add_generate_command(app, choose);
   add_models_command(app, registry, choose);
   try {
+    check_model_word(argc, argv, registry);
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
     return root ? app.exit(success) : 0;
