@@ -8,7 +8,7 @@ data=$root/examples/data/shuttle.h5:/X
 results=$build/quickstart
 
 "$root/cmake/build.sh" "$build" tally "$@"
-tally=$(find "$build" -name tally -type f -perm -u+x | head -n 1)
+tally=$build/launch/tally
 mpirun="$root/tests/mpirun.sh -n 2"
 mkdir -p "$results"
 
