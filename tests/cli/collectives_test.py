@@ -1,0 +1,125 @@
+"""The MPI collectives of a fit, counted from outside by a preloaded library: one for each EM iteration, and few for all
+the rest. TALLY_COLLECTIVE_COUNTER names the library."""
+
+import os
+import subprocess
+import unittest
+from collections import Counter
+
+import h5py
+import numpy as np
+
+from tally_cli import TallyTest, command, mpirun, option_words
+
+counter = os.environ.get("TALLY_COLLECTIVE_COUNTER")
+rows, columns, components = 9001, 3, 3
+
+# Of a fit that is no more than its last E-step (--max-iter 0). Sums, all MPI_Iallreduce:
+sums_around = {
+    "the inputs were opened": 1,
+    "their shapes agree": 1,
+    "the first scan: sums, extremes, the first bad value, the sample": 1,
+    "the rows were standardised": 1,
+    "the last E-step": 1,
+    "the model was written": 1,
+}
+# A start from the sample needs none: every rank holds the sample.
+sums_of_start = {
+    "random-from-data": 0,
+    "random": 0,
+    "k-means++": 0,
+    "kmeans": 0,
+    "labels": 1,  # the statistics of the first M-step
+    "responsibilities": 1,  # the same
+    "parameters": 1,  # the file was read
+    "model": 1,  # the same
+}
+# Around all that: the exchange of host names, and the end.
+others = {"MPI_Iallgather": 1, "MPI_Ibarrier": 1}
+constructions = {"construction MPI_Comm_dup": 1, "construction MPI_Comm_split_type": 1}
+# Of a resumed fit: the checkpoint was read, and it is the same for all.
+sums_of_resuming = 2
+sums_of_checkpoint = 1  # it was written
+
+
+@unittest.skipUnless(counter, "TALLY_COLLECTIVE_COUNTER does not name the counting library")
+class Collectives(TallyTest):
+    def setUp(self):
+        super().setUp()
+        random = np.random.default_rng(3)
+        labels = random.integers(0, components, rows)
+        with h5py.File(self.path(), "w") as file:
+            self.data = file.filename
+            # So far apart that no start leaves a component without rows, so close that no fit ends early.
+            file["x"] = labels[:, None] + random.normal(size=(rows, columns))
+            file["counts"] = random.poisson(2.0 + labels[:, None], size=(rows, columns))
+            file["labels"] = labels
+            file["responsibilities"] = np.eye(components)[labels]
+            file["start/means"] = np.arange(components)[:, None] + np.zeros((1, columns))
+
+    def counts(self, model="gmm", ranks=2, out=None, **options):
+        """What every rank calls in a fit."""
+        prefix = self.path("")
+        data = f"{self.data}:/{'counts' if model == 'poisson' else 'x'}"
+        options = {"components": components, "out": out or self.path(), "threads": 1, "tol": 0, **options}
+        line = [mpirun, "-n", str(ranks), "env", f"LD_PRELOAD={counter}", f"TALLY_COUNT_COLLECTIVES={prefix}",
+                command, "fit", model, data, *option_words(options), "--quiet"]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        of_ranks = []
+        for rank in range(ranks):
+            with open(f"{prefix}.{rank}", encoding="utf-8") as file:
+                of_ranks.append({name: int(count) for name, count in (line.rsplit(" ", 1) for line in file)})
+        for of_rank in of_ranks:
+            self.assertEqual(of_rank, of_ranks[0])
+        return of_ranks[0]
+
+    def expected(self, sums):
+        return {**others, **constructions, "MPI_Iallreduce": sums}
+
+    def test_an_iteration_is_one_sum(self):
+        fits = [("gmm", {"covariance": covariance}) for covariance in ("full", "tied", "diag", "spherical")]
+        fits += [("kmeans", {}), ("poisson", {}), ("gmm", {"n_init": 3}), ("kmeans", {"precision": "single"})]
+        for model, options in fits:
+            with self.subTest(model=model, **options):
+                short, long = (Counter(self.counts(model, init="random-from-data", max_iter=iterations, **options))
+                               for iterations in (2, 7))
+
+                self.assertEqual(long - short, Counter({"MPI_Iallreduce": 5}))
+                self.assertEqual(short - long, Counter())
+
+    def test_an_iteration_is_one_sum_on_ranks_without_rows(self):
+        short, long = (Counter(self.counts(ranks=4, max_iter=iterations)) for iterations in (2, 7))
+
+        self.assertEqual(long - short, Counter({"MPI_Iallreduce": 5}))
+
+    def test_of_each_start_are_the_documented_ones(self):
+        model = self.path()
+        self.counts(out=model, max_iter=1)
+        places = {
+            "labels": f":{self.data}:/labels",
+            "responsibilities": f":{self.data}:/responsibilities",
+            "parameters": f":{self.data}:/start",
+            "model": f":{model}",
+        }
+        for start, sums in sums_of_start.items():
+            for ranks in (1, 2, 3):
+                with self.subTest(start=start, ranks=ranks):
+                    counted = self.counts(ranks=ranks, init=start + places.get(start, ""), max_iter=0)
+
+                    self.assertEqual(counted, self.expected(sum(sums_around.values()) + sums))
+
+    def test_of_checkpoints_and_of_resuming_are_the_documented_ones(self):
+        folder = self.path("")
+        around = sum(sums_around.values())
+
+        written = self.counts(max_iter=4, checkpoint=folder, every=2)
+        # After 2 iterations, after 4, and at the end.
+        self.assertEqual(written, self.expected(around + 4 + 3 * sums_of_checkpoint))
+
+        resumed = self.counts(max_iter=6, checkpoint=folder, every=10, resume=True)
+        self.assertEqual(resumed, self.expected(around + sums_of_resuming + 2 + sums_of_checkpoint))
+
+
+if __name__ == "__main__":
+    unittest.main()
