@@ -27,8 +27,8 @@ std::vector<double> matrix_of(std::span<const double> values) { return {values.b
                   "component collapsed; use a larger --reg-covar, fewer components, or leave the column out");
 }
 
-// The lower Cholesky factor of `covariance` (D, D), refused where a pivot is no more than the rounding error of the
-// second moments it came from.
+// The lower Cholesky factor of `covariance` (D, D), refused where a pivot is no more than rounding error: of the
+// factorisation, about D eps times the variance, or of the second moment that the variance was left of.
 std::vector<double> factor_of(std::span<const double> covariance, Index D, std::span<const double> moments,
                               Index component, const char* which) {
   std::vector<double> factor = matrix_of(covariance);
@@ -38,14 +38,16 @@ std::vector<double> factor_of(std::span<const double> covariance, Index D, std::
   const double eps = std::numeric_limits<double>::epsilon();
   for (Index d = 0; d < D; ++d) {
     const auto i = static_cast<std::size_t>(d);
-    const double scale = std::max(covariance[i * static_cast<std::size_t>(D) + i], moments.empty() ? 0.0 : moments[i]);
-    if (!(L(d, d) * L(d, d) > 4 * static_cast<double>(D) * eps * scale)) singular(component, d, which);
+    const double variance = covariance[i * static_cast<std::size_t>(D) + i];
+    const double moment = moments.empty() ? 0.0 : moments[i];
+    if (!(L(d, d) * L(d, d) > 2 * static_cast<double>(D) * eps * variance + 4 * eps * moment))
+      singular(component, d, which);
   }
   return factor;
 }
 
 void check_variance(double variance, double second_moment, Index component, Index column, const char* which) {
-  if (!(variance > 8 * std::numeric_limits<double>::epsilon() * second_moment)) singular(component, column, which);
+  if (!(variance > 4 * std::numeric_limits<double>::epsilon() * second_moment)) singular(component, column, which);
 }
 
 // Position of x_a x_b, a <= b, among the packed products.
