@@ -13,7 +13,8 @@ mpirun="$root/tests/mpirun.sh -n 2"
 mkdir -p "$results"
 
 set -x
-$mpirun "$tally" fit gmm "$data" --components 8 --covariance full --max-iter 50 --seed 1 --out "$results/gmm.h5"
+$mpirun "$tally" fit gmm "$data" --components 8 --covariance full --init random-from-data --n-init 4 \
+  --seed 1 --out "$results/gmm.h5"
 $mpirun "$tally" fit kmeans "$data" --components 8 --seed 1 --out "$results/kmeans.h5"
 "$tally" info "$results/gmm.h5"
 "$tally" info "$results/kmeans.h5"
