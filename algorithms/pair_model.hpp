@@ -5,14 +5,15 @@
 #include <utility>
 #include <vector>
 
-#include "algorithms/bound_model.hpp"
+#include "algorithms/backend.hpp"
 #include "algorithms/model.hpp"
 
 namespace tally {
 
 // A model as a pair: an observation family under a latent structure. Everything a model must say follows from the two.
-// FamilyKernel is the family's block half, a value made of shapes alone.
-template <class Family, class Latent, class FamilyKernel>
+// FamilyKernel is the family's block half, a value made of shapes alone; it runs on the backend that the source is
+// compiled for.
+template <class Family, class Latent, class FamilyKernel, class RunsOn = Backend>
 class PairModel final : public Model {
  public:
   using Kernel = typename Latent::template Kernel<FamilyKernel>;
@@ -95,7 +96,7 @@ class PairModel final : public Model {
           family_.coefficients(parameters_, parameters, out);
           Latent::add_to_coefficients(parameters_, parameters, out, family_.coefficient_stride());
         }};
-    return bind_to_cpu(kernel_, coefficients, statistics_, family_.components(), options);
+    return RunsOn::bind_kernel(kernel_, coefficients, statistics_, family_.components(), options);
   }
 
  private:

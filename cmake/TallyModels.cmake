@@ -2,8 +2,8 @@
 # by the linker.
 
 # tally_add_model(NAME [SOURCE models/NAME.cpp] [KERNELS a b]) names a model whose source defines ModelEntry NAME_entry()
-# and holds all its kernels. Where nvcc is found the source is compiled as CUDA too, and the names of its kernels must
-# contain those given.
+# and holds all its kernels. Where nvcc is found the source is compiled as CUDA too, and the assembler's report must
+# name a kernel for each of these functors in both precisions.
 function(tally_add_model name)
   cmake_parse_arguments(arg "" "SOURCE" "KERNELS" ${ARGN})
   if(NOT arg_SOURCE)

@@ -1,5 +1,5 @@
-# cmake -DREPORT=file [-DKERNELS=a;b] -P check_ptxas.cmake: fails unless the assembler's report names a kernel, and one
-# whose name contains each of KERNELS.
+# cmake -DREPORT=file [-DKERNELS=A;B] -P check_ptxas.cmake: fails unless the assembler's report names a kernel, and one
+# for each of the functors A<Real> and B<Real> in both precisions.
 cmake_minimum_required(VERSION 3.22)
 
 if(NOT EXISTS "${REPORT}")
@@ -11,8 +11,10 @@ if(count EQUAL 0)
   message(FATAL_ERROR "${REPORT} names no kernel: the model's kernels are not in its object")
 endif()
 foreach(kernel IN LISTS KERNELS)
-  if(NOT entries MATCHES "${kernel}")
-    message(FATAL_ERROR "${REPORT} names no kernel with ${kernel} in its name")
-  endif()
+  foreach(precision d f)  # as C++ names are mangled
+    if(NOT entries MATCHES "[0-9]${kernel}I${precision}E")
+      message(FATAL_ERROR "${REPORT} names no kernel that runs ${kernel} in precision ${precision}")
+    endif()
+  endforeach()
 endforeach()
 message("${count} kernels")

@@ -1,0 +1,129 @@
+#pragma once
+#include <algorithm>
+#include <memory>
+#include <type_traits>
+
+#include <cublas_v2.h>
+#include <cuda_runtime.h>
+
+#include "core/backends/check_cuda.hpp"
+#include "core/backends/cuda_memory.hpp"
+#include "core/backends/generic_primitives.hpp"
+#include "core/view.hpp"
+
+// Included only by sources that are compiled as CUDA.
+namespace tally {
+
+namespace cuda {
+template <class Functor>
+__global__ void for_each_index(Index n, const Functor f) {
+  const Index step = static_cast<Index>(gridDim.x) * blockDim.x;
+  for (Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) f(i);
+}
+}  // namespace cuda
+
+// One stream's means of computing on a GPU, with a cuBLAS handle and workspace of its own, so that what
+// cuBLAS chooses does not depend on what else runs. Pointers and views are device memory. Calls return before
+// the work is done; upload and download wait for it. The members are CpuLane's.
+class CudaLane : public GenericPrimitives<CudaLane, CudaMemory> {
+ public:
+  template <class T>
+  using Memory = CudaMemory<T>;
+
+  // On the current device. Throws DeviceError.
+  CudaLane() {
+    check_cuda(cudaGetDevice(&device_));
+    cudaStream_t stream = nullptr;
+    check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    stream_.reset(stream);
+    cublasHandle_t handle = nullptr;
+    check_cublas(cublasCreate(&handle));
+    handle_.reset(handle);
+    workspace_.reserve(workspace_bytes);
+    check_cublas(cublasSetStream(handle, stream));  // forgets any workspace: must come first
+    check_cublas(cublasSetWorkspace(handle, workspace_.data(), workspace_bytes));
+    check_cublas(cublasSetPointerMode(handle, CUBLAS_POINTER_MODE_HOST));
+    check_cublas(cublasSetAtomicsMode(handle, CUBLAS_ATOMICS_NOT_ALLOWED));
+    check_cublas(cublasSetMathMode(handle, CUBLAS_DEFAULT_MATH));  // no TF32
+  }
+
+  // Makes this lane's device the calling thread's.
+  void select_device() { check_cuda(cudaSetDevice(device_)); }
+
+  template <class Functor>
+  void for_each(Index n, const Functor& f) {
+    if (n <= 0) return;
+    constexpr Index threads = 128, most_blocks = Index{1} << 20;
+    const auto blocks = static_cast<unsigned>(std::min((n + threads - 1) / threads, most_blocks));
+    cuda::for_each_index<<<blocks, static_cast<unsigned>(threads), 0, stream_.get()>>>(n, f);
+    check_cuda(cudaGetLastError());
+  }
+
+  // To cuBLAS, whose matrices are column-major, a row-major matrix is its transpose: c' = b a' and c' = b' a.
+  template <class Real>
+  void multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<Real> c) {
+    multiply(CUBLAS_OP_T, CUBLAS_OP_N, a.cols, b, a, Real(0), c);
+  }
+  template <class Real>
+  void multiply_tn(MatrixView<const Real> a, MatrixView<const Real> b, Real beta, MatrixView<Real> c) {
+    multiply(CUBLAS_OP_N, CUBLAS_OP_T, a.rows, b, a, beta, c);
+  }
+
+  Index scratch_bytes() const noexcept { return GenericPrimitives::scratch_bytes() + workspace_.bytes(); }
+
+  // Copies `count` elements to the device; `from` may be reused at once.
+  template <class T>
+  void upload(const T* from, T* to, Index count) {
+    copy(from, to, count, cudaMemcpyHostToDevice);
+  }
+  // Waits for all work of this lane, then copies to the host.
+  template <class T>
+  void download(const T* from, T* to, Index count) {
+    copy(from, to, count, cudaMemcpyDeviceToHost);
+  }
+  // Sets numbers of device memory to zero.
+  template <class T>
+  void clear(T* values, Index count) {
+    static_assert(std::is_arithmetic_v<T>);
+    if (count > 0)
+      check_cuda(cudaMemsetAsync(values, 0, static_cast<std::size_t>(count) * sizeof(T), stream_.get()));
+  }
+
+ private:
+  static constexpr Index workspace_bytes = Index{32} << 20;  // what NVIDIA recommends for Hopper
+
+  template <class T>
+  void copy(const T* from, T* to, Index count, cudaMemcpyKind kind) {
+    if (count <= 0) return;
+    check_cuda(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(T), kind, stream_.get()));
+    check_cuda(cudaStreamSynchronize(stream_.get()));
+  }
+
+  // c' (c.cols, c.rows) = b^? a^? + beta c', summed over `inner`, in column-major terms.
+  void multiply(cublasOperation_t of_b, cublasOperation_t of_a, Index inner, MatrixView<const double> b,
+                MatrixView<const double> a, double beta, MatrixView<double> c) {
+    const double one = 1;
+    check_cublas(cublasDgemm_64(handle_.get(), of_b, of_a, c.cols, c.rows, inner, &one, b.data, b.stride,
+                                a.data, a.stride, &beta, c.data, c.stride));
+  }
+  void multiply(cublasOperation_t of_b, cublasOperation_t of_a, Index inner, MatrixView<const float> b,
+                MatrixView<const float> a, float beta, MatrixView<float> c) {
+    const float one = 1;
+    check_cublas(cublasSgemm_64(handle_.get(), of_b, of_a, c.cols, c.rows, inner, &one, b.data, b.stride,
+                                a.data, a.stride, &beta, c.data, c.stride));
+  }
+
+  // Destructors cannot report what they are told.
+  struct DestroyStream {
+    void operator()(cudaStream_t stream) const noexcept { (void)cudaStreamDestroy(stream); }
+  };
+  struct DestroyHandle {
+    void operator()(cublasHandle_t handle) const noexcept { (void)cublasDestroy(handle); }
+  };
+  int device_ = 0;
+  std::unique_ptr<std::remove_pointer_t<cudaStream_t>, DestroyStream> stream_;
+  CudaMemory<unsigned char> workspace_;
+  std::unique_ptr<std::remove_pointer_t<cublasHandle_t>, DestroyHandle> handle_;
+};
+
+}  // namespace tally

@@ -1,0 +1,71 @@
+#pragma once
+#include <algorithm>
+#include <vector>
+
+#include "core/backends/generic_primitives.hpp"
+#include "core/view.hpp"
+
+namespace tally {
+
+// Host memory with the interface of a device's.
+template <class T>
+class HostMemory {
+ public:
+  void reserve(Index count) {
+    if (count > static_cast<Index>(values_.size())) values_.assign(static_cast<std::size_t>(count), T{});
+  }
+  T* data() { return values_.data(); }
+  Index bytes() const noexcept { return static_cast<Index>(values_.size() * sizeof(T)); }
+
+ private:
+  std::vector<T> values_;
+};
+
+// Runs what a GPU runs as loops on the host: the reference of every other lane, and the means of testing on a
+// machine without a GPU what is written for one. Products are plain loops.
+class GenericLane : public GenericPrimitives<GenericLane, HostMemory> {
+ public:
+  template <class T>
+  using Memory = HostMemory<T>;
+
+  void select_device() {}
+
+  template <class Functor>
+  void for_each(Index n, const Functor& f) {
+    for (Index i = 0; i < n; ++i) f(i);
+  }
+
+  template <class Real>
+  void multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<Real> c) {
+    for (Index i = 0; i < c.rows; ++i)
+      for (Index j = 0; j < c.cols; ++j) {
+        Real sum = 0;
+        for (Index k = 0; k < a.cols; ++k) sum += a(i, k) * b(j, k);
+        c(i, j) = sum;
+      }
+  }
+  template <class Real>
+  void multiply_tn(MatrixView<const Real> a, MatrixView<const Real> b, Real beta, MatrixView<Real> c) {
+    for (Index i = 0; i < c.rows; ++i)
+      for (Index j = 0; j < c.cols; ++j) {
+        Real sum = 0;
+        for (Index k = 0; k < a.rows; ++k) sum += a(k, i) * b(k, j);
+        c(i, j) = beta == 0 ? sum : sum + beta * c(i, j);
+      }
+  }
+
+  template <class T>
+  void upload(const T* from, T* to, Index count) {
+    std::copy_n(from, count, to);
+  }
+  template <class T>
+  void download(const T* from, T* to, Index count) {
+    std::copy_n(from, count, to);
+  }
+  template <class T>
+  void clear(T* values, Index count) {
+    std::fill_n(values, count, T{});
+  }
+};
+
+}  // namespace tally

@@ -1,0 +1,234 @@
+#include "algorithms/bound_device_model.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "algorithms/families/centroid.hpp"
+#include "algorithms/families/gaussian.hpp"
+#include "algorithms/families/gaussian_kernels.hpp"
+#include "algorithms/families/poisson.hpp"
+#include "algorithms/latent/hard.hpp"
+#include "algorithms/latent/mixture.hpp"
+#include "algorithms/pair_model.hpp"
+#include "core/memory_rows.hpp"
+#include "tests/unit/guarded_lane.hpp"
+
+namespace tally {
+namespace {
+
+// Runs every model as a device would, on memory that the host may not touch.
+struct GuardedBackend {
+  template <class Kernel>
+  static std::unique_ptr<BoundModel> bind_kernel(const Kernel& kernel, const Coefficients& coefficients,
+                                                 const Layout& statistics, Index components,
+                                                 const BindOptions& options) {
+    if (options.precision == Precision::single_precision)
+      return std::make_unique<BoundDeviceModel<Kernel, float, GuardedLane>>(kernel, coefficients, statistics,
+                                                                            components, options);
+    return std::make_unique<BoundDeviceModel<Kernel, double, GuardedLane>>(kernel, coefficients, statistics,
+                                                                           components, options);
+  }
+};
+
+constexpr Index K = 3, D = 4, rows = 700, rows_per_block = 300;
+
+GaussianFamily gaussian(Covariance covariance) {
+  GaussianOptions options;
+  options.covariance = covariance;
+  return GaussianFamily(options, K, D);
+}
+
+template <class Family, class Latent, class FamilyKernel>
+struct Pair {
+  using OnCpu = PairModel<Family, Latent, FamilyKernel, CpuBackend>;
+  using OnDevice = PairModel<Family, Latent, FamilyKernel, GuardedBackend>;
+};
+struct Full : Pair<GaussianFamily, Mixture, GaussianFullKernel> {
+  static GaussianFamily family() { return gaussian(Covariance::full); }
+  static GaussianFullKernel kernel() { return {{K, family().width()}}; }
+};
+struct Tied : Pair<GaussianFamily, Mixture, GaussianTiedKernel> {
+  static GaussianFamily family() { return gaussian(Covariance::tied); }
+  static GaussianTiedKernel kernel() { return {K, D}; }
+};
+struct Diag : Pair<GaussianFamily, Mixture, GaussianDiagKernel> {
+  static GaussianFamily family() { return gaussian(Covariance::diag); }
+  static GaussianDiagKernel kernel() { return {{K, family().width()}}; }
+};
+struct Spherical : Pair<GaussianFamily, Mixture, GaussianSphericalKernel> {
+  static GaussianFamily family() { return gaussian(Covariance::spherical); }
+  static GaussianSphericalKernel kernel() { return {{K, family().width()}}; }
+};
+struct Poisson : Pair<PoissonFamily, Mixture, PoissonKernel> {
+  static PoissonFamily family() { return {K, D}; }
+  static PoissonKernel kernel() { return {{K, 1 + D}}; }
+};
+struct Kmeans : Pair<CentroidFamily, Hard, CentroidKernel> {
+  static CentroidFamily family() { return {K, D}; }
+  static CentroidKernel kernel() { return {K, D}; }
+};
+
+// Sums of hundreds of rows in another order, products in another order, another exponential.
+double tolerance_of(Precision precision) {
+  return precision == Precision::double_precision ? 1e-11 : 1e-3;
+}
+
+void expect_close(const std::vector<double>& a, const std::vector<double>& b, double tolerance) {
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i)
+    EXPECT_NEAR(a[i], b[i], tolerance * std::max(1.0, std::abs(b[i]))) << "element " << i;
+}
+
+// Counts with weights 0, 1 and 2, labels in turn, the last block ragged.
+struct Data {
+  std::vector<double> values, weights, labels;
+  DataSummary summary;
+  Data() {
+    std::mt19937_64 engine(5);
+    std::poisson_distribution<int> counts[] = {std::poisson_distribution<int>(2),
+                                               std::poisson_distribution<int>(9),
+                                               std::poisson_distribution<int>(30)};
+    summary.rows = rows;
+    summary.columns = D;
+    summary.mean.assign(D, 13);
+    summary.minimum.assign(D, 0);
+    summary.maximum.assign(D, 60);
+    summary.variance.assign(D, 150);
+    for (Index i = 0; i < rows; ++i) {
+      for (Index d = 0; d < D; ++d) values.push_back(counts[(i + (d == 1)) % K](engine));
+      weights.push_back(static_cast<double>(i % 5 == 0 ? 0 : 1 + i % 2));
+      labels.push_back(static_cast<double>(i % K));
+    }
+    summary.total_weight = 0;
+    for (const double weight : weights) summary.total_weight += weight;
+  }
+};
+
+struct Sums {
+  double objective;
+  std::vector<double> statistics;
+};
+
+class Fixture {
+ public:
+  explicit Fixture(Precision precision) : precision_(precision) {
+    const Inputs inputs{&source_, &weights_, &labels_};
+    shard_.emplace(io_, inputs, rows_per_block, ShardRange{0, 3}, Shard::Options{0, precision, 1});
+  }
+  void prepare(Model& model) {
+    Standardisation standardisation = Standardisation::none(D);
+    if (model.domain() == Domain::real)
+      standardisation.centre.assign(D, 13), standardisation.exponent.assign(D, 5);
+    model.set_standardisation(standardisation);
+    shard_->prepare({standardisation, model.log_base_measure()}, nullptr);
+  }
+  BindOptions options() const { return {precision_, 1, 2, Summation::plain}; }
+  // Of candidate 1, whose neighbour must not disturb it.
+  Sums accumulate(const Model& model, BoundModel& bound, PassKind kind) {
+    Tally tally(2, model.statistics(), std::vector<Grid>(model.statistics().fields().size()),
+                Summation::plain);
+    const int candidates[] = {0, 1};
+    bound.accumulate(*shard_, candidates, kind, tally, nullptr);
+    Sums sums{tally.objective(1), std::vector<double>(static_cast<std::size_t>(model.statistics().size()))};
+    tally.statistics(1, sums.statistics);
+    EXPECT_EQ(tally.counter(Tally::rows), rows);
+    return sums;
+  }
+  Shard& shard() { return *shard_; }
+  const Data& data() const { return data_; }
+
+ private:
+  Data data_;
+  MemoryRows source_{MatrixView<const double>(data_.values.data(), rows, D)};
+  MemoryRows weights_{MatrixView<const double>(data_.weights.data(), rows, 1)};
+  MemoryRows labels_{MatrixView<const double>(data_.labels.data(), rows, 1)};
+  IoExecutor io_;
+  Precision precision_;
+  std::optional<Shard> shard_;
+};
+
+struct PerRow {
+  std::vector<std::int32_t> labels = std::vector<std::int32_t>(rows, -1);
+  std::vector<double> objectives = std::vector<double>(rows),
+                      responsibilities = std::vector<double>(rows * K);
+};
+
+PerRow evaluate(BoundModel& bound, Shard& shard) {
+  PerRow result;
+  const auto copy = [&](Index first, Index count, const RowResults& block) {
+    std::copy_n(block.labels, count, result.labels.begin() + first);
+    std::copy_n(block.objectives, count, result.objectives.begin() + first);
+    std::copy_n(block.responsibilities, count * K, result.responsibilities.begin() + first * K);
+  };
+  bound.evaluate(shard, {true, true, true}, copy, nullptr);
+  return result;
+}
+
+template <class Case>
+class BoundDeviceModels : public testing::Test {};
+using Cases = testing::Types<Full, Tied, Diag, Spherical, Poisson, Kmeans>;
+TYPED_TEST_SUITE(BoundDeviceModels, Cases);
+
+// A first M-step from labels, then an E-step, then results per row: as on the CPU, and no device memory
+// touched.
+TYPED_TEST(BoundDeviceModels, AgreeWithTheCpu) {
+  for (const Precision precision : {Precision::double_precision, Precision::single_precision}) {
+    SCOPED_TRACE(precision == Precision::double_precision ? "double" : "single");
+    const double tolerance = tolerance_of(precision);
+    Fixture fixture(precision);
+    typename TypeParam::OnCpu reference("reference", TypeParam::family(), TypeParam::kernel());
+    typename TypeParam::OnDevice model("model", TypeParam::family(), TypeParam::kernel());
+    fixture.prepare(reference);
+    model.set_standardisation(reference.standardisation());
+    const auto expected_bound = reference.bind(fixture.options()), bound = model.bind(fixture.options());
+    const Data& data = fixture.data();
+
+    const Sums given = fixture.accumulate(model, *bound, PassKind::given);
+    const Sums expected_given = fixture.accumulate(reference, *expected_bound, PassKind::given);
+    expect_close(given.statistics, expected_given.statistics, tolerance);
+
+    std::vector<double> fitted(static_cast<std::size_t>(model.parameters().size()));
+    reference.set_defaults(fitted);
+    reference.maximize(expected_given.statistics, data.summary.total_weight, fitted);
+    std::vector<double> start(fitted.size());
+    const MatrixView<const double> first_rows(data.values.data(), K, D);
+    reference.start_at(first_rows, data.summary, start);
+    for (BoundModel* each : {bound.get(), expected_bound.get()}) {
+      each->prepare(0, start);
+      each->prepare(1, fitted);
+    }
+    const Sums sums = fixture.accumulate(model, *bound, PassKind::expectation);
+    const Sums expected = fixture.accumulate(reference, *expected_bound, PassKind::expectation);
+    expect_close(sums.statistics, expected.statistics, tolerance);
+    EXPECT_NEAR(sums.objective, expected.objective, tolerance * std::abs(expected.objective));
+
+    const PerRow per_row = evaluate(*bound, fixture.shard());
+    const PerRow expected_per_row = evaluate(*expected_bound, fixture.shard());
+    EXPECT_EQ(per_row.labels, expected_per_row.labels);
+    expect_close(per_row.objectives, expected_per_row.objectives, tolerance);
+    expect_close(per_row.responsibilities, expected_per_row.responsibilities, tolerance);
+    EXPECT_GT(bound->memory_bytes(), 0);
+  }
+}
+
+TEST(GuardedMemoryDeathTest, TheHostCannotReadIt) {
+  GuardedMemory<double> memory;
+  memory.reserve(1);
+
+  EXPECT_DEATH(
+      {
+        volatile double value = memory.data()[0];
+        (void)value;
+      },
+      "");
+}
+
+}  // namespace
+}  // namespace tally
