@@ -28,7 +28,7 @@ struct Candidate {
 struct FitState {
   std::vector<Candidate> candidates;
   std::vector<int> exponents;  // of the grids of the exact sums, a field each; empty: from the bounds
-  int iteration = 0;           // M-steps of the candidates that still run
+  int iteration = 0;           // E-steps done
 };
 
 struct FitOptions {

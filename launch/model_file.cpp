@@ -1,6 +1,7 @@
 #include "launch/model_file.hpp"
 
 #include <algorithm>
+#include <sstream>
 
 #include "core/error.hpp"
 
@@ -29,7 +30,12 @@ void write_record(ArchiveWriter& archive, const ModelRecord& record) {
   archive.attribute("/", "model", record.model);
   archive.attribute("/", "components", record.components);
   archive.attribute("/", "columns", record.columns);
-  for (const auto& [name, value] : record.options) archive.attribute("/", "option_" + name, value);
+  std::string option_names;
+  for (const auto& [name, value] : record.options) {
+    archive.attribute("/", "option_" + name, value);
+    option_names += (option_names.empty() ? "" : " ") + name;
+  }
+  archive.attribute("/", "options", option_names);
   for (const auto& [name, array] : record.parameters) archive.put("/parameters/" + name, array);
   archive.put("/standardisation/centre", vector_array(record.standardisation.centre));
   const auto& exponents = record.standardisation.exponent;
@@ -59,8 +65,9 @@ ModelRecord read_record(const ArchiveReader& archive) {
   record.model = text(archive, "model");
   record.components = integer(archive, "components");
   record.columns = integer(archive, "columns");
-  for (const char* name : {"covariance", "reg_covar"})
-    if (const auto value = archive.text_attribute("/", std::string("option_") + name)) record.options[name] = *value;
+  std::istringstream option_names(text(archive, "options"));
+  for (std::string name; option_names >> name;)
+    record.options[name] = archive.text_attribute("/", "option_" + name).value_or("");
   for (const std::string& name : archive.list("/parameters"))
     record.parameters[name] = archive.get("/parameters/" + name);
   record.standardisation.centre = archive.get("/standardisation/centre").values;
