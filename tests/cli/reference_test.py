@@ -35,6 +35,9 @@ class KMeansReference(TallyTest):
             self.assertEqual(fitted.result["iterations"], golden["n_iter_to_fixed_point"])
             self.assertEqual(fitted.result["status"], "fixed point")
             self.assert_close(fitted.result["total"], golden["final_inertia"], relative)
+            labels = self.labels(fitted, case.place("X"), ranks)
+            np.testing.assert_array_equal(labels, case.array("final_labels"))
+            np.testing.assert_array_equal(np.bincount(labels), golden.get("sizes", golden.get("cluster_sizes")))
         for iteration, centers in iterations(case).items():
             fitted = self.fit("kmeans", case.place("X"), components, init=start, tol=0, max_iter=int(iteration))
             self.assert_close(fitted["centers"], centers, relative, absolute=relative)
@@ -101,6 +104,8 @@ class GaussianReference(TallyTest):
         fitted = self.fit("gmm", case.place("X"), components, max_iter=converged["iterations_used"], **options)
         self.assert_close(fitted.trace[-1], converged["loglik"], self.converged_relative)
         self.check_parameters(fitted, shape, columns, converged, self.converged_relative)
+        labels = self.labels(fitted, case.place("X"))
+        np.testing.assert_array_equal(np.bincount(labels), converged["hard_sizes"])
         return fitted
 
     def test_faithful_full(self):
@@ -303,6 +308,8 @@ class GalaxiesReference(TallyTest):
         self.assertEqual(fitted.training["free_parameters"], published["df"])
         self.assert_printed(fitted.trace[-1], published["loglik"], 5e-4)
         self.assert_printed(bic, published["BIC"], 5e-4)
+        labels = self.labels(fitted, case.place("X"))
+        np.testing.assert_array_equal(np.sort(np.bincount(labels)), published["sizes"])
 
 
 class PoissonReference(TallyTest):

@@ -68,6 +68,26 @@ class Case:
             return file[name][()]
 
 
+class EdgeInput:
+    """An input that must behave: what is expected of it and where its arrays are."""
+
+    file = os.path.join(data_folder, "edge", "data.h5")
+
+    def __init__(self, name):
+        with open(os.path.join(data_folder, "edge", "edge.json"), encoding="utf-8") as file:
+            found = next(case for case in json.load(file)["cases"] if case["id"] == name)
+        self.name = name
+        self.reference = found["reference"]
+        self.tolerance = found["tolerance"]
+
+    def place(self, name="X"):
+        return f"{self.file}:/{self.name}/{name}"
+
+    def array(self, name="X"):
+        with h5py.File(self.file, "r") as file:
+            return file[self.name][name][()]
+
+
 class TallyTest(unittest.TestCase):
     """A test with a folder of its own."""
 
@@ -96,6 +116,7 @@ class TallyTest(unittest.TestCase):
         """The value of --init for these parameters."""
         path = self.path()
         with h5py.File(path, "w") as file:
+            file.create_group("start")
             for name, array in parameters.items():
                 file[f"start/{name}"] = np.asarray(array, dtype=float)
         return f"parameters:{path}:/start"
@@ -104,11 +125,30 @@ class TallyTest(unittest.TestCase):
         """Fits and reads the model file; `result` is what --json printed."""
         out = self.path()
         words = option_words({"components": components, "out": out, **options})
-        process = run("fit", model, data, *words, "--quiet", "--json", ranks=ranks)
-        self.assertEqual(process.returncode, 0, process.stderr)
+        process = self.succeed("fit", model, data, *words, "--quiet", "--json", ranks=ranks)
         fitted = Model(out)
+        fitted.file = out
         fitted.result = json.loads(process.stdout)
         return fitted
+
+    def succeed(self, *words, ranks=1):
+        process = run(*words, ranks=ranks)
+        self.assertEqual(process.returncode, 0, process.stderr)
+        return process
+
+    def predict(self, fitted, data, name, *words, ranks=1):
+        out = self.path()
+        self.succeed("predict", fitted.file, data, "--out", f"{out}:/{name}", *words, ranks=ranks)
+        with h5py.File(out, "r") as file:
+            return file[name][()]
+
+    def labels(self, fitted, data, ranks=1):
+        """The most likely component of every row."""
+        return self.predict(fitted, data, "labels", ranks=ranks)
+
+    def probabilities(self, fitted, data, ranks=1):
+        """The probability of every component for every row (N, K)."""
+        return self.predict(fitted, data, "responsibilities", "--proba", ranks=ranks)
 
     def refuse(self, *words, status=data_status, says=(), ranks=1):
         """Expects one clear message from one rank, this exit status and no new file; returns the message."""
