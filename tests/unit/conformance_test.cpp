@@ -225,6 +225,23 @@ TEST_P(Conformance, ATooSmallBoundRepeatsThePassAndChangesNothingElse) {
   expect_close(honest.described, widened.described, 1e-12);
 }
 
+TEST_P(Conformance, ResumingKeepsTheGridsOfARepeatedPass) {
+  const Table table = planted(GetParam(), many_rows);
+  FitPlan plan;
+  plan.alter = [](int, FitState&, DataSummary& summary) { summary.largest_weight = std::ldexp(1.0, -40); };
+  const Fitted whole = fit_in_world(GetParam(), table, {2, 1, false}, plan);
+
+  FitPlan first = plan, second = plan;
+  first.stop_after = 3;
+  const Fitted stopped = fit_in_world(GetParam(), table, {3, 1, false}, first);
+  second.from = stopped.state;
+  const Fitted resumed = fit_in_world(GetParam(), table, {1, 1, false}, second);
+
+  EXPECT_EQ(bits_of(resumed.state), bits_of(whole.state));
+  // No pass is repeated that was repeated before; both parts have a scan.
+  EXPECT_EQ(stopped.sums_and_maxima + resumed.sums_and_maxima, whole.sums_and_maxima + 1);
+}
+
 TEST_P(Conformance, EveryIterationTakesOneSum) {
   FitPlan plan;
   plan.restarts = 3;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -138,6 +139,21 @@ TEST(Tally, ResetForgetsEverything) {
   EXPECT_EQ(std::ranges::count(tally.buffer(), 0), static_cast<std::ptrdiff_t>(tally.buffer().size()));
   EXPECT_EQ(tally.objective(0), 0);
   EXPECT_TRUE(tally.reports()[1].all_added());
+}
+
+TEST(Tally, MillionsOfBlocksOverflowNoLimb) {
+  const Layout layout = Layout().add("sum", {1});
+  Tally tally(1, layout, {Grid{1, 24}});
+  // Fills the low limb by 7/16 of what it may hold once carried.
+  const std::vector<double> value = {0.5 + 0x7p-41};
+  constexpr int additions = 1 << 23;
+
+  for (int i = 0; i < additions; ++i) tally.add_block(0, 0, value);
+  tally.carry();
+
+  double sum = 0;
+  tally.statistics(0, std::span(&sum, 1));
+  EXPECT_EQ(sum, additions * value[0]);
 }
 
 TEST(Tally, TheObjectiveHasNoBound) {
