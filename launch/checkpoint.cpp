@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "core/durable_file.hpp"
 #include "core/error.hpp"
 
 namespace tally {
@@ -63,7 +64,16 @@ void CheckpointFolder::create() const {
   std::filesystem::create_directories(folder_, failure);
   if (failure || !std::filesystem::is_directory(folder_))
     throw DataError("the checkpoint folder " + folder_ + " cannot be made: " + failure.message());
+  for (const auto& entry : std::filesystem::directory_iterator(folder_, failure)) {
+    const std::string name = entry.path().filename().string();
+    std::error_code ignored;
+    if (name.starts_with(prefix) && name.find(".h5.tmp-") != std::string::npos)
+      std::filesystem::remove(entry.path(), ignored);
+  }
+  const DurableFile probe(folder_ + "/" + prefix + "probe.h5");
 }
+
+bool CheckpointFolder::empty() const { return files().empty(); }
 
 std::vector<std::string> CheckpointFolder::files() const {
   std::vector<std::string> found;
@@ -80,11 +90,16 @@ void CheckpointFolder::save(const Checkpoint& checkpoint) const {
   ArchiveWriter archive(io_);
   write_record(archive, checkpoint.record);
   write_state(archive, checkpoint);
-  archive.save(fmt::format("{}/{}{:08}.h5", folder_, prefix, checkpoint.state.iteration));
-  const auto all = files();
-  for (std::size_t i = kept; i < all.size(); ++i) {
+  const std::string saved = fmt::format("{}/{}{:08}.h5", folder_, prefix, checkpoint.state.iteration);
+  archive.save(saved);
+  // Later ones were damaged, or this fit would have gone on from them.
+  std::size_t left = kept;
+  for (const std::string& file : files()) {
     std::error_code ignored;
-    std::filesystem::remove(all[i], ignored);
+    if (file > saved || left == 0)
+      std::filesystem::remove(file, ignored);
+    else
+      --left;
   }
 }
 

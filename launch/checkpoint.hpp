@@ -22,8 +22,11 @@ class CheckpointFolder {
  public:
   CheckpointFolder(IoExecutor& io, std::string folder) : io_(io), folder_(std::move(folder)) {}
 
-  // Makes the folder and checks that it can be written to. Throws DataError.
+  // Makes the folder, checks that it can be written to and removes what a killed fit left half written. Throws
+  // DataError.
   void create() const;
+  bool empty() const;
+  // Keeps the one before it, too. Throws DataError.
   void save(const Checkpoint& checkpoint) const;
   // The newest one that is whole, or nothing; words about skipped ones are appended to `notes`.
   std::optional<Checkpoint> load_newest(std::vector<std::string>& notes) const;

@@ -12,6 +12,7 @@
 #include "algorithms/em_start.hpp"
 #include "comm/agreement.hpp"
 #include "comm/partition.hpp"
+#include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/hash.hpp"
 #include "core/hdf5_rows.hpp"
@@ -109,6 +110,7 @@ class FitJob final : public FitObserver {
     if (entry_.has_components && request_.components < 1)
       throw UsageError("--components is needed: how many components to fit");
     if (request_.restarts < 1) throw UsageError("--n-init must be at least 1");
+    if (std::isnan(request_.fit.tolerance)) throw UsageError("--tol must be a number from 0 on");
     if (request_.restarts > 1 && starts_from_file(init_))
       throw UsageError("--n-init " + std::to_string(request_.restarts) + " contradicts --init " + init_.way +
                        ": a start from a file is one start");
@@ -149,12 +151,21 @@ class FitJob final : public FitObserver {
     options.max_iterations = request_.fit.max_iterations;
     options.tolerance = request_.fit.tolerance;
     progress_ = std::make_unique<Progress>(options);
-    if (!request_.checkpoint_folder.empty()) CheckpointFolder(context_.io, request_.checkpoint_folder).create();
+    if (!request_.checkpoint_folder.empty()) check_checkpoint_folder();
     if (request_.out.empty()) return;
     const auto folder = std::filesystem::absolute(request_.out).parent_path();
     if (!std::filesystem::is_directory(folder))
       throw DataError("--out " + request_.out + ": there is no folder " + folder.string());
     if (std::filesystem::is_directory(request_.out)) throw DataError("--out " + request_.out + " is a folder");
+    const DurableFile probe(request_.out);
+  }
+
+  void check_checkpoint_folder() const {
+    const CheckpointFolder folder(context_.io, request_.checkpoint_folder);
+    folder.create();
+    if (!request_.resume && !folder.empty())
+      throw UsageError(request_.checkpoint_folder +
+                       " holds checkpoints of an earlier fit; go on from them with --resume, or give another folder");
   }
 
   std::unique_ptr<Hdf5Rows> open_beside(const std::string& name, Index columns, const char* what) const {
@@ -253,14 +264,23 @@ class FitJob final : public FitObserver {
       return false;
     }
     state_ = std::move(found->state);
-    // A fit that ended by its limits may go on under wider ones.
     for (Candidate& candidate : state_.candidates)
-      if (candidate.reason == StopReason::iteration_limit && candidate.m_steps < request_.fit.max_iterations) {
+      if (goes_on(candidate)) {
         candidate.reason = StopReason::running;
         candidate.trace.pop_back();
+        state_.iteration = candidate.m_steps;
       }
     if (progress_) progress_->note(fmt::format("resuming after iteration {}", state_.iteration));
     return true;
+  }
+
+  // Whether one that ended by its limits would not have done so under those of this run.
+  bool goes_on(const Candidate& candidate) const {
+    if (candidate.m_steps >= request_.fit.max_iterations) return false;
+    if (candidate.reason == StopReason::iteration_limit) return true;
+    if (candidate.reason != StopReason::converged) return false;
+    const double change = candidate.trace.back() - candidate.trace[candidate.trace.size() - 2];
+    return !(std::abs(change) / scan_.summary.total_weight < request_.fit.tolerance);
   }
 
   void start() {
@@ -288,8 +308,14 @@ class FitJob final : public FitObserver {
       options.lanes = lanes_;
       for (int r = 0; r < request_.restarts; ++r) {
         options.restart = r;
-        state_.candidates[static_cast<std::size_t>(r)].parameters =
-            start_from_sample(*model_, scan_, options, context_.io);
+        Candidate& candidate = state_.candidates[static_cast<std::size_t>(r)];
+        try {
+          candidate.parameters = start_from_sample(*model_, scan_, options, context_.io);
+        } catch (const DataError& error) {  // the other starts may do better; the fit fails where all did
+          candidate.parameters.resize(size);
+          candidate.reason = StopReason::failed;
+          candidate.failure = error.what();
+        }
       }
     }
   }
@@ -370,7 +396,10 @@ class FitJob final : public FitObserver {
     const ModelRecord record =
         record_of(state_, outcome.best, outcome.stopped ? "unfinished" : to_string(best.reason));
     agree(context_.communicator, [&] {
-      if (context_.is_root() && !request_.out.empty()) save(record);
+      if (!context_.is_root() || request_.out.empty()) return;
+      save(record);
+      const std::lock_guard lock(snapshot_mutex_);
+      snapshot_ = nullptr;  // a signal must not put it in the place of the result
     });
     if (context_.is_root()) print(record, outcome);
     return outcome.stopped ? status_stopped_on_request : 0;
