@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -102,6 +103,7 @@ int run_command(int argc, char** argv, const Registry& registry) {
   try {
     check_model_word(argc, argv, registry);
     app.parse(argc, argv);
+    if (std::isnan(timeout)) throw UsageError("--timeout must be a number of seconds");
   } catch (const CLI::Success& success) {
     return root ? app.exit(success) : 0;
   } catch (const CLI::ParseError& error) {

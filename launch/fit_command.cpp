@@ -13,7 +13,6 @@ namespace {
 struct FitWords {
   FitRequest request;
   std::string precision = "double";
-  std::string memory;
   std::string summation = "exact";
 };
 
@@ -44,8 +43,9 @@ void add_common_options(CLI::App& command, FitWords& words, const ModelEntry& en
   command.add_option("--precision", words.precision, "double, or single: blocks in float, sums exact all the same")
       ->capture_default_str()
       ->check(CLI::IsMember({"double", "single"}));
-  command.add_option("--memory", words.memory,
-                     "Memory for the rows of each rank, as 512M; more is streamed (default: 70 % of what is available)");
+  command.add_option_function<std::string>(
+      "--memory", [&request](const std::string& text) { request.memory = parse_bytes(text); },
+      "Memory for the rows of each rank, as 512M; more is streamed (default: 70 % of what is available)");
   command.add_option("--checkpoint", request.checkpoint_folder, "Folder for checkpoints");
   command.add_option("--every", request.checkpoint_every, "Iterations between checkpoints")
       ->capture_default_str()
@@ -80,7 +80,6 @@ void add_fit_command(CLI::App& app, const Registry& registry, const Choose& choo
         FitRequest& request = words->request;
         if (words->precision == "single") request.fit.precision = Precision::single_precision;
         if (words->summation == "plain") request.fit.summation = Summation::plain;
-        if (!words->memory.empty()) request.memory = parse_bytes(words->memory);
         return run_fit(request, context);
       });
     });
