@@ -1,0 +1,113 @@
+#include "bench/naive.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <numbers>
+#include <string>
+
+#include "core/blas.hpp"
+#include "core/error.hpp"
+
+namespace tally::bench {
+namespace {
+
+// log p(x | component k) of one row.
+using LogDensity = std::function<double(const double* x, Index k)>;
+
+double log_sum_over_components(const std::vector<double>& weights, const LogDensity& log_density, const double* x) {
+  std::vector<double> terms;
+  for (std::size_t k = 0; k < weights.size(); ++k)
+    terms.push_back(std::log(weights[k]) + log_density(x, static_cast<Index>(k)));
+  const double largest = *std::max_element(terms.begin(), terms.end());
+  double sum = 0;
+  for (const double term : terms) sum += std::exp(term - largest);
+  return largest + std::log(sum);
+}
+
+// Entry (i, j) of the covariance of component k, from any of the four shapes.
+double covariance_entry(const std::string& shape, const std::vector<double>& values, Index D, Index k, Index i,
+                        Index j) {
+  const auto at = [&](Index position) { return values[static_cast<std::size_t>(position)]; };
+  if (shape == "full") return at((k * D + i) * D + j);
+  if (shape == "tied") return at(i * D + j);
+  if (i != j) return 0;
+  return shape == "diag" ? at(k * D + i) : at(k);
+}
+
+LogDensity gaussian_log_density(const std::string& shape, const NamedArrays& parameters, Index D) {
+  const auto& means = parameters.at("means").values;
+  const Index K = static_cast<Index>(means.size()) / D;
+  std::vector<double> factors(static_cast<std::size_t>(K * D * D));
+  for (Index k = 0; k < K; ++k) {
+    const MatrixView<double> factor(factors.data() + k * D * D, D, D);
+    for (Index i = 0; i < D; ++i)
+      for (Index j = 0; j < D; ++j)
+        factor(i, j) = covariance_entry(shape, parameters.at("covariances").values, D, k, i, j);
+    if (blas::cholesky(factor) != 0) throw DataError("a covariance is singular");
+  }
+  return [=](const double* x, Index k) {
+    const MatrixView<const double> factor(factors.data() + k * D * D, D, D);
+    std::vector<double> z(static_cast<std::size_t>(D));
+    double result = -0.5 * static_cast<double>(D) * std::log(2 * std::numbers::pi);
+    for (Index i = 0; i < D; ++i) {
+      double rest = x[i] - means[static_cast<std::size_t>(k * D + i)];
+      for (Index j = 0; j < i; ++j) rest -= factor(i, j) * z[static_cast<std::size_t>(j)];
+      const double scaled = rest / factor(i, i);
+      z[static_cast<std::size_t>(i)] = scaled;
+      result -= 0.5 * scaled * scaled + std::log(factor(i, i));
+    }
+    return result;
+  };
+}
+
+LogDensity poisson_log_density(const NamedArrays& parameters, Index D) {
+  return [=, rates = parameters.at("rates").values](const double* x, Index k) {
+    double result = 0;
+    for (Index d = 0; d < D; ++d) {
+      const double rate = rates[static_cast<std::size_t>(k * D + d)];
+      result += x[d] * std::log(rate) - rate - std::lgamma(x[d] + 1);
+    }
+    return result;
+  };
+}
+
+double nearest_squared_distance(const std::vector<double>& centers, Index D, const double* x) {
+  double nearest = std::numeric_limits<double>::infinity();
+  for (std::size_t first = 0; first < centers.size(); first += static_cast<std::size_t>(D)) {
+    double distance = 0;
+    for (Index d = 0; d < D; ++d) {
+      const double difference = x[d] - centers[first + static_cast<std::size_t>(d)];
+      distance += difference * difference;
+    }
+    nearest = std::min(nearest, distance);
+  }
+  return nearest;
+}
+
+}  // namespace
+
+std::vector<double> naive_objectives(const Model& model, std::span<const double> parameters,
+                                     MatrixView<const double> x) {
+  const NamedArrays arrays = model.describe(parameters);
+  const Index D = x.cols;
+  std::function<double(const double*)> objective;
+  if (model.name() == "kmeans") {
+    objective = [&](const double* row) { return nearest_squared_distance(arrays.at("centers").values, D, row); };
+  } else if (model.name() == "gmm" || model.name() == "poisson") {
+    const LogDensity density = model.name() == "gmm"
+                                   ? gaussian_log_density(model.options().at("covariance"), arrays, D)
+                                   : poisson_log_density(arrays, D);
+    objective = [&, density](const double* row) {
+      return log_sum_over_components(arrays.at("weights").values, density, row);
+    };
+  } else {
+    throw UsageError("there is no naive form of the model " + model.name());
+  }
+  std::vector<double> results;
+  for (Index i = 0; i < x.rows; ++i) results.push_back(objective(x.row(i)));
+  return results;
+}
+
+}  // namespace tally::bench

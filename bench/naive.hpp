@@ -1,0 +1,14 @@
+#pragma once
+#include <span>
+#include <vector>
+
+#include "algorithms/model.hpp"
+
+namespace tally::bench {
+
+// What each row of `x` (rows, D; the user's units) adds to a model's objective, by the textbook's double loop: the
+// answer that fast results are checked against. Throws UsageError for a model it does not know.
+std::vector<double> naive_objectives(const Model& model, std::span<const double> parameters,
+                                     MatrixView<const double> x);
+
+}  // namespace tally::bench
