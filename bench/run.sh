@@ -36,8 +36,8 @@ fi
 
 venv=$build/venv
 python=${TALLY_PYTHON:-python3}
-[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-if "$venv/bin/pip" install --quiet --only-binary :all: -r "$root/bench/requirements.txt"; then
+if { [ -x "$venv/bin/pip" ] || "$python" -m venv "$venv"; } &&
+  "$venv/bin/pip" install --quiet --only-binary :all: -r "$root/bench/requirements.txt"; then
   "$venv/bin/python" "$root/bench/peers.py" "$build/bench/tally_bench" $quick || status=1
   "$venv/bin/python" "$root/bench/memory.py" "$build/launch/tally" $quick || status=1
 else
