@@ -17,6 +17,7 @@
 #include "core/hash.hpp"
 #include "core/hdf5_rows.hpp"
 #include "launch/checkpoint.hpp"
+#include "launch/output.hpp"
 #include "launch/progress.hpp"
 #include "launch/resources.hpp"
 #include "launch/signals.hpp"
@@ -59,9 +60,14 @@ std::string fingerprint_of(const DataSummary& summary) {
   hasher.add(summary.rows);
   hasher.add(summary.total_weight);
   hasher.add(summary.largest_weight);
-  for (const auto* column : {&summary.mean, &summary.minimum, &summary.maximum, &summary.variance})
+  for (const auto* column : {&summary.mean, &summary.minimum, &summary.maximum})
     hasher.add(std::span<const double>(*column));
   return hex(hasher.value());
+}
+
+// File names need not be UTF-8; JSON must be.
+std::string json_text(const nlohmann::json& value, int indent = -1) {
+  return value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 // The fit of one request, step by step; each step is a member so that `run` reads as the story.
@@ -157,6 +163,11 @@ class FitJob final : public FitObserver {
     if (!std::filesystem::is_directory(folder))
       throw DataError("--out " + request_.out + ": there is no folder " + folder.string());
     if (std::filesystem::is_directory(request_.out)) throw DataError("--out " + request_.out + " is a folder");
+    std::vector<std::string> inputs = request_.data;
+    inputs.push_back(request_.weights);
+    if (starts_from_rows(init_)) inputs.push_back(init_.place);
+    std::erase(inputs, "");
+    refuse_to_replace(request_.out, inputs);
     const DurableFile probe(request_.out);
   }
 
@@ -183,14 +194,31 @@ class FitJob final : public FitObserver {
     given_ = open_beside(init_.place, columns, init_.way.c_str());
   }
 
-  // Ranks that see different files (a stale copy on one host) must not go on.
+  // Ranks that see different files (a stale copy on one host), or were asked for different fits, must not go on.
   void check_shape() {
-    std::vector<std::int64_t> extremes = {rows_->rows(), -rows_->rows(), rows_->columns(), -rows_->columns()};
+    const auto asked = static_cast<std::int64_t>(hash_of_request() >> 1);
+    std::vector<std::int64_t> extremes = {rows_->rows(), -rows_->rows(), rows_->columns(), -rows_->columns(),
+                                          asked,         -asked};
     context_.communicator.sum_and_max({}, extremes);
+    if (extremes[4] != -extremes[5])
+      throw UsageError("the ranks were given different options; give all of them the same command line");
     if (extremes[0] != -extremes[1] || extremes[2] != -extremes[3])
       throw DataError(fmt::format("{} has {} to {} rows and {} to {} columns on different ranks; give every host the "
                                   "same file",
                                   rows_->name(), -extremes[1], extremes[0], -extremes[3], extremes[2]));
+  }
+
+  // Of all that decides which collectives come and what travels in them.
+  std::uint64_t hash_of_request() const {
+    Hasher hasher;
+    hasher.add(std::string_view(options_hash()));
+    hasher.add(request_.fit.max_iterations);
+    hasher.add(request_.fit.tolerance);
+    hasher.add(static_cast<int>(request_.fit.summation));
+    hasher.add(request_.checkpoint_every);
+    for (const bool given : {request_.checkpoint_folder.empty(), request_.resume, request_.weights.empty()})
+      hasher.add(static_cast<int>(given));
+    return hasher.value();
   }
 
   void read_and_scan() {
@@ -215,7 +243,7 @@ class FitJob final : public FitObserver {
     if (progress_)
       for (const std::string& warning : model_->warnings(scan_.summary)) progress_->note("warning: " + warning);
     agree(communicator, [&] {
-      shard_->prepare({model_->standardisation(), model_->log_base_measure()}, [] {});
+      shard_->prepare({model_->standardisation(), model_->log_base_measure()}, [&] { communicator.pulse(); });
     });
   }
 
@@ -227,7 +255,8 @@ class FitJob final : public FitObserver {
       hasher.add(std::string_view(value));
     }
     hasher.add(model_->components());
-    hasher.add(std::string_view(request_.init));
+    hasher.add(std::string_view(init_.way));
+    hasher.add(std::string_view(init_.place));
     hasher.add(request_.restarts);
     hasher.add(request_.seed);
     hasher.add(static_cast<int>(request_.fit.precision));
@@ -308,6 +337,7 @@ class FitJob final : public FitObserver {
       options.lanes = lanes_;
       for (int r = 0; r < request_.restarts; ++r) {
         options.restart = r;
+        context_.communicator.pulse();
         Candidate& candidate = state_.candidates[static_cast<std::size_t>(r)];
         try {
           candidate.parameters = start_from_sample(*model_, scan_, options, context_.io);
@@ -376,18 +406,16 @@ class FitJob final : public FitObserver {
   // The last completed parameters, for the signal thread.
   void publish_snapshot(const FitState& state) {
     if (!context_.is_root() || request_.out.empty()) return;
-    auto record = std::make_shared<const ModelRecord>(record_of(state, best_of(state), "unfinished"));
+    const int best = best_of(state);
+    if (state.candidates[static_cast<std::size_t>(best)].reason == StopReason::failed) return;
+    auto record = std::make_shared<const ModelRecord>(record_of(state, best, "unfinished"));
     const std::lock_guard lock(snapshot_mutex_);
     snapshot_ = std::move(record);
   }
   void save_unfinished() {
-    std::shared_ptr<const ModelRecord> record;
-    {
-      const std::lock_guard lock(snapshot_mutex_);
-      record = snapshot_;
-    }
-    if (!record) return;
-    save(*record);
+    const std::lock_guard lock(snapshot_mutex_);
+    if (!snapshot_) return;
+    save(*snapshot_);
     std::fprintf(stderr, "tally: wrote the last completed parameters to %s, marked unfinished\n", request_.out.c_str());
   }
 
@@ -397,8 +425,8 @@ class FitJob final : public FitObserver {
         record_of(state_, outcome.best, outcome.stopped ? "unfinished" : to_string(best.reason));
     agree(context_.communicator, [&] {
       if (!context_.is_root() || request_.out.empty()) return;
-      save(record);
       const std::lock_guard lock(snapshot_mutex_);
+      save(record);
       snapshot_ = nullptr;  // a signal must not put it in the place of the result
     });
     if (context_.is_root()) print(record, outcome);
@@ -420,13 +448,13 @@ class FitJob final : public FitObserver {
                              {"mean", record.trace.back() / record.total_weight},
                              {"best_start", outcome.best},
                              {"out", request_.out}};
-    progress_->log(result.dump());
+    progress_->log(json_text(result));
     int failed = 0;
     for (const Candidate& candidate : state_.candidates) failed += candidate.reason == StopReason::failed;
     if (failed > 0) progress_->note(fmt::format("{} of {} starts failed", failed, state_.candidates.size()));
     if (request_.json) {
       result.erase("event");
-      std::printf("%s\n", result.dump(2).c_str());
+      std::printf("%s\n", json_text(result, 2).c_str());
       return;
     }
     std::printf("%s: %s after %d iterations, %s %.10g (mean %.10g)%s%s\n", record.model.c_str(),
