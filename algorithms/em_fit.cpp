@@ -204,10 +204,6 @@ FitOutcome fit(const Model& model, Shard& shard, const DataSummary& summary, Fit
     passes.run(running, PassKind::expectation, parameters, observer.stop_requested());
     state.exponents = passes.exponents();
     const bool stopping = passes.tally().counter(Tally::stop_requests) > 0;
-    if (passes.tally().counter(Tally::non_finite) > 0)
-      throw DataError("the statistics of iteration " + std::to_string(state.iteration) +
-                      " are not finite: the data or the parameters leave the range of the numbers");
-
     IterationReport report;
     report.iteration = state.iteration;
     report.running = static_cast<int>(running.size());
@@ -218,6 +214,12 @@ FitOutcome fit(const Model& model, Shard& shard, const DataSummary& summary, Fit
     const auto maximizing = std::chrono::steady_clock::now();
     for (const int c : running) {
       Candidate& candidate = state.candidates[static_cast<std::size_t>(c)];
+      if (passes.tally().non_finite(c) > 0) {
+        candidate.reason = StopReason::failed;
+        candidate.failure = "the statistics of iteration " + std::to_string(state.iteration) +
+                            " are not finite: some row is impossible under the parameters, or numbers leave their range";
+        continue;
+      }
       const double objective = model.objective_in_user_units(passes.tally().objective(c), summary.total_weight);
       if (!std::isfinite(objective)) {
         candidate.reason = StopReason::failed;
@@ -284,6 +286,7 @@ std::vector<double> fit_given(const Model& model, Shard& shard, const DataSummar
   passes.bound().prepare(0, parameters);
   const int first[] = {0};
   passes.run(first, PassKind::given, {&parameters}, false);
+  if (passes.tally().non_finite(0) > 0) throw DataError("the statistics of the first M-step are not finite");
   std::vector<double> statistics(static_cast<std::size_t>(model.statistics().size()));
   passes.tally().statistics(0, statistics);
   model.maximize(statistics, summary.total_weight, parameters);

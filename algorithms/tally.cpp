@@ -21,12 +21,11 @@ void Tally::reset() {
 }
 
 std::span<std::int64_t> Tally::objective_limbs(int candidate) {
-  return std::span(buffer_).subspan(static_cast<std::size_t>(counter_count + candidate * candidate_size()),
-                                    FullRangeSum::limb_count);
+  return std::span(buffer_).subspan(static_cast<std::size_t>(candidate_at(candidate) + 1), FullRangeSum::limb_count);
 }
 
 std::span<std::int64_t> Tally::limbs(int candidate, int which) {
-  const Index first = counter_count + candidate * candidate_size() + FullRangeSum::limb_count + which * layout_->size();
+  const Index first = candidate_at(candidate) + 1 + FullRangeSum::limb_count + which * layout_->size();
   return std::span(buffer_).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(layout_->size()));
 }
 
@@ -35,7 +34,8 @@ std::span<const std::int64_t> Tally::limbs(int candidate, int which) const {
 }
 
 void Tally::add_block(int candidate, double objective, std::span<const double> statistics) {
-  if (!objectives_[static_cast<std::size_t>(candidate)].add(objective)) ++counter(non_finite);
+  std::int64_t& refused = buffer_[static_cast<std::size_t>(candidate_at(candidate))];
+  if (!objectives_[static_cast<std::size_t>(candidate)].add(objective)) ++refused;
   if (summation_ == Summation::plain) {
     double* sums = plain_.data() + candidate * (1 + layout_->size());
     *sums++ += objective;
@@ -48,7 +48,7 @@ void Tally::add_block(int candidate, double objective, std::span<const double> s
     const GridReport report =
         add_to_grid(grids_[f], field.in(statistics), field.in(high).data(), field.in(low).data());
     counter(misfits) += report.misfits;
-    counter(non_finite) += report.non_finite;
+    refused += report.non_finite;
     reports_[f].merge(report);
   }
   if (++additions_ % (additions_per_carry / 2) == 0)

@@ -19,7 +19,7 @@ enum class Summation { exact, plain };
 class Tally {
  public:
   // Counters that ride in every collective.
-  enum Counter : int { rows, failures, misfits, non_finite, stop_requests, hash_0, hash_1, hash_2, square_0, square_1,
+  enum Counter : int { rows, failures, misfits, stop_requests, hash_0, hash_1, hash_2, square_0, square_1,
                        square_2, counter_count };
 
   // `grids`: one for each field of `statistics`.
@@ -45,12 +45,16 @@ class Tally {
   const std::vector<GridReport>& reports() const noexcept { return reports_; }
   void set_grids(std::vector<Grid> grids) { grids_ = std::move(grids); }
 
+  // Objectives and statistics of blocks that were infinite or NaN, and were not added.
+  std::int64_t non_finite(int candidate) const { return buffer_[static_cast<std::size_t>(candidate_at(candidate))]; }
   double objective(int candidate) const;
   // Writes the sums of a candidate (statistics.size()).
   void statistics(int candidate, std::span<double> out) const;
 
  private:
-  Index candidate_size() const noexcept { return FullRangeSum::limb_count + 2 * layout_->size(); }
+  // Count of values that were not finite, limbs of the objective, high and low limbs of the statistics.
+  Index candidate_size() const noexcept { return 1 + FullRangeSum::limb_count + 2 * layout_->size(); }
+  Index candidate_at(int candidate) const noexcept { return counter_count + candidate * candidate_size(); }
   std::span<std::int64_t> objective_limbs(int candidate);
   std::span<std::int64_t> limbs(int candidate, int which);
   std::span<const std::int64_t> limbs(int candidate, int which) const;

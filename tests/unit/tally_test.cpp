@@ -107,7 +107,7 @@ TEST(Tally, AValueBeyondItsGridIsReportedAndTheExponentItNeeds) {
   tally.carry();
 
   EXPECT_EQ(tally.counter(Tally::misfits), 1);
-  EXPECT_EQ(tally.counter(Tally::non_finite), 0);
+  EXPECT_EQ(tally.non_finite(0), 0);
   EXPECT_EQ(tally.reports()[1].largest_exponent, 13);
   EXPECT_LE(tally.reports()[0].largest_exponent, grids()[0].exponent);
 }
@@ -121,7 +121,7 @@ TEST(Tally, WhatOneLaneReportsSurvivesTheMerge) {
   whole.merge(lane);
 
   EXPECT_EQ(whole.counter(Tally::misfits), 1);
-  EXPECT_EQ(whole.counter(Tally::non_finite), 1);
+  EXPECT_EQ(whole.non_finite(0), 1);
   EXPECT_EQ(whole.counter(Tally::rows), 5);
   EXPECT_EQ(whole.reports()[1].largest_exponent, 13);
 }
