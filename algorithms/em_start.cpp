@@ -65,7 +65,9 @@ std::vector<double> m_step_of(const Model& model, const Scan& scan, std::vector<
                               const StartOptions& options, IoExecutor& io) {
   SampleShard sample(scan.sample, model.columns(), std::move(given), io, options.lanes);
   SingleProcess alone;
-  return fit_given(model, sample.prepared_for(model), summary_of_sample(scan), FitOptions{}, alone);
+  auto parameters = fit_given(model, sample.prepared_for(model), summary_of_sample(scan), FitOptions{}, alone);
+  model.soften_start(scan.summary, parameters);
+  return parameters;
 }
 
 // Labels of the sample by k-means from these seeds, after at most `iterations` of Lloyd's.
@@ -123,7 +125,8 @@ std::vector<Index> choose_rows(const Sample& sample, Index components, const Sta
     if (sample.weights[static_cast<std::size_t>(i)] > 0) usable.push_back(i);
   if (static_cast<Index>(usable.size()) < components)
     throw DataError(std::to_string(components) + " components need as many rows of positive weight, there are " +
-                    std::to_string(usable.size()) + "; use fewer components");
+                    std::to_string(usable.size()) + " in the sample of " + std::to_string(sample.size()) +
+                    " rows that starts are drawn from; use fewer components, or leave rows of weight 0 out");
   for (Index k = 0; k < components; ++k) {  // the first steps of a shuffle
     const auto left = static_cast<double>(static_cast<Index>(usable.size()) - k);
     const Index other = k + std::min(static_cast<Index>(draw(options, k) * left), static_cast<Index>(left) - 1);

@@ -97,6 +97,8 @@ class Model {
   // Parameters with these rows (K, D; user's units) as locations; the rest from the summary.
   virtual void start_at(MatrixView<const double> rows, const DataSummary& summary,
                         std::span<double> parameters) const = 0;
+  // Adapts parameters that an M-step of the sample made to data that the sample did not show.
+  virtual void soften_start(const DataSummary&, std::span<double> /*parameters*/) const {}
   // Draws from these parameters.
   virtual Sampler sampler(std::span<const double> parameters) const = 0;
 

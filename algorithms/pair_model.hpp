@@ -81,6 +81,10 @@ class PairModel final : public Model {
     Latent::set_defaults(parameters_, parameters);
     family_.start_at(parameters_, rows, summary, parameters);
   }
+  void soften_start(const DataSummary& summary, std::span<double> parameters) const override {
+    if constexpr (requires { family_.soften_start(parameters_, summary, parameters); })
+      family_.soften_start(parameters_, summary, parameters);
+  }
   Sampler sampler(std::span<const double> parameters) const override {
     return [component = Latent::sampler(parameters_, parameters, family_.components()),
             value = family_.sampler(parameters_, parameters)](RandomKey key, Index row, double* out) {

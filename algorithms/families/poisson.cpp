@@ -13,8 +13,8 @@ namespace {
 // Stands for log 0: a count of 0 under a rate of 0 contributes 0, any other count makes the row impossible, and no
 // product of it with a count is a NaN, not even in single precision.
 constexpr double log_of_zero = -1e25;
-// A mean log-likelihood below it can only come from log_of_zero.
-constexpr double impossible = -1e20;
+// A log-likelihood below it can only come from log_of_zero.
+constexpr double impossible = -1e24;
 
 }  // namespace
 
@@ -48,8 +48,8 @@ void PoissonFamily::maximize(const Layout& statistics_layout, std::span<const do
     for (Index d = 0; d < columns_ && moments(k, 0) > 0; ++d) rates(k, d) = moments(k, 1 + d) / moments(k, 0);
 }
 
-double PoissonFamily::objective_in_user_units(double objective, double weight) const {
-  return objective < impossible * std::max(weight, 1.0) ? -std::numeric_limits<double>::infinity() : objective;
+double PoissonFamily::objective_in_user_units(double objective, double) const {
+  return objective < impossible ? -std::numeric_limits<double>::infinity() : objective;
 }
 
 void PoissonFamily::describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const {
@@ -78,6 +78,15 @@ void PoissonFamily::start_at(const Layout& layout, MatrixView<const double> rows
   for (Index k = 0; k < components_; ++k)
     for (Index d = 0; d < columns_; ++d)
       rates(k, d) = 0.5 * rows(k, d) + 0.5 * summary.mean[static_cast<std::size_t>(d)];
+}
+
+// A column that is all zero in the sample need not be so in the data.
+void PoissonFamily::soften_start(const Layout& layout, const DataSummary& summary, std::span<double> parameters) const {
+  constexpr double share = 0.01;
+  const MatrixView<double> rates = layout["rates"].matrix(parameters);
+  for (Index k = 0; k < components_; ++k)
+    for (Index d = 0; d < columns_; ++d)
+      rates(k, d) = (1 - share) * rates(k, d) + share * summary.mean[static_cast<std::size_t>(d)];
 }
 
 PoissonFamily::DrawValue PoissonFamily::sampler(const Layout& layout, std::span<const double> parameters) const {

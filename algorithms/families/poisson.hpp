@@ -40,6 +40,8 @@ class PoissonFamily {
   void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
   void start_at(const Layout& layout, MatrixView<const double> rows, const DataSummary& summary,
                 std::span<double> parameters) const;
+  // Mixes a little of the overall mean into rates that come from a sample, so that none is zero for good.
+  void soften_start(const Layout& layout, const DataSummary& summary, std::span<double> parameters) const;
   using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 

@@ -313,6 +313,17 @@ class PoissonEdge(TallyTest):
         self.assertTrue(np.all(np.isfinite(fitted.trace)))
         self.assertTrue(np.all(np.diff(fitted.trace) >= -1e-9))
 
+    def test_starts_leave_room_for_counts_that_the_sample_does_not_show(self):
+        x = np.zeros((60000, 2), dtype=np.int64)
+        x[:, 0] = np.arange(60000) % 7
+        x[43210, 1] = 1
+        data = self.write_data(x)
+
+        for init in ("kmeans", "k-means++", "random", "random-from-data"):
+            with self.subTest(init=init):
+                fitted = self.fit("poisson", data, 2, init=init, max_iter=3)
+                self.assertTrue(np.all(fitted.trace > -1e7))
+
     def check_count(self, x, rate, expected, relative):
         data = self.write_data(np.array([x], dtype=np.int64))
         fitted = self.fit("poisson", data, 1, init=self.start(rates=[[rate]]), max_iter=0)
