@@ -4,7 +4,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <random>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -51,7 +53,33 @@ void sync_folder(const std::string& target) {
   if (error != 0 && error != EINVAL && error != ENOTSUP) throw_system_error(target, error);
 }
 
+// The temporaries that exist now, for a process that must end without unwinding.
+struct Temporaries {
+  std::mutex mutex;
+  std::set<std::string> names;
+};
+
+Temporaries& temporaries() {
+  static Temporaries instance;
+  return instance;
+}
+
+void remember(const std::string& name) {
+  const std::lock_guard lock(temporaries().mutex);
+  temporaries().names.insert(name);
+}
+
+void forget(const std::string& name) {
+  const std::lock_guard lock(temporaries().mutex);
+  temporaries().names.erase(name);
+}
+
 }  // namespace
+
+void discard_temporaries() noexcept {
+  const std::lock_guard lock(temporaries().mutex);
+  for (const std::string& name : temporaries().names) unlink(name.c_str());
+}
 
 DurableFile::DurableFile(const std::string& target) : target_(target) {
   if (target.empty()) throw DataError("the name of a file to write is empty");
@@ -75,6 +103,7 @@ DurableFile::DurableFile(const std::string& target) : target_(target) {
       throw DataError(target + " cannot be written: the folder " + folder + " does not exist");
     throw_system_error(target, error);
   }
+  remember(temporary_);
   if (replaces && fchmod(descriptor_, existing.st_mode & 07777) != 0) {
     const int error = errno;
     discard();
@@ -137,6 +166,7 @@ void DurableFile::commit() {
   if (close(std::exchange(descriptor_, -1)) != 0 && errno != EINTR) fail();
   std::string real = temporary_.substr(0, temporary_.rfind(".tmp-"));
   if (rename(temporary_.c_str(), real.c_str()) != 0) fail();
+  forget(temporary_);
   temporary_.clear();
   sync_folder(real);
 }
@@ -147,7 +177,10 @@ void DurableFile::fail() const {
 
 void DurableFile::discard() noexcept {
   if (descriptor_ >= 0) close(std::exchange(descriptor_, -1));
-  if (!temporary_.empty()) unlink(temporary_.c_str());
+  if (!temporary_.empty()) {
+    unlink(temporary_.c_str());
+    forget(temporary_);
+  }
   temporary_.clear();
 }
 

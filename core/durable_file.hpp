@@ -36,6 +36,9 @@ class DurableFile {
   int descriptor_ = -1;
 };
 
+// Removes the temporaries of every DurableFile of this process: the last act before a process ends without unwinding.
+void discard_temporaries() noexcept;
+
 // Writes a file whole: a kill at any moment leaves the old file or the new one. Throws DataError.
 void write_file_durably(const std::string& path, std::span<const std::byte> bytes);
 

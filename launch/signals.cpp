@@ -10,6 +10,8 @@
 #include <exception>
 #include <mutex>
 
+#include "core/durable_file.hpp"
+
 namespace tally {
 namespace {
 
@@ -33,7 +35,7 @@ sigset_t taken_signals() {
 }
 
 [[noreturn]] void terminate_on(int number, bool root) {
-  if (!root) std::this_thread::sleep_for(std::chrono::seconds(3));
+  if (!root) std::this_thread::sleep_for(std::chrono::seconds(30));
   const std::lock_guard lock(state().mutex);
   if (root) {
     std::fprintf(stderr, "tally: %s\n", number == SIGINT ? "interrupted" : "terminated");
@@ -43,6 +45,7 @@ sigset_t taken_signals() {
       std::fprintf(stderr, "tally: error: nothing was saved: %s\n", error.what());
     }
   }
+  discard_temporaries();
   _exit(128 + number);
 }
 

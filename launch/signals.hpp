@@ -11,7 +11,7 @@ void block_signals();
 // the process with 128 + signal, after what was installed with `on_termination` has saved what there is.
 class SignalThread {
  public:
-  // Ranks other than the root leave the last words to it: they wait some seconds before they end.
+  // Ranks other than the root leave the last words to it: they wait half a minute before they end.
   explicit SignalThread(bool root);
   ~SignalThread();
   SignalThread(const SignalThread&) = delete;
