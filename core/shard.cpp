@@ -27,15 +27,15 @@ Shard::Shard(IoExecutor& io, Inputs inputs, Index block_rows, ShardRange range, 
   const Index end = std::min(range_.last_block * block_rows_, total_rows_);
   local_rows_ = std::max<Index>(0, end - first_row());
   resident_ = options_.memory_limit == 0 ||
-              resident_bytes(local_rows_, columns_, inputs_.weights != nullptr, options_.precision) <=
+              resident_bytes(local_rows_, columns_, inputs_.weights != nullptr, given_columns(), options_.precision) <=
                   options_.memory_limit;
 }
 
 Shard::~Shard() = default;
 
-Index Shard::resident_bytes(Index rows, Index columns, bool weights, Precision precision) {
+Index Shard::resident_bytes(Index rows, Index columns, bool weights, Index given_columns, Precision precision) {
   const Index value_bytes = precision == Precision::single_precision ? 12 : 8;  // raw and single meet while converting
-  return rows * (columns * value_bytes + (weights ? 8 : 0) + 8);
+  return rows * (columns * value_bytes + ((weights ? 1 : 0) + given_columns + 1) * 8);
 }
 
 Index Shard::streaming_bytes(Index block_rows, Index columns, bool weights, Index given_columns, int lanes) {
@@ -304,7 +304,7 @@ void Shard::prepare(Preparation preparation, const Pulse& pulse) {
 
 void Shard::forget_given() {
   inputs_.given = nullptr;
-  given_ = {};
+  given_ = std::vector<double>();  // frees the memory, which `= {}` would keep
 }
 
 }  // namespace tally

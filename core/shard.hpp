@@ -74,7 +74,7 @@ class Shard {
   const Inputs& inputs() const noexcept { return inputs_; }
   const std::optional<Preparation>& preparation() const noexcept { return preparation_; }
   // Bytes of rows and buffers that this shard holds or would hold at its peak.
-  static Index resident_bytes(Index rows, Index columns, bool weights, Precision precision);
+  static Index resident_bytes(Index rows, Index columns, bool weights, Index given_columns, Precision precision);
   static Index streaming_bytes(Index block_rows, Index columns, bool weights, Index given_columns, int lanes);
 
   using Visit = std::function<void(int lane, const StoredBlock&)>;

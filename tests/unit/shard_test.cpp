@@ -222,7 +222,7 @@ TEST(Shard, WhatPulseThrowsEndsThePass) {
 TEST(Shard, RowsStayInMemoryExactlyWhereTheyFit) {
   IoExecutor io;
   const CountedRows x;
-  const Index needed = Shard::resident_bytes(all_rows, width, false, Precision::double_precision);
+  const Index needed = Shard::resident_bytes(all_rows, width, false, 0, Precision::double_precision);
   Shard::Options enough, too_little;
   enough.memory_limit = needed;
   too_little.memory_limit = needed - 1;
