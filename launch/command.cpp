@@ -79,7 +79,12 @@ int run_command(int argc, char** argv, const Registry& registry) {
   block_signals();  // before any thread starts, so that one thread alone takes them
   blas::use_one_thread();
   std::optional<MpiSession> session;
-  if (started_by_launcher()) session.emplace();
+  try {
+    if (started_by_launcher()) session.emplace();
+  } catch (const Error& error) {
+    report(error.what());
+    return static_cast<int>(error.kind());
+  }
   const bool root = world_rank(session.has_value()) == 0;
 
   CLI::App app("Train mixtures and k-means on any number of ranks, with the same bits on all.", "tally");
@@ -128,6 +133,10 @@ int run_command(int argc, char** argv, const Registry& registry) {
     const SignalThread signals(communicator->rank() == 0);
     const int status = execute(action, context, session ? &*session : nullptr);
     communicator->barrier();
+    if (root && std::fflush(stdout) != 0) {
+      report("the results could not be written to standard output");
+      return status == 0 ? static_cast<int>(ErrorKind::other) : status;
+    }
     return status;
   } catch (const std::exception& error) {
     report(error.what());

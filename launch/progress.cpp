@@ -33,7 +33,9 @@ void Progress::note(const std::string& text) {
 }
 
 void Progress::log(const std::string& json) {
-  if (log_.is_open()) log_ << json << std::endl;
+  if (!log_.is_open() || (log_ << json << std::endl)) return;
+  log_.close();
+  note("warning: the log " + options_.log_file + " cannot be written to any more; it ends here");
 }
 
 void Progress::iterated(const IterationReport& report) {

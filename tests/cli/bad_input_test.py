@@ -66,6 +66,15 @@ class BadInput(TallyTest):
 
 
 class BadData(BadInput):
+    def test_the_model_may_not_replace_what_is_read(self):
+        before = open(self.file, "rb").read()
+
+        self.refused("kmeans", self.data, "", usage_status, out=self.file)
+        labels = "labels:" + self.file + ":/labels"
+        self.refused("gmm", self.write_data(self.x), "", usage_status, out=self.file, init=labels)
+
+        self.assertEqual(open(self.file, "rb").read(), before)
+
     def test_a_file_or_data_set_that_is_not_there(self):
         missing = os.path.join(self.folder, "missing.h5")
         self.refused("gmm", missing + ":/x", (missing, "does not exist"))
