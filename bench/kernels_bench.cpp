@@ -7,6 +7,7 @@
 #include <benchmark/benchmark.h>
 
 #include "core/backends/cpu_kernels.hpp"
+#include "core/backends/nearest.hpp"
 
 // Time a row (`time_per_row`) of the kernels on blocks of 256 rows, D features and K columns.
 namespace tally::cpu {
@@ -68,12 +69,12 @@ void argmax(benchmark::State& state) {
   report(state);
 }
 
-// Rows around K planted centres, and the products that a matrix product would give.
+// Rows around K planted centres.
 template <class Real>
 struct Clusters {
   Index D, K;
   std::vector<double> exact, half_norms;
-  std::vector<Real> x, products;
+  std::vector<Real> x, panels;
   double largest_norm = 0;
 
   Clusters(Index width, Index count) : D(width), K(count), exact(normal<double>(count * width)) {
@@ -84,19 +85,16 @@ struct Clusters {
       half_norms.push_back(norm / 2);
       largest_norm = std::max(largest_norm, std::sqrt(norm));
     }
-    for (Index i = 0; i < rows; ++i) {
+    for (Index i = 0; i < rows; ++i)
       for (Index d = 0; d < D; ++d) x[i * D + d] += static_cast<Real>(exact[(i * 7919 % K) * D + d]);
-      for (Index k = 0; k < K; ++k) {
-        double product = 0;
-        for (Index d = 0; d < D; ++d) product += static_cast<double>(x[i * D + d]) * exact[k * D + d];
-        products.push_back(static_cast<Real>(product));
-      }
-    }
+    std::vector<double> unrounded(static_cast<std::size_t>(panels_size(K, D)));
+    write_panels({exact.data(), K, D}, half_norms.data(), unrounded.data());
+    panels.assign(unrounded.begin(), unrounded.end());
   }
 
   double find(std::int32_t* labels) const {
-    const Centres centres{{exact.data(), K, D}, half_norms.data(), &largest_norm};
-    return nearest_rows<Real>({x.data(), rows, D}, {products.data(), rows, K}, centres, RowTerms{}, labels);
+    const Centres<Real> centres{{exact.data(), K, D}, half_norms.data(), &largest_norm, {}, panels.data()};
+    return nearest_rows<Real>({x.data(), rows, D}, centres, RowTerms{}, labels);
   }
 };
 
@@ -116,7 +114,7 @@ void add_by_label(benchmark::State& state) {
   std::vector<double> sums(static_cast<std::size_t>(clusters.K * (1 + clusters.D)));
   for (auto _ : state) {
     add_rows_by_label<Real>({clusters.x.data(), rows, clusters.D}, labels.data(), nullptr,
-                            {sums.data(), clusters.K, 1 + clusters.D});
+                            {clusters.exact.data(), clusters.K, clusters.D}, {sums.data(), clusters.K, 1 + clusters.D});
     benchmark::ClobberMemory();
   }
   report(state);

@@ -16,7 +16,7 @@ std::vector<double> CentroidFamily::bounds(const DataSummary& summary) const {
     largest = std::max({largest, std::abs(summary.maximum[i] - centre) * scale,
                         std::abs(summary.minimum[i] - centre) * scale});
   }
-  return {largest};
+  return {2 * largest};  // a row about a centre, both within the data
 }
 
 void CentroidFamily::set_defaults(const Layout& layout, std::span<double> parameters) const {
@@ -28,8 +28,14 @@ void CentroidFamily::maximize(const Layout& statistics_layout, std::span<const d
                               const Layout& layout, std::span<double> parameters) const {
   const MatrixView<const double> moments = statistics_layout["moments"].matrix(statistics);
   const MatrixView<double> centers = layout["centers"].matrix(parameters);
+  // Standardised values lie within -1 and 1, so that smaller steps are what is left of rounding the sums; taking them
+  // would keep a converged centre from ever standing still.
+  constexpr double smallest_step = 0x1p-50;
   for (Index k = 0; k < components_; ++k)
-    for (Index d = 0; d < columns_ && moments(k, 0) > 0; ++d) centers(k, d) = moments(k, 1 + d) / moments(k, 0);
+    for (Index d = 0; d < columns_ && moments(k, 0) > 0; ++d) {
+      const double step = moments(k, 1 + d) / moments(k, 0);
+      if (!(std::abs(step) < smallest_step)) centers(k, d) += step;
+    }
 }
 
 double CentroidFamily::objective_in_user_units(double objective, double) const {
@@ -81,16 +87,17 @@ CentroidFamily::DrawValue CentroidFamily::sampler(const Layout& layout, std::spa
 void CentroidFamily::coefficients(const Layout& layout, std::span<const double> parameters,
                                   std::span<double> out) const {
   const MatrixView<const double> centers = layout["centers"].matrix(parameters);
-  const Index count = components_ * columns_;
-  std::copy_n(centers.data, count, out.data());
+  double* const copy = out.data() + cpu::panels_size(components_, columns_);
+  double* const half_norms = std::copy_n(centers.data, components_ * columns_, copy);
   double largest = 0;
   for (Index k = 0; k < components_; ++k) {
     double norm = 0;
     for (Index d = 0; d < columns_; ++d) norm += centers(k, d) * centers(k, d);
-    out[static_cast<std::size_t>(count + k)] = 0.5 * norm;
+    half_norms[k] = 0.5 * norm;
     largest = std::max(largest, std::sqrt(norm));
   }
-  out[static_cast<std::size_t>(count + components_)] = largest;
+  half_norms[components_] = largest;
+  cpu::write_panels(centers, half_norms, out.data());
 }
 
 }  // namespace tally

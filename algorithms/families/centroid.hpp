@@ -7,6 +7,7 @@
 
 #include "algorithms/kernel.hpp"
 #include "algorithms/model.hpp"
+#include "core/backends/nearest.hpp"
 
 namespace tally {
 
@@ -31,7 +32,8 @@ class CentroidFamily {
   void add_statistics(Layout& layout) const { layout.add("moments", {components_, 1 + columns_}); }
   std::vector<double> bounds(const DataSummary& summary) const;
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
-  // centre_k = weighted mean of its rows; a centre without rows stays.
+  // The statistics are sums about the old centres, so that rows that all equal their centre leave it where it is:
+  // centre_k += weighted mean of x - centre_k over its rows; a centre without rows stays.
   void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
                 const Layout& layout, std::span<double> parameters) const;
   Index free_parameters() const noexcept { return components_ * columns_; }
@@ -46,9 +48,12 @@ class CentroidFamily {
   // Draws the centre itself: k-means says nothing of the spread.
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 
-  // Centres (K, D), half their squared norms (K), their largest norm.
+  // The centres in panels (see core/backends/nearest.hpp), the centres (K, D), half their squared norms (K), their
+  // largest norm.
   Index coefficient_stride() const noexcept { return columns_; }
-  Index coefficient_count() const noexcept { return components_ * columns_ + components_ + 1; }
+  Index coefficient_count() const noexcept {
+    return cpu::panels_size(components_, columns_) + components_ * columns_ + components_ + 1;
+  }
   void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
 
  private:
@@ -68,21 +73,27 @@ struct CentroidKernel {
   template <class Lane, class Real>
   void nearest(Lane& lane, const Tile<Real>& tile, CandidateWork<Real>& work, double* row_objectives,
                double* objective) const {
-    const Index count = components * columns;
-    lane.multiply_nt(tile.x, MatrixView<const Real>(work.coefficients, components, columns), work.posterior);
-    const cpu::Centres centres{MatrixView<const double>(work.exact, components, columns), work.exact + count,
-                               work.exact + count + components};
-    lane.nearest_rows(tile.x, MatrixView<const Real>(work.posterior), centres,
-                      {tile.weights, nullptr, row_objectives}, work.labels, objective);
+    const Index panels = cpu::panels_size(components, columns), half_norms = panels + components * columns;
+    const cpu::Centres<Real> centres{origins(work), work.exact + half_norms, work.exact + half_norms + components,
+                                     MatrixView<const Real>(work.coefficients + panels, components, columns),
+                                     work.coefficients};
+    lane.nearest_rows(tile.x, centres, {tile.weights, nullptr, row_objectives}, work.posterior, work.labels, objective);
   }
   template <class Lane, class Real>
-  void add_labelled(Lane& lane, const Tile<Real>& tile, const std::int32_t* labels, double* statistics) const {
-    lane.add_rows_by_label(tile.x, labels, tile.weights, MatrixView<double>(statistics, components, 1 + columns));
+  void add_labelled(Lane& lane, const Tile<Real>& tile, const CandidateWork<Real>& work, double* statistics) const {
+    lane.add_rows_by_label(tile.x, work.labels, tile.weights, origins(work), sums(statistics));
   }
   template <class Lane, class Real>
-  void add_weighted(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> posterior, double* statistics) const {
-    lane.add_weighted_rows(tile.x, posterior, MatrixView<double>(statistics, components, 1 + columns));
+  void add_weighted(Lane& lane, const Tile<Real>& tile, const CandidateWork<Real>& work, double* statistics) const {
+    lane.add_weighted_rows(tile.x, MatrixView<const Real>(work.posterior), origins(work), sums(statistics));
   }
+
+ private:
+  template <class Real>
+  MatrixView<const double> origins(const CandidateWork<Real>& work) const {
+    return {work.exact + cpu::panels_size(components, columns), components, columns};
+  }
+  MatrixView<double> sums(double* statistics) const { return {statistics, components, 1 + columns}; }
 };
 
 }  // namespace tally

@@ -28,7 +28,7 @@ struct HardKernel {
   template <class Lane, class Real>
   void add_statistics(Lane& lane, const Tile<Real>& tile, MatrixView<const Real>, const CandidateWork<Real>& work,
                       double* statistics) const {
-    family.add_labelled(lane, tile, work.labels, statistics);
+    family.add_labelled(lane, tile, work, statistics);
   }
   template <class Lane, class Real>
   void take_given(Lane&, const Tile<Real>& tile, CandidateWork<Real>& work) const {
@@ -37,7 +37,7 @@ struct HardKernel {
   template <class Lane, class Real>
   void add_given_statistics(Lane& lane, const Tile<Real>& tile, MatrixView<const Real>,
                             const CandidateWork<Real>& work, double* statistics) const {
-    family.add_weighted(lane, tile, MatrixView<const Real>(work.posterior), statistics);
+    family.add_weighted(lane, tile, work, statistics);
   }
   template <class Real>
   void labels(const Tile<Real>& tile, const CandidateWork<Real>& work, std::int32_t* out) const {

@@ -11,6 +11,7 @@
 #define HWY_TARGET_INCLUDE "core/backends/cpu_kernels.cpp"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "core/backends/vectors-inl.hpp"
 
 #ifndef TALLY_CPU_KERNEL_TABLE
 #define TALLY_CPU_KERNEL_TABLE
@@ -25,16 +26,9 @@ struct KernelTable {
   void (*linear_features)(MatrixView<const Real>, MatrixView<Real>);
   double (*softmax_rows)(MatrixView<Real>, const RowTerms&);
   double (*argmax_rows)(MatrixView<Real>, const RowTerms&, std::int32_t*);
-  double (*nearest_rows)(MatrixView<const Real>, MatrixView<const Real>, const Centres&, const RowTerms&,
-                         std::int32_t*);
-  void (*add_rows_by_label)(MatrixView<const Real>, const std::int32_t*, const double*, MatrixView<double>);
   void (*add_to_double)(const Real*, double*, Index);
   void (*standardise_rows)(MatrixView<const double>, const double*, const double*, MatrixView<Real>);
 };
-
-inline double weight_of(const RowTerms& terms, Index row) {
-  return terms.weights ? terms.weights[row] : 1.0;
-}
 
 // A row of weight zero is no row: it adds nothing even where it is impossible (0 * -inf would be NaN).
 inline double weighted(double weight, double objective) {
@@ -48,123 +42,6 @@ inline double weighted(double weight, double objective) {
 HWY_BEFORE_NAMESPACE();
 namespace tally::cpu {
 namespace HWY_NAMESPACE {
-
-namespace hn = hwy::HWY_NAMESPACE;
-
-template <class D>
-using Value = hn::TFromD<D>;
-
-template <class Real>
-constexpr Real infinity = std::numeric_limits<Real>::infinity();
-
-template <class D>
-HWY_INLINE Index lanes_of(D d) {
-  return static_cast<Index>(hn::Lanes(d));
-}
-
-// The first min(count, lanes) elements of `from`; `fill` in the other lanes. Touches no memory beyond
-// `count`.
-template <class D>
-HWY_INLINE hn::Vec<D> load_part(D d, const Value<D>* from, Index count, Value<D> fill = 0) {
-  if (count >= lanes_of(d)) return hn::LoadU(d, from);
-  const auto used = hn::FirstN(d, static_cast<size_t>(count));
-#if HWY_MEM_OPS_MIGHT_FAULT
-  HWY_ALIGN Value<D> copy[hn::MaxLanes(D())] = {};
-  std::copy_n(from, count, copy);
-  return hn::IfThenElse(used, hn::Load(d, copy), hn::Set(d, fill));
-#else
-  return hn::IfThenElse(used, hn::MaskedLoad(used, d, from), hn::Set(d, fill));
-#endif
-}
-
-// Stores the first min(count, lanes) lanes.
-template <class D>
-HWY_INLINE void store_part(D d, hn::Vec<D> v, Value<D>* to, Index count) {
-  if (count >= lanes_of(d)) return hn::StoreU(v, d, to);
-#if HWY_MEM_OPS_MIGHT_FAULT
-  HWY_ALIGN Value<D> copy[hn::MaxLanes(D())];
-  hn::Store(v, d, copy);
-  std::copy_n(copy, count, to);
-#else
-  hn::BlendedStore(v, hn::FirstN(d, static_cast<size_t>(count)), d, to);
-#endif
-}
-
-// Loads and stores of double lanes that convert from and to Real.
-template <class D>
-HWY_INLINE hn::Vec<D> load_as_double(D d, const double* from, Index count) {
-  return load_part(d, from, count);
-}
-template <class D>
-HWY_INLINE hn::Vec<D> load_as_double(D d, const float* from, Index count) {
-  return hn::PromoteTo(d, load_part(hn::Rebind<float, D>(), from, count));
-}
-template <class D>
-HWY_INLINE void store_double_as(D d, hn::Vec<D> v, double* to, Index count) {
-  store_part(d, v, to, count);
-}
-template <class D>
-HWY_INLINE void store_double_as(D, hn::Vec<D> v, float* to, Index count) {
-  const hn::Rebind<float, D> d_float;
-  store_part(d_float, hn::DemoteTo(d_float, v), to, count);
-}
-
-// A full vector of Real, rounded from doubles.
-template <class D, class = std::enable_if_t<std::is_same_v<Value<D>, double>>>
-HWY_INLINE hn::Vec<D> load_rounded(D d, const double* from) {
-  return hn::LoadU(d, from);
-}
-template <class D, class = std::enable_if_t<std::is_same_v<Value<D>, float>>, class = void>
-HWY_INLINE hn::Vec<D> load_rounded(D d, const double* from) {
-#if HWY_TARGET == HWY_SCALAR
-  return hn::Set(d, static_cast<float>(*from));
-#else
-  const hn::Half<D> d_half;
-  const hn::Rebind<double, decltype(d_half)> d_double;
-  const auto low = hn::DemoteTo(d_half, hn::LoadU(d_double, from));
-  const auto high = hn::DemoteTo(d_half, hn::LoadU(d_double, from + lanes_of(d_double)));
-  return hn::Combine(d, high, low);
-#endif
-}
-
-// Sums term(j) over j < count, always in the same order. Four partial sums hide the latency of additions.
-template <class D, class Term>
-HWY_INLINE double sum_in_double(D d, Index count, const Term& term) {
-  const Index n = lanes_of(d);
-  auto sum0 = hn::Zero(d), sum1 = hn::Zero(d), sum2 = hn::Zero(d), sum3 = hn::Zero(d);
-  Index j = 0;
-  for (; j + 4 * n <= count; j += 4 * n) {
-    sum0 = term.add_to(sum0, j, n);
-    sum1 = term.add_to(sum1, j + n, n);
-    sum2 = term.add_to(sum2, j + 2 * n, n);
-    sum3 = term.add_to(sum3, j + 3 * n, n);
-  }
-  for (; j < count; j += n) sum0 = term.add_to(sum0, j, count - j);
-  return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3))));
-}
-
-using DoubleLanes = hn::ScalableTag<double>;
-using DoubleVector = hn::Vec<DoubleLanes>;
-
-template <class Real>
-struct Squares {
-  const Real* x;
-  HWY_INLINE DoubleVector add_to(DoubleVector sum, Index j, Index count) const {
-    const auto v = load_as_double(DoubleLanes(), x + j, count);
-    return hn::MulAdd(v, v, sum);
-  }
-};
-
-template <class Real>
-struct SquaredDifferences {
-  const Real* x;
-  const double* centre;
-  HWY_INLINE DoubleVector add_to(DoubleVector sum, Index j, Index count) const {
-    const DoubleLanes d;
-    const auto v = hn::Sub(load_as_double(d, x + j, count), load_part(d, centre + j, count));
-    return hn::MulAdd(v, v, sum);
-  }
-};
 
 template <class Real>
 HWY_INLINE void write_one_and_copy(const Real* x, Index count, Real* out) {
@@ -396,13 +273,13 @@ double softmax_rows_within(MatrixView<Real> logits, const RowTerms& terms) {
   for (Index first = 0; first < logits.rows; first += group) {
     const Index last = std::min(first + group, logits.rows);
     for (Index i = first; i < last; ++i) {
-      log_sums[i - first] = softmax_row(d, logits.row(i), logits.cols, weight_of(terms, i));
+      log_sums[i - first] = softmax_row(d, logits.row(i), logits.cols, terms.weight(i));
     }
     for (Index i = first; i < last; ++i) {
       double objective = log_sums[i - first].largest + std::log(log_sums[i - first].sum);
       if (terms.offsets) objective += terms.offsets[i];
       if (terms.objective) terms.objective[i] = objective;
-      total += weighted(weight_of(terms, i), objective);
+      total += weighted(terms.weight(i), objective);
     }
   }
   return total;
@@ -441,7 +318,7 @@ double argmax_rows(MatrixView<Real> logits, const RowTerms& terms, std::int32_t*
   double total = 0;
   for (Index i = 0; i < logits.rows; ++i) {
     Real* row = logits.row(i);
-    const double weight = weight_of(terms, i);
+    const double weight = terms.weight(i);
     const bool invalid = has_nan(row, K);
     const Real largest = invalid ? std::numeric_limits<Real>::quiet_NaN() : largest_of(row, K);
     const Index label = first_equal(row, K, largest);
@@ -454,175 +331,6 @@ double argmax_rows(MatrixView<Real> logits, const RowTerms& terms, std::int32_t*
     total += weighted(weight, objective);
   }
   return total;
-}
-
-// How far rounding can move a score x.c - |c|^2/2. With u the unit roundoff of Real, C the largest |c| and
-// M = |x| C + C^2/2:
-// - a dot product in any order is off by at most gamma_D |x| |c|, gamma_D = D u / (1 - D u) (Higham, Accuracy
-//   and Stability of Numerical Algorithms, 2nd ed., section 3.1), with fused multiply-adds or without;
-// - where Real is float the matrix product read centres rounded to float: off by another u |x| |c|;
-// - the half norm carries gamma_(D+1) of its own sum in double or, in float, one rounding: (D + 1) u C^2/2;
-// - the subtraction adds u M.
-// To first order in u that is less than (D + 3) u M. The bound below, (D + 4) 2u M, is about twice as much: room
-// for the terms of higher order (D u < 0.1 is taken for granted), for the computed norms and for rounding the
-// threshold; the second term covers what underflows. Centres whose scores lie within twice the bound of the best
-// may be nearest.
-template <class Real>
-HWY_INLINE double score_error(Index dims, double magnitude) {
-  using Limits = std::numeric_limits<Real>;
-  return static_cast<double>(dims + 4) * (Limits::epsilon() * magnitude + Limits::min());
-}
-
-// One row on its way to its nearest centre.
-template <class Real>
-struct Search {
-  const Real* x;
-  const Centres* centres;
-  Index label = -1;
-  double distance = 0;
-
-  HWY_INLINE void try_centre(Index k) {
-    const MatrixView<const double>& exact = centres->exact;
-    const SquaredDifferences<Real> differences{x, exact.row(k)};
-    const double candidate = sum_in_double(DoubleLanes(), exact.cols, differences);
-    if (label < 0 || candidate < distance) {
-      label = k;
-      distance = candidate;
-    }
-  }
-
-  template <class D, class M>
-  HWY_INLINE void try_centres(D d, M candidates, Index first) {
-    while (HWY_UNLIKELY(!hn::AllFalse(d, candidates))) {
-      const size_t lane = hn::FindKnownFirstTrue(d, candidates);
-      try_centre(first + static_cast<Index>(lane));
-      candidates = hn::AndNot(hn::FirstN(d, lane + 1), candidates);
-    }
-  }
-
-  // The score that a centre must reach to be nearest, given the best one. NaN, which no score reaches,
-  // where the bound does not hold because something may have overflowed.
-  HWY_INLINE Real threshold(Real best) const {
-    const Index dims = centres->exact.cols;
-    const double norm = std::sqrt(sum_in_double(DoubleLanes(), dims, Squares<Real>{x}));
-    const double largest = *centres->largest_norm;
-    const double magnitude = norm * largest + 0.5 * largest * largest;
-    if (!(magnitude < 0.125 * std::numeric_limits<Real>::max()))
-      return std::numeric_limits<Real>::quiet_NaN();
-    return static_cast<Real>(static_cast<double>(best) - 2.0 * score_error<Real>(dims, magnitude));
-  }
-
-  void finish() {
-    if (label >= 0) return;
-    for (Index k = 0; k < centres->exact.rows; ++k) try_centre(k);
-  }
-};
-
-// Scores of K centres for four rows at a time: enough independent maxima to fill the pipeline, and a half
-// norm is loaded and rounded once for all four.
-template <class Real>
-class Scores {
- public:
-  static constexpr Index rows_at_once = 4;
-
-  Scores(MatrixView<const Real> products, const double* half_norms)
-      : products_(products), half_norms_(half_norms), whole_(products.cols - products.cols % lanes_of(d_)) {
-    std::fill_n(rest_, hn::MaxLanes(d_), infinity<Real>);
-    for (Index k = whole_; k < products.cols; ++k) rest_[k - whole_] = static_cast<Real>(half_norms[k]);
-  }
-
-  // The largest score of rows first to first + 3; rows beyond the last repeat it.
-  HWY_INLINE void best(Index first, Real* result) const {
-    const Real *row0 = row(first), *row1 = row(first + 1), *row2 = row(first + 2), *row3 = row(first + 3);
-    const auto lowest = hn::Set(d_, -infinity<Real>);
-    auto best0 = lowest, best1 = lowest, best2 = lowest, best3 = lowest;
-    for (Index k = 0; k < products_.cols; k += lanes_of(d_)) {
-      const auto half = half_norms(k);
-      best0 = hn::Max(best0, score(row0, k, half));
-      best1 = hn::Max(best1, score(row1, k, half));
-      best2 = hn::Max(best2, score(row2, k, half));
-      best3 = hn::Max(best3, score(row3, k, half));
-    }
-    result[0] = hn::GetLane(hn::MaxOfLanes(d_, best0));
-    result[1] = hn::GetLane(hn::MaxOfLanes(d_, best1));
-    result[2] = hn::GetLane(hn::MaxOfLanes(d_, best2));
-    result[3] = hn::GetLane(hn::MaxOfLanes(d_, best3));
-  }
-
-  // Tries every centre whose score reaches its row's threshold, lowest index first.
-  HWY_INLINE void try_reaching(Index first, const Real* thresholds, Search<Real>* searches) const {
-    const Real *row0 = row(first), *row1 = row(first + 1), *row2 = row(first + 2), *row3 = row(first + 3);
-    const auto threshold0 = hn::Set(d_, thresholds[0]), threshold1 = hn::Set(d_, thresholds[1]);
-    const auto threshold2 = hn::Set(d_, thresholds[2]), threshold3 = hn::Set(d_, thresholds[3]);
-    for (Index k = 0; k < products_.cols; k += lanes_of(d_)) {
-      const auto half = half_norms(k);
-      searches[0].try_centres(d_, hn::Ge(score(row0, k, half), threshold0), k);
-      searches[1].try_centres(d_, hn::Ge(score(row1, k, half), threshold1), k);
-      searches[2].try_centres(d_, hn::Ge(score(row2, k, half), threshold2), k);
-      searches[3].try_centres(d_, hn::Ge(score(row3, k, half), threshold3), k);
-    }
-  }
-
- private:
-  using Lanes = hn::ScalableTag<Real>;
-  using Vector = hn::Vec<Lanes>;
-
-  HWY_INLINE const Real* row(Index i) const { return products_.row(std::min(i, products_.rows - 1)); }
-  HWY_INLINE Vector half_norms(Index k) const {
-    return k < whole_ ? load_rounded(d_, half_norms_ + k) : hn::Load(d_, rest_);
-  }
-  HWY_INLINE Vector score(const Real* row, Index k, Vector half) const {
-    return hn::Sub(load_part(d_, row + k, products_.cols - k), half);
-  }
-
-  Lanes d_;
-  MatrixView<const Real> products_;
-  const double* half_norms_;
-  Index whole_;                                 // columns in full vectors
-  HWY_ALIGN Real rest_[hn::MaxLanes(Lanes())];  // half norms of the others, then +inf: a score of -inf
-};
-
-template <class Real>
-double nearest_rows(MatrixView<const Real> x, MatrixView<const Real> products, const Centres& centres,
-                    const RowTerms& terms, std::int32_t* labels) {
-  constexpr Index group = Scores<Real>::rows_at_once;
-  const Scores<Real> scores(products, centres.half_norms);
-  double total = 0;
-  for (Index first = 0; first < x.rows; first += group) {
-    Real thresholds[group];
-    scores.best(first, thresholds);
-    Search<Real> searches[group];
-    for (Index r = 0; r < group; ++r) {
-      searches[r] = Search<Real>{x.row(std::min(first + r, x.rows - 1)), &centres};
-      thresholds[r] = searches[r].threshold(thresholds[r]);
-    }
-    scores.try_reaching(first, thresholds, searches);
-    for (Index i = first; i < std::min(first + group, x.rows); ++i) {
-      Search<Real>& search = searches[i - first];
-      search.finish();
-      labels[i] = static_cast<std::int32_t>(search.label);
-      if (terms.objective) terms.objective[i] = search.distance;
-      total += weight_of(terms, i) * search.distance;
-    }
-  }
-  return total;
-}
-
-template <class Real>
-void add_rows_by_label(MatrixView<const Real> x, const std::int32_t* labels, const double* weights,
-                       MatrixView<double> sums) {
-  const DoubleLanes d;
-  for (Index i = 0; i < x.rows; ++i) {
-    const Real* from = x.row(i);
-    double* to = sums.row(labels[i]);
-    const double weight = weights ? weights[i] : 1.0;
-    const auto factor = hn::Set(d, weight);
-    *to++ += weight;
-    for (Index j = 0; j < x.cols; j += lanes_of(d)) {
-      const auto sum = load_part(d, to + j, x.cols - j);
-      store_part(d, hn::MulAdd(factor, load_as_double(d, from + j, x.cols - j), sum), to + j, x.cols - j);
-    }
-  }
 }
 
 template <class Real>
@@ -651,8 +359,7 @@ template <class Real>
 const KernelTable<Real>* kernels() {
   static constexpr KernelTable<Real> table{
       quadratic_features<Real>, square_features<Real>,  norm_features<Real>, linear_features<Real>,
-      softmax_rows<Real>,       argmax_rows<Real>,      nearest_rows<Real>,  add_rows_by_label<Real>,
-      add_to_double<Real>,      standardise_rows<Real>,
+      softmax_rows<Real>,       argmax_rows<Real>,      add_to_double<Real>, standardise_rows<Real>,
   };
   return &table;
 }
@@ -714,18 +421,6 @@ double argmax_rows(MatrixView<Real> logits, const RowTerms& terms, std::int32_t*
 }
 
 template <class Real>
-double nearest_rows(MatrixView<const Real> x, MatrixView<const Real> products, const Centres& centres,
-                    const RowTerms& terms, std::int32_t* labels) {
-  return kernels_of_processor<Real>().nearest_rows(x, products, centres, terms, labels);
-}
-
-template <class Real>
-void add_rows_by_label(MatrixView<const Real> x, const std::int32_t* labels, const double* weights,
-                       MatrixView<double> sums) {
-  kernels_of_processor<Real>().add_rows_by_label(x, labels, weights, sums);
-}
-
-template <class Real>
 void add_to_double(const Real* from, double* to, Index count) {
   kernels_of_processor<Real>().add_to_double(from, to, count);
 }
@@ -743,10 +438,6 @@ void standardise_rows(MatrixView<const double> raw, const double* centre, const 
   template void linear_features(MatrixView<const Real>, MatrixView<Real>);                     \
   template double softmax_rows(MatrixView<Real>, const RowTerms&);                             \
   template double argmax_rows(MatrixView<Real>, const RowTerms&, std::int32_t*);               \
-  template double nearest_rows(MatrixView<const Real>, MatrixView<const Real>, const Centres&, \
-                               const RowTerms&, std::int32_t*);                                \
-  template void add_rows_by_label(MatrixView<const Real>, const std::int32_t*, const double*,  \
-                                  MatrixView<double>);                                         \
   template void add_to_double(const Real*, double*, Index);                                    \
   template void standardise_rows(MatrixView<const double>, const double*, const double*, MatrixView<Real>);
 TALLY_INSTANTIATE(float)

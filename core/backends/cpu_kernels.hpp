@@ -29,6 +29,8 @@ struct RowTerms {
   const double* weights = nullptr;  // (rows)
   const double* offsets = nullptr;  // (rows), added to the row's log-density: what is the same for every column
   double* objective = nullptr;      // (rows) or null: receives log sum_k exp(logit_k) + offset, unweighted
+
+  TALLY_HD double weight(Index row) const { return weights ? weights[row] : 1.0; }
 };
 
 // Each row of `logits` (rows, K) becomes weight_i * softmax(row). Returns sum_i weight_i (log-sum-exp_i + offset_i).
@@ -40,24 +42,6 @@ double softmax_rows(MatrixView<Real> logits, const RowTerms& terms);
 // column. Returns sum_i weight_i (maximum_i + offset_i).
 template <class Real>
 double argmax_rows(MatrixView<Real> logits, const RowTerms& terms, std::int32_t* labels);
-
-// The nearest centre of each row. `products` (rows, K) holds x_i . c_k as a matrix product gave it; centres whose
-// distance could be the smallest within its rounding error are recomputed in double from differences, ties go to the
-// lowest index, and the distance reported always comes from differences.
-struct Centres {
-  MatrixView<const double> exact;  // (K, D)
-  const double* half_norms;        // (K): |c_k|^2 / 2
-  const double* largest_norm;      // one value: max_k |c_k|
-};
-// Writes labels (rows); returns sum_i weight_i |x_i - c_label|^2; terms.objective receives the unweighted distances.
-template <class Real>
-double nearest_rows(MatrixView<const Real> x, MatrixView<const Real> products, const Centres& centres,
-                    const RowTerms& terms, std::int32_t* labels);
-
-// Row labels[i] of `sums` (K, 1 + D) gains weight_i [1, x_i], in row order.
-template <class Real>
-void add_rows_by_label(MatrixView<const Real> x, const std::int32_t* labels, const double* weights,
-                       MatrixView<double> sums);
 
 // to[i] += from[i], i < count.
 template <class Real>

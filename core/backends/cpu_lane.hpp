@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "core/backends/cpu_kernels.hpp"
+#include "core/backends/nearest.hpp"
 #include "core/blas.hpp"
 #include "core/view.hpp"
 
@@ -58,27 +59,29 @@ class CpuLane {
   void argmax_rows(MatrixView<Real> logits, const cpu::RowTerms& terms, std::int32_t* labels, double* objective) {
     *objective += cpu::argmax_rows(logits, terms, labels);
   }
+  // A backend without a kernel of its own writes the products with the centres to `scratch` (rows, K).
   template <class Real>
-  void nearest_rows(MatrixView<const Real> x, MatrixView<const Real> products, const cpu::Centres& centres,
-                    const cpu::RowTerms& terms, std::int32_t* labels, double* objective) {
-    *objective += cpu::nearest_rows(x, products, centres, terms, labels);
+  void nearest_rows(MatrixView<const Real> x, const cpu::Centres<Real>& centres, const cpu::RowTerms& terms,
+                    MatrixView<Real> /*scratch*/, std::int32_t* labels, double* objective) {
+    *objective += cpu::nearest_rows(x, centres, terms, labels);
   }
   template <class Real>
   void add_rows_by_label(MatrixView<const Real> x, const std::int32_t* labels, const double* weights,
-                         MatrixView<double> sums) {
-    cpu::add_rows_by_label(x, labels, weights, sums);
+                         MatrixView<const double> origins, MatrixView<double> sums) {
+    cpu::add_rows_by_label(x, labels, weights, origins, sums);
   }
 
-  // sums (K, 1 + D) += posterior' [1, x], row by row in double, without a matrix of ones.
+  // Row k of `sums` (K, 1 + D) += sum_i posterior_ik [1, x_i - origin_k], row by row in double.
   template <class Real>
-  void add_weighted_rows(MatrixView<const Real> x, MatrixView<const Real> posterior, MatrixView<double> sums) {
+  void add_weighted_rows(MatrixView<const Real> x, MatrixView<const Real> posterior, MatrixView<const double> origins,
+                         MatrixView<double> sums) {
     for (Index i = 0; i < x.rows; ++i)
       for (Index k = 0; k < sums.rows; ++k) {
         const auto weight = static_cast<double>(posterior(i, k));
         double* to = sums.row(k);
         if (weight == 0) continue;
         to[0] += weight;
-        for (Index d = 0; d < x.cols; ++d) to[1 + d] += weight * static_cast<double>(x(i, d));
+        for (Index d = 0; d < x.cols; ++d) to[1 + d] += weight * (static_cast<double>(x(i, d)) - origins(k, d));
       }
   }
 

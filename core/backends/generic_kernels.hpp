@@ -4,9 +4,10 @@
 #include <limits>
 
 #include "core/backends/cpu_kernels.hpp"
+#include "core/backends/nearest.hpp"
 #include "core/view.hpp"
 
-// The kernels of cpu_kernels.hpp as functors of one index, for backends that run for-each loops: plain code
+// The kernels of cpu_kernels.hpp and nearest.hpp as functors of one index, for backends that run for-each loops: plain code
 // that says what each does. A lane runs each for i in [0, count()); no two calls write to the same place, and
 // every sum runs in a fixed order. The same source is compiled for a GPU and, in tests, for the host.
 namespace tally::generic {
@@ -27,10 +28,6 @@ TALLY_HD bool is_nan(Real value) {
   return value != value;
 }
 
-TALLY_HD inline double weight_of(const cpu::RowTerms& terms, Index row) {
-  return terms.weights ? terms.weights[row] : 1.0;
-}
-
 // A row of weight zero adds nothing even where it is impossible (0 * -inf would be NaN).
 TALLY_HD inline double weighted(double weight, double objective) {
   const bool impossible = objective == -RealTraits<double>::infinity;
@@ -41,7 +38,7 @@ TALLY_HD inline double weighted(double weight, double objective) {
 TALLY_HD inline double finish_row(const cpu::RowTerms& terms, Index row, double objective) {
   if (terms.offsets) objective += terms.offsets[row];
   if (terms.objective) terms.objective[row] = objective;
-  return weighted(weight_of(terms, row), objective);
+  return weighted(terms.weight(row), objective);
 }
 
 // The feature kernels run for each row and each of its 1 + D slots: slot 0 is the constant's, slot 1 + d
@@ -141,7 +138,7 @@ struct SoftmaxRow {
       row[k] = difference < Traits::exp_limit ? Real(0) : std::exp(difference);
       sum += static_cast<double>(row[k]);
     }
-    const Real scale = static_cast<Real>(weight_of(terms, i) / sum);
+    const Real scale = static_cast<Real>(terms.weight(i) / sum);
     for (Index k = 0; k < logits.cols; ++k) row[k] *= scale;
     sums[i] = finish_row(terms, i, static_cast<double>(largest) + std::log(sum));
   }
@@ -166,19 +163,18 @@ struct ArgmaxRow {
     if (invalid) label = 0;
     const Real largest = invalid ? RealTraits<Real>::not_a_number : row[label];
     for (Index k = 0; k < logits.cols; ++k) row[k] = invalid ? largest : Real(0);
-    if (!invalid) row[label] = static_cast<Real>(weight_of(terms, i));
+    if (!invalid) row[label] = static_cast<Real>(terms.weight(i));
     if (labels) labels[i] = static_cast<std::int32_t>(label);
     sums[i] = finish_row(terms, i, static_cast<double>(largest));
   }
 };
 
-// The bound on rounding is that of cpu_kernels.cpp: (D + 4) 2u (|x| C + C^2/2), good for products in any
-// order.
+// The bound on rounding is that of nearest.cpp: (D + 4) 2u (|x| C + C^2/2), good for products in any order.
 template <class Real>
 struct NearestRow {
   MatrixView<const Real> x;
   MatrixView<const Real> products;
-  cpu::Centres centres;
+  cpu::Centres<Real> centres;
   cpu::RowTerms terms;
   std::int32_t* labels;  // (rows)
   double* sums;          // (rows)
@@ -197,7 +193,7 @@ struct NearestRow {
     }
     labels[i] = static_cast<std::int32_t>(label);
     if (terms.objective) terms.objective[i] = nearest;
-    sums[i] = weight_of(terms, i) * nearest;
+    sums[i] = terms.weight(i) * nearest;
   }
 
  private:
@@ -235,31 +231,29 @@ struct NearestRow {
   }
 };
 
-// One call for each of the K (1 + D) sums, which looks through all rows in order.
-template <class Real>
-struct AddRowsByLabel {
-  MatrixView<const Real> x;
+// The weight of a row in the sums of component k: all of it where its label says so, or its posterior weight.
+struct LabelledWeight {
   const std::int32_t* labels;  // (rows)
   const double* weights;       // (rows) or null
-  MatrixView<double> sums;     // (K, 1 + D)
 
-  Index count() const { return sums.rows * sums.cols; }
-  TALLY_HD void operator()(Index i) const {
-    const Index k = i / sums.cols, slot = i % sums.cols;
-    double sum = sums(k, slot);
-    for (Index row = 0; row < x.rows; ++row) {
-      if (labels[row] != k) continue;
-      const double weight = weights ? weights[row] : 1.0;
-      sum += slot == 0 ? weight : weight * static_cast<double>(x(row, slot - 1));
-    }
-    sums(k, slot) = sum;
+  TALLY_HD double operator()(Index row, Index k) const {
+    if (labels[row] != k) return 0;
+    return weights ? weights[row] : 1.0;
   }
 };
-
 template <class Real>
-struct AddWeightedRows {
-  MatrixView<const Real> x;
+struct PosteriorWeight {
   MatrixView<const Real> posterior;  // (rows, K)
+
+  TALLY_HD double operator()(Index row, Index k) const { return static_cast<double>(posterior(row, k)); }
+};
+
+// One call for each of the K (1 + D) sums, which looks through all rows in order.
+template <class Real, class Weight>
+struct AddRows {
+  MatrixView<const Real> x;
+  Weight weight_of;
+  MatrixView<const double> origins;  // (K, D)
   MatrixView<double> sums;           // (K, 1 + D)
 
   Index count() const { return sums.rows * sums.cols; }
@@ -267,9 +261,9 @@ struct AddWeightedRows {
     const Index k = i / sums.cols, slot = i % sums.cols;
     double sum = sums(k, slot);
     for (Index row = 0; row < x.rows; ++row) {
-      const double weight = static_cast<double>(posterior(row, k));
+      const double weight = weight_of(row, k);
       if (weight == 0) continue;
-      sum += slot == 0 ? weight : weight * static_cast<double>(x(row, slot - 1));
+      sum += slot == 0 ? weight : weight * (static_cast<double>(x(row, slot - 1)) - origins(k, slot - 1));
     }
     sums(k, slot) = sum;
   }

@@ -61,20 +61,21 @@ class GenericPrimitives {
     add_row_sums(logits.rows, objective);
   }
   template <class Real>
-  void nearest_rows(MatrixView<const Real> x, MatrixView<const Real> products, const cpu::Centres& centres,
-                    const cpu::RowTerms& terms, std::int32_t* labels, double* objective) {
-    run(generic::NearestRow<Real>{x, products, centres, terms, labels, row_sums(x.rows)});
+  void nearest_rows(MatrixView<const Real> x, const cpu::Centres<Real>& centres, const cpu::RowTerms& terms,
+                    MatrixView<Real> scratch, std::int32_t* labels, double* objective) {
+    self().multiply_nt(x, centres.rounded, scratch);
+    run(generic::NearestRow<Real>{x, scratch, centres, terms, labels, row_sums(x.rows)});
     add_row_sums(x.rows, objective);
   }
   template <class Real>
   void add_rows_by_label(MatrixView<const Real> x, const std::int32_t* labels, const double* weights,
-                         MatrixView<double> sums) {
-    run(generic::AddRowsByLabel<Real>{x, labels, weights, sums});
+                         MatrixView<const double> origins, MatrixView<double> sums) {
+    run(generic::AddRows<Real, generic::LabelledWeight>{x, {labels, weights}, origins, sums});
   }
   template <class Real>
   void add_weighted_rows(MatrixView<const Real> x, MatrixView<const Real> posterior,
-                         MatrixView<double> sums) {
-    run(generic::AddWeightedRows<Real>{x, posterior, sums});
+                         MatrixView<const double> origins, MatrixView<double> sums) {
+    run(generic::AddRows<Real, generic::PosteriorWeight<Real>>{x, {posterior}, origins, sums});
   }
 
   // Bytes of scratch.

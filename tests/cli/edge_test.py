@@ -18,18 +18,8 @@ class KMeansEdge(TallyTest):
         fitted = self.fit("kmeans", edge.place(), 10, init=start, tol=0)
         labels = self.labels(fitted, edge.place())
 
-        # Sequential sums of 100 equal values leave means that are off by a few ulps.
-        self.assertLessEqual(fitted.trace[-1], 1e-23)
-        np.testing.assert_array_equal(np.bincount(labels), edge.reference["sizes"])
-
-    # The stated 1e-24 needs means within about an ulp; a block's plain sums give 1.9e-24.
-    @unittest.expectedFailure
-    def test_every_distinct_row_a_centre_leaves_the_stated_inertia(self):
-        edge = EdgeInput("kmeans_duplicates_k_eq_unique")
-
-        fitted = self.fit("kmeans", edge.place(), 10, init=self.start(centers=edge.array("start")), tol=0)
-
         self.assertLessEqual(fitted.trace[-1], edge.tolerance)
+        np.testing.assert_array_equal(np.bincount(labels), edge.reference["sizes"])
 
     def test_clusters_without_rows_keep_their_centres(self):
         data = EdgeInput("kmeans_duplicates_k_eq_unique").place()
@@ -41,7 +31,7 @@ class KMeansEdge(TallyTest):
 
         self.assertEqual(len(np.unique(labels)), edge.reference["nonempty"])
         self.assertLess(labels.max(), 10)
-        self.assertLessEqual(fitted.trace[-1], 1e-23)
+        self.assertLessEqual(fitted.trace[-1], edge.tolerance)
         self.assert_close(fitted["centers"], centers, 0, absolute=1e-13)
 
     def test_seeding_survives_when_every_row_is_a_seed(self):
@@ -341,17 +331,7 @@ class PoissonEdge(TallyTest):
 
         for x, expected in zip(edge.reference["big_x"], edge.reference["big_logpmf_lambda_eq_x"]):
             with self.subTest(x=x):
-                # x log x and log x! cancel: what is left carries their rounding.
-                rounding = 4 * np.finfo(float).eps * x * np.log(x)
-                self.check_count(x, float(x), expected, rounding / abs(float(expected)))
-
-    # x log(rate) - log x! cancels to 1e-8 only up to counts of some 1e8.
-    @unittest.expectedFailure
-    def test_counts_beyond_32_bits_to_the_stated_digits(self):
-        edge = EdgeInput("poisson_large_counts")
-        x, expected = edge.reference["big_x"][1], edge.reference["big_logpmf_lambda_eq_x"][1]
-
-        self.check_count(x, float(x), expected, edge.tolerance)
+                self.check_count(x, float(x), expected, edge.tolerance)
 
     def test_what_is_no_count_is_refused_by_row(self):
         edge = EdgeInput("poisson_negative_or_fractional")

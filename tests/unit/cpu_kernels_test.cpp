@@ -3,104 +3,18 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
-#include <functional>
 #include <limits>
-#include <random>
 #include <vector>
 
-#include <gtest/gtest.h>
-#include <hwy/targets.h>
+#include "tests/unit/kernel_checks.hpp"
 
 namespace tally::cpu {
 namespace {
 
 template <class Real>
-constexpr Real canary = Real(-12345.5);
-
-template <class Real>
-constexpr Real eps = std::numeric_limits<Real>::epsilon();
-
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
-// A matrix with canaries behind each row, `shift` elements into its allocation.
-template <class T>
-class Padded {
- public:
-  Padded(Index rows, Index cols, Index padding, Index shift = 0)
-      : rows_(rows),
-        cols_(cols),
-        stride_(cols + padding),
-        shift_(shift),
-        values_(static_cast<std::size_t>(shift + rows * stride_ + 1), canary<T>) {}
-
-  MatrixView<T> view() { return {values_.data() + shift_, rows_, cols_, stride_}; }
-  MatrixView<const T> view() const { return {values_.data() + shift_, rows_, cols_, stride_}; }
-  T& operator()(Index i, Index j) { return view()(i, j); }
-  const T& operator()(Index i, Index j) const { return view()(i, j); }
-
-  template <class Generate>
-  Padded& fill(Generate generate) {
-    for (Index i = 0; i < rows_; ++i) {
-      for (Index j = 0; j < cols_; ++j) (*this)(i, j) = static_cast<T>(generate());
-    }
-    return *this;
-  }
-
-  bool canaries_live() const {
-    for (Index e = 0; e < static_cast<Index>(values_.size()); ++e) {
-      const Index inside = e - shift_;
-      const bool element = inside >= 0 && inside < rows_ * stride_ && inside % stride_ < cols_;
-      if (!element && values_[e] != canary<T>) return false;
-    }
-    return true;
-  }
-
-  std::vector<T> elements() const {
-    std::vector<T> result;
-    for (Index i = 0; i < rows_; ++i) result.insert(result.end(), view().row(i), view().row(i) + cols_);
-    return result;
-  }
-
- private:
-  Index rows_, cols_, stride_, shift_;
-  std::vector<T> values_;
-};
-
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
-}
-
-// A standard normal generator with a seed of its own.
-std::function<double()> normal(std::uint64_t seed, double scale = 1.0) {
-  return [engine = std::mt19937_64(seed), distribution = std::normal_distribution<double>(
-                                              0.0, scale)]() mutable { return distribution(engine); };
-}
-
-// Runs `check` once for every instruction set of this processor that the kernels were compiled for.
-void on_every_target(const std::function<void()>& check) {
-  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    SCOPED_TRACE(hwy::TargetName(target));
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(target);
-    check();
-    hwy::SetSupportedTargetsForTest(0);
-  }
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-}
-
-template <class Real>
 class CpuKernels : public testing::Test {};
 using Precisions = testing::Types<float, double>;
 TYPED_TEST_SUITE(CpuKernels, Precisions);
-
-// Every width up to 70 once, with row counts, paddings and offsets that vary along.
-template <class Check>
-void for_ragged_shapes(Check check) {
-  for (Index cols = 1; cols <= 70; ++cols) check(cols % 10, cols, cols % 4, cols % 3);
-}
 
 TYPED_TEST(CpuKernels, FeaturesAreMonomialsInOrder) {
   using Real = TypeParam;
@@ -325,193 +239,6 @@ TYPED_TEST(CpuKernels, ArgmaxTakesTheFirstMaximum) {
   });
 }
 
-// Centres and the products with them, summed in Real one after another like the worst matrix product.
-template <class Real>
-struct Products {
-  Padded<double> centres;
-  Padded<Real> products;
-  std::vector<double> half_norms;
-  double largest_norm = 0;
-
-  Products(const Padded<Real>& x, const Padded<double>& exact)
-      : centres(exact), products(x.view().rows, exact.view().rows, 2, 1) {
-    const Index K = exact.view().rows, D = exact.view().cols;
-    for (Index k = 0; k < K; ++k) {
-      double squared = 0;
-      for (Index d = 0; d < D; ++d) squared += exact(k, d) * exact(k, d);
-      half_norms.push_back(squared / 2);
-      largest_norm = std::max(largest_norm, std::sqrt(squared));
-      for (Index i = 0; i < x.view().rows; ++i) {
-        Real product = 0;
-        for (Index d = 0; d < D; ++d) product += x(i, d) * static_cast<Real>(exact(k, d));
-        products(i, k) = product;
-      }
-    }
-  }
-
-  double find(const Padded<Real>& x, const RowTerms& terms, std::vector<std::int32_t>& labels) const {
-    return nearest_rows<Real>(x.view(), products.view(), {centres.view(), half_norms.data(), &largest_norm},
-                              terms, labels.data());
-  }
-};
-
-template <class Real>
-long double squared_distance(const Padded<Real>& x, Index i, const Padded<double>& centres, Index k) {
-  long double sum = 0;
-  for (Index d = 0; d < x.view().cols; ++d) {
-    const long double difference = static_cast<long double>(x(i, d)) - centres(k, d);
-    sum += difference * difference;
-  }
-  return sum;
-}
-
-template <class Real>
-Index nearest_by_definition(const Padded<Real>& x, Index i, const Padded<double>& centres) {
-  Index best = 0;
-  for (Index k = 1; k < centres.view().rows; ++k) {
-    if (squared_distance(x, i, centres, k) < squared_distance(x, i, centres, best)) best = k;
-  }
-  return best;
-}
-
-TYPED_TEST(CpuKernels, NearestIsTheArgminOfDistances) {
-  using Real = TypeParam;
-  on_every_target([] {
-    for_ragged_shapes([](Index rows, Index K, Index padding, Index shift) {
-      const Index D = 1 + K * 13 % 70;
-      Padded<Real> x(rows, D, padding, shift);
-      x.fill(normal(K));
-      Padded<double> centres(K, D, padding, shift);
-      centres.fill(normal(K + 100));
-      std::vector<std::int32_t> labels(rows + 1, -7);
-      std::vector<double> weights(rows + 1), distances(rows + 1, canary<double>);
-      for (Index i = 0; i < rows; ++i) weights[i] = static_cast<double>(i);
-
-      const double total =
-          Products<Real>(x, centres).find(x, {weights.data(), nullptr, distances.data()}, labels);
-
-      long double expected_total = 0;
-      for (Index i = 0; i < rows; ++i) {
-        ASSERT_EQ(labels[i], nearest_by_definition(x, i, centres));
-        const long double expected = squared_distance(x, i, centres, labels[i]);
-        ASSERT_NEAR(distances[i], static_cast<double>(expected), 1e-14 * static_cast<double>(expected));
-        expected_total += weights[i] * expected;
-      }
-      EXPECT_NEAR(total, static_cast<double>(expected_total), 1e-14 * static_cast<double>(expected_total));
-      EXPECT_EQ(labels[rows], -7);
-      EXPECT_EQ(distances[rows], canary<double>);
-    });
-  });
-}
-
-// Far from the origin the scores cannot tell the centres apart, yet every difference is a small whole
-// number of units: distances are exact in double and many of them tie.
-TYPED_TEST(CpuKernels, NearestIsExactFarFromTheOriginAndTiesGoToTheLowest) {
-  using Real = TypeParam;
-  const double offset = sizeof(Real) == 4 ? 0x1p20 : 0x1p48;
-  on_every_target([offset] {
-    for (const Index K : {2, 3, 17, 50, 70}) {
-      for (const Index D : {1, 2, 9, 33}) {
-        auto grid = [draw = normal(K * D, 2.0), offset]() mutable { return offset + std::round(draw()); };
-        Padded<Real> x(9, D, 1);
-        x.fill(grid);
-        Padded<double> centres(K, D, 0);
-        centres.fill(grid);
-        for (Index d = 0; d < D; ++d) centres(K - 1, d) = centres(0, d);
-        std::vector<std::int32_t> labels(9);
-
-        Products<Real>(x, centres).find(x, RowTerms{}, labels);
-
-        for (Index i = 0; i < 9; ++i)
-          ASSERT_EQ(labels[i], nearest_by_definition(x, i, centres)) << K << " " << D;
-      }
-    }
-  });
-}
-
-// Two centres mirrored about the row, the second one moved towards it by one unit in the last place of
-// double: it wins although neither the products nor centres rounded to float can see the difference.
-TYPED_TEST(CpuKernels, OneUlpDecides) {
-  using Real = TypeParam;
-  on_every_target([] {
-    for (const Index D : {1, 2, 8, 20}) {
-      Padded<Real> x(5, D, 0);
-      x.fill([] { return 1.0; });
-      Padded<double> centres(20, D, 0);
-      centres.fill([] { return 9.0; });
-      // All but the last coordinate agree with the row, so that the distance keeps the last bit of the
-      // difference.
-      for (Index d = 0; d < D; ++d) centres(4, d) = centres(11, d) = 1.0;
-      centres(4, D - 1) = 0.5;
-      centres(11, D - 1) = 1.5;
-      std::vector<std::int32_t> tied(5), decided(5);
-
-      Products<Real>(x, centres).find(x, RowTerms{}, tied);
-      centres(11, D - 1) = std::nextafter(1.5, 0.0);
-      Products<Real>(x, centres).find(x, RowTerms{}, decided);
-
-      EXPECT_EQ(tied, std::vector<std::int32_t>(5, 4)) << D;
-      EXPECT_EQ(decided, std::vector<std::int32_t>(5, 11)) << D;
-    }
-  });
-}
-
-TYPED_TEST(CpuKernels, NearestSurvivesOverflowAndNan) {
-  using Real = TypeParam;
-  on_every_target([] {
-    const double huge = sizeof(Real) == 4 ? 1e30 : 1e120;
-    Padded<Real> x(3, 2, 0);
-    x.fill([huge] { return huge; });
-    x(2, 0) = static_cast<Real>(nan);
-    Padded<double> centres(3, 2, 0);
-    for (Index k = 0; k < 3; ++k) centres(k, 0) = centres(k, 1) = huge * static_cast<double>(k);
-    Products<Real> products(x, centres);
-    products.products.fill([] { return nan; });
-    std::vector<std::int32_t> labels(3);
-    std::vector<double> distances(3);
-
-    if (sizeof(Real) == 8) products.largest_norm = 1e300;
-    products.find(x, {nullptr, nullptr, distances.data()}, labels);
-
-    EXPECT_EQ(labels[0], 1);
-    EXPECT_EQ(labels[1], 1);
-    EXPECT_GE(labels[2], 0);
-    EXPECT_LT(labels[2], 3);
-    EXPECT_TRUE(std::isnan(distances[2]));
-  });
-}
-
-TYPED_TEST(CpuKernels, RowsAreAddedToTheirLabels) {
-  using Real = TypeParam;
-  on_every_target([] {
-    for_ragged_shapes([](Index rows, Index D, Index padding, Index shift) {
-      Padded<Real> x(rows, D, padding, shift);
-      x.fill([draw = normal(D, 100.0)]() mutable { return std::round(draw()); });
-      std::vector<std::int32_t> labels;
-      std::vector<double> weights;
-      for (Index i = 0; i < rows; ++i) {
-        labels.push_back(static_cast<std::int32_t>(i % 3));
-        weights.push_back(static_cast<double>(i));
-      }
-      for (const bool weighted : {false, true}) {
-        Padded<double> sums(3, 1 + D, padding, shift), expected(3, 1 + D, padding, shift);
-        sums.fill([] { return 0.25; });
-        expected.fill([] { return 0.25; });
-        for (Index i = 0; i < rows; ++i) {
-          const double weight = weighted ? weights[i] : 1.0;
-          expected(labels[i], 0) += weight;
-          for (Index d = 0; d < D; ++d) expected(labels[i], 1 + d) += weight * static_cast<double>(x(i, d));
-        }
-
-        add_rows_by_label<Real>(x.view(), labels.data(), weighted ? weights.data() : nullptr, sums.view());
-
-        ASSERT_EQ(sums.elements(), expected.elements()) << D;
-        EXPECT_TRUE(sums.canaries_live());
-      }
-    });
-  });
-}
-
 TYPED_TEST(CpuKernels, BlocksAddToDoubles) {
   using Real = TypeParam;
   on_every_target([] {
@@ -560,26 +287,19 @@ TYPED_TEST(CpuKernels, AlignmentAndStrideDoNotChangeBits) {
     for (const Index K : {3, 19, 50, 64, 70}) {
       std::vector<Real> softmax, norms;
       std::vector<double> totals;
-      std::vector<double> inertias;
       for (Index shift = 0; shift < 9; ++shift) {
         Padded<Real> logits(rows, K, shift % 5, shift), x(rows, K, shift % 3, shift),
             norm(rows, 2 + K, 0, shift);
         logits.fill(normal(K, 5.0));
         x.fill(normal(K));
-        Padded<double> centres(4, K, shift, shift);
-        centres.fill(normal(K));
-        std::vector<std::int32_t> labels(rows);
 
         const std::vector<double> total{softmax_rows<Real>(logits.view(), RowTerms{})};
-        const std::vector<double> inertia{Products<Real>(x, centres).find(x, RowTerms{}, labels)};
         norm_features<Real>(x.view(), norm.view());
 
-        if (shift == 0)
-          softmax = logits.elements(), totals = total, inertias = inertia, norms = norm.elements();
+        if (shift == 0) softmax = logits.elements(), totals = total, norms = norm.elements();
         EXPECT_TRUE(same_bits(logits.elements(), softmax));
         EXPECT_TRUE(same_bits(norm.elements(), norms));
         EXPECT_TRUE(same_bits(total, totals));
-        EXPECT_TRUE(same_bits(inertia, inertias));
       }
     }
   });

@@ -235,16 +235,18 @@ TYPED_TEST(GenericKernels, NearestIsTheCpusThoughScoresCannotTell) {
         half_norms.push_back(norm / 2);
         largest = std::max(largest, std::sqrt(norm));
       }
-      this->generic_lane.multiply_nt(x.constant(), centres.constant(), products.view());
-      const cpu::Centres all{exact.constant(), half_norms.data(), &largest};
+      std::vector<double> exact_panels(static_cast<std::size_t>(cpu::panels_size(K, D)));
+      cpu::write_panels(exact.constant(), half_norms.data(), exact_panels.data());
+      const std::vector<Real> panels(exact_panels.begin(), exact_panels.end());
+      const cpu::Centres<Real> all{exact.constant(), half_norms.data(), &largest, centres.constant(), panels.data()};
       std::vector<double> distances, expected_distances;
       std::vector<std::int32_t> labels(this->rows), expected_labels(this->rows);
       double total = 0, expected_total = 0;
 
-      this->generic_lane.nearest_rows(x.constant(), products.constant(), all, this->terms(distances),
-                                      labels.data(), &total);
-      this->cpu_lane.nearest_rows(x.constant(), products.constant(), all, this->terms(expected_distances),
-                                  expected_labels.data(), &expected_total);
+      this->generic_lane.nearest_rows(x.constant(), all, this->terms(distances), products.view(), labels.data(),
+                                      &total);
+      this->cpu_lane.nearest_rows(x.constant(), all, this->terms(expected_distances), {}, expected_labels.data(),
+                                  &expected_total);
 
       EXPECT_EQ(labels, expected_labels);
       EXPECT_EQ(distances, expected_distances);
@@ -264,24 +266,30 @@ TYPED_TEST(GenericKernels, SumsOverRowsAreTheCpus) {
     std::vector<std::int32_t> labels;
     for (Index i = 0; i < this->rows; ++i) labels.push_back(static_cast<std::int32_t>(i * i % K));
     const Matrix<double> start(K, 1 + D, 0);
-    auto labelled = start, weighted = start, product = start;
-    auto expected_labelled = start, expected_weighted = start, expected_product = start;
+    Matrix<double> nowhere(K, D, 0), origins(K, D, 20, 9);
+    origins.rounded();
+    auto labelled = start, weighted = start, about = start, product = start;
+    auto expected_labelled = start, expected_weighted = start, expected_about = start, expected_product = start;
     Matrix<Real> features(this->rows, 1 + D);
     this->cpu_lane.linear_features(x.constant(), features.view());
 
     for (int repeat = 0; repeat < 2; ++repeat) {  // sums are added to
-      this->generic_lane.add_rows_by_label(x.constant(), labels.data(), this->weights.data(),
+      this->generic_lane.add_rows_by_label(x.constant(), labels.data(), this->weights.data(), origins.constant(),
                                            labelled.view());
-      this->generic_lane.add_weighted_rows(x.constant(), posterior.constant(), weighted.view());
+      this->generic_lane.add_weighted_rows(x.constant(), posterior.constant(), nowhere.constant(), weighted.view());
+      this->generic_lane.add_weighted_rows(x.constant(), posterior.constant(), origins.constant(), about.view());
       this->generic_lane.add_multiply_tn(posterior.constant(), features.constant(), product.view());
-      this->cpu_lane.add_rows_by_label(x.constant(), labels.data(), this->weights.data(),
+      this->cpu_lane.add_rows_by_label(x.constant(), labels.data(), this->weights.data(), origins.constant(),
                                        expected_labelled.view());
-      this->cpu_lane.add_weighted_rows(x.constant(), posterior.constant(), expected_weighted.view());
+      this->cpu_lane.add_weighted_rows(x.constant(), posterior.constant(), nowhere.constant(),
+                                       expected_weighted.view());
+      this->cpu_lane.add_weighted_rows(x.constant(), posterior.constant(), origins.constant(), expected_about.view());
       this->cpu_lane.add_multiply_tn(posterior.constant(), features.constant(), expected_product.view());
     }
 
     EXPECT_EQ(labelled, expected_labelled);
     EXPECT_EQ(weighted, expected_weighted);
+    EXPECT_EQ(about, expected_about);
     EXPECT_EQ(product, expected_product);
     EXPECT_EQ(product, weighted);
   }

@@ -1,0 +1,40 @@
+#pragma once
+#include <cstdint>
+
+#include "core/backends/cpu_kernels.hpp"
+#include "core/view.hpp"
+
+// The two kernels of hard assignment to points: each row's nearest centre, and the sums of the rows of each centre.
+namespace tally::cpu {
+
+// Centres are read in panels of as many columns, one after another. A panel has 1 + D rows: first minus half the
+// squared norms of its centres, then their coordinates, a dimension a row. Columns beyond the last centre score -inf.
+inline constexpr Index panel_width = 64;
+constexpr Index panels_size(Index K, Index D) { return (K + panel_width - 1) / panel_width * panel_width * (1 + D); }
+// `out` has panels_size(K, D) elements; half_norms (K) are |c_k|^2 / 2.
+void write_panels(MatrixView<const double> centres, const double* half_norms, double* out);
+
+// What a search for the nearest centre reads, in the precision of the rows and exactly.
+template <class Real>
+struct Centres {
+  MatrixView<const double> exact;    // (K, D)
+  const double* half_norms;          // (K): |c_k|^2 / 2
+  const double* largest_norm;        // one value: max_k |c_k|
+  MatrixView<const Real> rounded;    // (K, D), for backends that multiply matrices
+  const Real* panels;                // panels_size(K, D), for those that have a kernel of their own
+};
+
+// The nearest centre of each row. Centres whose distance could be the smallest within the rounding error of their score
+// x . c - |c|^2 / 2 are recomputed in double from differences, ties go to the lowest index, and the distance reported
+// always comes from differences. Writes labels (rows); returns sum_i weight_i |x_i - c_label|^2; terms.objective
+// receives the unweighted distances.
+template <class Real>
+double nearest_rows(MatrixView<const Real> x, const Centres<Real>& centres, const RowTerms& terms,
+                    std::int32_t* labels);
+
+// Row k = labels[i] of `sums` (K, 1 + D) gains weight_i [1, x_i - origin_k], in row order; origins is (K, D).
+template <class Real>
+void add_rows_by_label(MatrixView<const Real> x, const std::int32_t* labels, const double* weights,
+                       MatrixView<const double> origins, MatrixView<double> sums);
+
+}  // namespace tally::cpu
