@@ -25,12 +25,13 @@ Function* find(const char* name) {
 
 }  // namespace
 
-void use_one_thread() {
-  using SetThreads = void(int);
-  for (const char* name : {"openblas_set_num_threads", "MKL_Set_Num_Threads", "bli_thread_set_num_threads"})
-    if (auto* set = find<SetThreads>(name)) set(1);
-  use_one_thread_here();
+void use_threads(int threads) {
+  for (const char* name : {"openblas_set_num_threads", "MKL_Set_Num_Threads", "bli_thread_set_num_threads",
+                           "omp_set_num_threads"})
+    if (auto* set = find<void(int)>(name)) set(threads);
 }
+
+void use_one_thread() { use_threads(1); }
 
 void use_one_thread_here() {
   if (auto* set = find<void(int)>("omp_set_num_threads")) set(1);

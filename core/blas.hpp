@@ -5,7 +5,9 @@
 // parallelism, and the bits must not depend on a library's own threads.
 namespace tally::blas {
 
-// Tells a threaded library (OpenBLAS, MKL, BLIS) to compute on the calling thread alone. Call once at start.
+// Tells a threaded library (OpenBLAS, MKL, BLIS) to compute on so many threads, from this thread at least.
+void use_threads(int threads);
+// On the calling thread alone. Call once at start.
 void use_one_thread();
 // The same for the calling thread alone, where a library built on OpenMP counts threads for each caller: every lane
 // says it when it starts.
