@@ -5,7 +5,7 @@
 // What the machine can do at this moment, measured beside each figure.
 namespace tally::bench {
 
-// One matrix product n^3, n = gemm_size, its rows split among `threads` threads that each call BLAS on one.
+// One matrix product n^3, n = gemm_size, by the library on `threads` threads.
 inline constexpr Index gemm_size = 2048;
 Seconds time_gemm(Precision precision, int threads);
 
