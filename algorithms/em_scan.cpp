@@ -241,7 +241,10 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
 
 Standardisation standardise_for(Scaling scaling, const DataSummary& summary) {
   Standardisation result = Standardisation::none(summary.columns);
-  if (scaling == Scaling::none) return result;
+  if (scaling == Scaling::none) {
+    result.reference = summary.mean;
+    return result;
+  }
   int common = std::numeric_limits<int>::min();
   for (Index d = 0; d < summary.columns; ++d) {
     const auto i = static_cast<std::size_t>(d);

@@ -28,7 +28,8 @@ Index sample_size(Index rows, Index columns, Index components);
 // positive weight. Collective.
 Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Communicator& communicator);
 
-// Centre: the mean; scale: the smallest power of two that brings every value below 1 in magnitude.
+// Centre: the mean; scale: the smallest power of two that brings every value below 1 in magnitude. Without scaling the
+// mean is the reference.
 Standardisation standardise_for(Scaling scaling, const DataSummary& summary);
 
 }  // namespace tally

@@ -11,6 +11,9 @@ namespace tally {
 struct Standardisation {
   std::vector<double> centre;   // (D)
   std::vector<int> exponent;    // (D)
+  // (D), or empty: the columns' means, for models that compute on rows as they are but take log-densities relative to
+  // those of a typical row. Rows do not change by it.
+  std::vector<double> reference = {};
 
   Index columns() const noexcept { return static_cast<Index>(centre.size()); }
   // The factor that leads from x - centre to z.

@@ -41,6 +41,8 @@ void write_record(ArchiveWriter& archive, const ModelRecord& record) {
   const auto& exponents = record.standardisation.exponent;
   const std::vector<std::int64_t> exponent(exponents.begin(), exponents.end());
   archive.put("/standardisation/exponent", std::span(exponent));
+  if (!record.standardisation.reference.empty())
+    archive.put("/standardisation/reference", vector_array(record.standardisation.reference));
   archive.put("/training/objective", vector_array(record.trace));
   archive.attribute("/training", "objective", record.objective_name);
   archive.attribute("/training", "status", record.status);
@@ -73,6 +75,8 @@ ModelRecord read_record(const ArchiveReader& archive) {
   record.standardisation.centre = archive.get("/standardisation/centre").values;
   for (const std::int64_t exponent : archive.get_integers("/standardisation/exponent"))
     record.standardisation.exponent.push_back(static_cast<int>(exponent));
+  for (const std::string& name : archive.list("/standardisation"))
+    if (name == "reference") record.standardisation.reference = archive.get("/standardisation/reference").values;
   record.trace = archive.get("/training/objective").values;
   const auto training = [&](const char* name) { return archive.text_attribute("/training", name).value_or(""); };
   const auto count = [&](const char* name) { return archive.integer_attribute("/training", name).value_or(0); };
@@ -101,9 +105,11 @@ LoadedModel load_model(IoExecutor& io, const std::string& file, const Registry& 
   }
   loaded.model =
       registry.find(loaded.record.model).make(loaded.record.components, loaded.record.columns, options);
-  if (loaded.record.standardisation.columns() != loaded.record.columns)
+  const Standardisation& standardisation = loaded.record.standardisation;
+  if (standardisation.columns() != loaded.record.columns ||
+      (!standardisation.reference.empty() && standardisation.reference.size() != standardisation.centre.size()))
     throw DataError(file + " contradicts itself: its standardisation has another width than its model");
-  loaded.model->set_standardisation(loaded.record.standardisation);
+  loaded.model->set_standardisation(standardisation);
   loaded.parameters.resize(static_cast<std::size_t>(loaded.model->parameters().size()));
   loaded.model->set_defaults(loaded.parameters);
   loaded.model->read(loaded.record.parameters, loaded.parameters);

@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 
+#include "algorithms/families/poisson_density.hpp"
 #include "core/error.hpp"
 
 namespace tally {
@@ -18,13 +19,17 @@ constexpr double impossible = -1e24;
 
 }  // namespace
 
+void PoissonFamily::set_standardisation(const Standardisation& standardisation) {
+  // A column of zeros has a reference too.
+  constexpr double smallest_reference = 0x1p-30;
+  for (std::size_t d = 0; d < standardisation.reference.size(); ++d)
+    reference_[d] = std::max(standardisation.reference[d], smallest_reference);
+}
+
 std::function<double(const double*)> PoissonFamily::log_base_measure() const {
-  return [D = columns_](const double* x) {
+  return [reference = reference_](const double* x) {
     double sum = 0;
-    for (Index d = 0; d < D; ++d) {
-      int sign = 0;
-      if (x[d] > 1) sum -= ::lgamma_r(x[d] + 1, &sign);
-    }
+    for (std::size_t d = 0; d < reference.size(); ++d) sum += poisson_log_density(x[d], reference[d]);
     return sum;
   };
 }
@@ -107,8 +112,9 @@ void PoissonFamily::coefficients(const Layout& layout, std::span<const double> p
     double* eta = out.data() + k * coefficient_stride();
     eta[0] = 0;
     for (Index d = 0; d < columns_; ++d) {
-      eta[0] -= rates(k, d);
-      eta[1 + d] = rates(k, d) > 0 ? std::log(rates(k, d)) : log_of_zero;
+      const double rate = rates(k, d), reference = reference_[static_cast<std::size_t>(d)];
+      eta[0] -= rate - reference;
+      eta[1 + d] = std::max(log_ratio(rate, reference), log_of_zero);
     }
   }
 }

@@ -10,19 +10,23 @@
 
 namespace tally {
 
-// Independent Poisson counts: log p(x) = sum_d x_d log(rate_d) - rate_d - log(x_d!). T(x) = [1, x].
+// Independent Poisson counts: log p(x) = sum_d x_d log(rate_d) - rate_d - log(x_d!). T(x) = [1, x]. Where counts are
+// large these terms cancel, so they are split at reference rates c_d near the columns' means:
+//   log p(x) = sum_d [x_d log(rate_d / c_d) - (rate_d - c_d)] + sum_d log p(x_d; c_d)
 class PoissonFamily {
  public:
   static constexpr Domain domain = Domain::counts;
 
-  PoissonFamily(Index components, Index columns) : components_(components), columns_(columns) {}
+  PoissonFamily(Index components, Index columns)
+      : components_(components), columns_(columns), reference_(static_cast<std::size_t>(columns), 1.0) {}
 
   Index components() const noexcept { return components_; }
   Index columns() const noexcept { return columns_; }
   std::map<std::string, std::string> options() const { return {}; }
   Scaling scaling() const noexcept { return Scaling::none; }
-  void set_standardisation(const Standardisation&) {}
-  // -sum_d log(x_d!).
+  // Takes the reference rates; any leave the log-densities what they are, up to rounding.
+  void set_standardisation(const Standardisation& standardisation);
+  // sum_d log p(x_d; c_d).
   std::function<double(const double*)> log_base_measure() const;
 
   void add_parameters(Layout& layout) const { layout.add("rates", {components_, columns_}); }
@@ -51,6 +55,7 @@ class PoissonFamily {
 
  private:
   Index components_, columns_;
+  std::vector<double> reference_;  // (D), positive
 };
 
 struct PoissonKernel : ExponentialKernel {
