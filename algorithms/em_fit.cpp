@@ -184,6 +184,16 @@ const char* to_string(StopReason reason) {
   return "";
 }
 
+std::optional<int> best_candidate(const Model& model, const FitState& state) {
+  const Candidate* best = nullptr;
+  for (const Candidate& candidate : state.candidates) {
+    if (candidate.reason == StopReason::failed || candidate.trace.empty()) continue;
+    if (!best || better(model, candidate.trace.back(), best->trace.back())) best = &candidate;
+  }
+  if (!best) return std::nullopt;
+  return static_cast<int>(best - state.candidates.data());
+}
+
 FitOutcome fit(const Model& model, Shard& shard, const DataSummary& summary, FitState& state, const FitOptions& options,
                Communicator& communicator, FitObserver& observer) {
   const auto count = static_cast<int>(state.candidates.size());
@@ -266,15 +276,9 @@ FitOutcome fit(const Model& model, Shard& shard, const DataSummary& summary, Fit
       break;
     }
   }
-  outcome.best = -1;
-  for (int c = 0; c < count; ++c) {
-    const Candidate& candidate = state.candidates[static_cast<std::size_t>(c)];
-    if (candidate.reason == StopReason::failed || candidate.trace.empty()) continue;
-    if (outcome.best < 0 ||
-        better(model, candidate.trace.back(), state.candidates[static_cast<std::size_t>(outcome.best)].trace.back()))
-      outcome.best = c;
-  }
-  if (outcome.best < 0) throw DataError(state.candidates.front().failure);
+  const std::optional<int> best = best_candidate(model, state);
+  if (!best) throw DataError(state.candidates.front().failure);
+  outcome.best = *best;
   return outcome;
 }
 

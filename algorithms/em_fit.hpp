@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,9 @@ struct FitOutcome {
   int best = 0;          // candidate with the best closing objective
   bool stopped = false;  // on request
 };
+
+// The candidate whose trace ends best, the first of equals; none where all failed or none has a trace.
+std::optional<int> best_candidate(const Model& model, const FitState& state);
 
 // Expectation-maximisation from state.candidates to the end of each. One sum over ranks an iteration (and, rarely: a
 // maximum and a repeated pass where a statistic outgrew its grid; the spreading of an error). `shard` is prepared.

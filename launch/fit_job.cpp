@@ -101,11 +101,10 @@ class FitJob final : public FitObserver {
     if (context_.is_root()) publish_snapshot(state);
     if (request_.checkpoint_folder.empty()) return;
     if (!stopping && state.iteration % request_.checkpoint_every != 0) return;
-    const FitState& current = state;
     agree(context_.communicator, [&] {
       if (!context_.is_root()) return;
       CheckpointFolder(context_.io, request_.checkpoint_folder)
-          .save({record_of(current, best_of(current), "unfinished"), current, options_hash()});
+          .save({record_of(state, best_of(state), "unfinished"), state, options_hash()});
     });
   }
 
@@ -359,19 +358,8 @@ class FitJob final : public FitObserver {
                                   model_->columns()));
   }
 
-  int best_of(const FitState& state) const {
-    int best = 0;
-    for (std::size_t c = 1; c < state.candidates.size(); ++c) {
-      const Candidate& challenger = state.candidates[c];
-      const Candidate& holder = state.candidates[static_cast<std::size_t>(best)];
-      if (challenger.reason == StopReason::failed || challenger.trace.empty()) continue;
-      const bool wins = holder.reason == StopReason::failed || holder.trace.empty() ||
-                        (model_->larger_is_better() ? challenger.trace.back() > holder.trace.back()
-                                                    : challenger.trace.back() < holder.trace.back());
-      if (wins) best = static_cast<int>(c);
-    }
-    return best;
-  }
+  // The first start where none has an objective yet.
+  int best_of(const FitState& state) const { return best_candidate(*model_, state).value_or(0); }
 
   ModelRecord record_of(const FitState& state, int candidate, const std::string& status) const {
     const Candidate& fitted = state.candidates[static_cast<std::size_t>(candidate)];

@@ -3,11 +3,14 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <gmock/gmock.h>
 
+#include "algorithms/models/kmeans.hpp"
+#include "algorithms/models/poisson.hpp"
 #include "comm/agreement.hpp"
 #include "core/error.hpp"
 
@@ -395,6 +398,25 @@ TEST(EmFit, AFailedStartLeavesTheOthersAlone) {
 
   EXPECT_EQ(fitted.outcome.best, 0);
   EXPECT_EQ(fitted.state.candidates[0].parameters, alone.best().parameters);
+}
+
+TEST(EmFit, TheBestCandidateHasTheBestLastObjectiveOfThoseThatDidNotFail) {
+  const auto likelihood = make_poisson_mixture(1, 1);
+  const auto inertia = make_kmeans(1, 1);
+  FitState state;
+  state.candidates.resize(5);  // the first has no objective yet
+  state.candidates[1].trace = {9, 2};
+  state.candidates[2].trace = {1, 3};
+  state.candidates[3].trace = {0, 3};
+  state.candidates[4].trace = {5, 1};
+
+  EXPECT_EQ(best_candidate(*likelihood, state), 2);
+  EXPECT_EQ(best_candidate(*inertia, state), 4);
+  state.candidates[2].reason = state.candidates[4].reason = StopReason::failed;
+  EXPECT_EQ(best_candidate(*likelihood, state), 3);
+  EXPECT_EQ(best_candidate(*inertia, state), 1);
+  state.candidates.resize(1);
+  EXPECT_EQ(best_candidate(*likelihood, state), std::nullopt);
 }
 
 TEST(EmFit, ToleranceEndsAFitWhoseMeanObjectiveStandsStill) {
