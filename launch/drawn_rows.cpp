@@ -1,5 +1,6 @@
 #include "launch/drawn_rows.hpp"
 
+#include <CLI/CLI.hpp>
 #include <optional>
 
 #include "comm/agreement.hpp"
@@ -15,10 +16,11 @@ namespace {
 enum class Part { values, component };
 
 void draw_block(const DrawnRows& request, const Sampler& sampler, Part part, Index first, Index count, double* out) {
+  const RandomKey key{static_cast<std::uint64_t>(request.options.seed), static_cast<std::uint32_t>(request.stream)};
   std::vector<double> values(static_cast<std::size_t>(request.columns));
   for (Index i = 0; i < count; ++i) {
     double* row = part == Part::values ? out + i * request.columns : values.data();
-    const Index component = sampler(request.key, first + i, row);
+    const Index component = sampler(key, first + i, row);
     if (part == Part::component) out[i] = static_cast<double>(component);
   }
 }
@@ -30,7 +32,7 @@ void write_part(const DrawnRows& request, const Sampler& sampler, Part part, Hdf
   rounds.block_rows = block_rows_for(request.columns);
   rounds.row_values = part == Part::values ? request.columns : 1;
   rounds.memory = default_round_memory;
-  const int threads = request.threads > 0 ? request.threads : default_threads();
+  const int threads = request.options.threads > 0 ? request.options.threads : default_threads();
   write_in_row_order<double>(
       context.communicator, rounds,
       [&](BlockRange blocks, std::span<double> out) {
@@ -49,9 +51,16 @@ void write_part(const DrawnRows& request, const Sampler& sampler, Part part, Hdf
 
 }  // namespace
 
+void add_draw_options(CLI::App& command, DrawOptions& options) {
+  command.add_flag("--labels", options.labels, "Write the component of each row to /labels of the file, too");
+  command.add_option("--seed", options.seed, "Seed: the same rows on any number of ranks")->capture_default_str();
+  command.add_option("--threads", options.threads, "Threads of each rank (default: its processors)")
+      ->check(CLI::PositiveNumber);
+}
+
 void check(const DrawnRows& request) {
   if (request.rows < 1) throw UsageError("--rows must be at least 1");
-  if (request.labels && request.target.path == "/labels")
+  if (request.options.labels && request.target.path == "/labels")
     throw UsageError("--labels writes " + request.target.file + ":/labels; give the rows another path");
 }
 
@@ -66,7 +75,7 @@ void write_drawn_rows(const DrawnRows& request, const Sampler& sampler, CommandC
     writer.emplace(context.io, request.target.file, request.target.path, request.rows, request.columns, request.type);
   });
   write_part(request, sampler, Part::values, writer ? &*writer : nullptr, context);
-  if (request.labels) {
+  if (request.options.labels) {
     on_root([&] { writer->next("/labels", request.rows, 0, Hdf5RowWriter::Type::int64); });
     write_part(request, sampler, Part::component, writer ? &*writer : nullptr, context);
   }

@@ -4,9 +4,20 @@
 
 #include "algorithms/model.hpp"
 #include "core/hdf5_rows.hpp"
+#include "core/random_streams.hpp"
 #include "launch/context.hpp"
 
 namespace tally {
+
+// How rows are drawn, as the command line says it.
+struct DrawOptions {
+  bool labels = false;  // write /labels, the component of each row, too
+  std::int64_t seed = 0;
+  int threads = 0;  // 0: the processors of this rank
+};
+
+// --labels --seed --threads.
+void add_draw_options(CLI::App& command, DrawOptions& options);
 
 // Rows to draw from a model into a file.
 struct DrawnRows {
@@ -14,9 +25,8 @@ struct DrawnRows {
   Index rows = 0;
   Index columns = 0;
   Hdf5RowWriter::Type type = Hdf5RowWriter::Type::float64;
-  bool labels = false;  // write /labels, the component of each row, too
-  RandomKey key;        // with a row's number it decides the row
-  int threads = 0;      // 0: the processors of this rank
+  DrawOptions options;
+  RandomStream stream = RandomStream::draw;  // with the seed and a row's number it decides the row
 };
 
 // Checks what a user may get wrong. Throws UsageError.

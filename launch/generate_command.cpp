@@ -22,9 +22,8 @@ struct GenerateRequest {
   std::string kind, out;
   Index rows = 0, columns = 2, components = 3;
   double separation = 4;
-  bool float32 = false, labels = false;
-  std::int64_t seed = 0;
-  int threads = 0;
+  bool float32 = false;
+  DrawOptions draw;
 };
 
 // What is planted: a model of the registry with its options and its parameters.
@@ -99,7 +98,7 @@ Array random_covariances(const ParameterDraws& draws, Index K, Index D) {
 
 Planted plant(const GenerateRequest& request) {
   const Index K = request.components, D = request.columns;
-  const ParameterDraws draws(request.seed);
+  const ParameterDraws draws(request.draw.seed);
   if (request.kind == "poisson") {
     // A square root of a count has standard deviation 1/2, so that locations are as far apart as those of the others.
     Array rates = random_locations(draws, K, D, request.separation / 2);
@@ -134,7 +133,7 @@ void save(const Planted& planted, const GenerateRequest& request, const std::str
   else
     for (const auto& [name, array] : planted.parameters) archive.put("/" + name, array);
   archive.attribute("/", "kind", request.kind);
-  archive.attribute("/", "seed", request.seed);
+  archive.attribute("/", "seed", request.draw.seed);
   archive.attribute("/", "separation", request.separation);
   archive.save(file);
 }
@@ -155,9 +154,8 @@ void generate(const GenerateRequest& request, CommandContext& context) {
   drawn.rows = request.rows;
   drawn.columns = request.columns;
   if (request.float32) drawn.type = Hdf5RowWriter::Type::float32;
-  drawn.labels = request.labels;
-  drawn.key = {static_cast<std::uint64_t>(request.seed), static_cast<std::uint32_t>(RandomStream::generate)};
-  drawn.threads = request.threads;
+  drawn.options = request.draw;
+  drawn.stream = RandomStream::generate;
   check(drawn);
   const std::string parameters = planted_file(drawn.target.file);
   Planted planted;
@@ -179,7 +177,7 @@ void generate(const GenerateRequest& request, CommandContext& context) {
   if (context.is_root())
     fmt::print("generated {} rows of {} columns, {} components -> {}:{}{}; what was planted -> {}\n", request.rows,
                request.columns, request.components, drawn.target.file, drawn.target.path,
-               request.labels ? " and /labels" : "", parameters);
+               request.draw.labels ? " and /labels" : "", parameters);
 }
 
 }  // namespace
@@ -204,10 +202,7 @@ void add_generate_command(CLI::App& app, const Choose& choose) {
                       "Standard deviation of the components' locations, in about those within a component")
       ->capture_default_str();
   command->add_flag("--float32", request->float32, "Store 4 bytes a number");
-  command->add_flag("--labels", request->labels, "Write the component of each row to /labels of the file, too");
-  command->add_option("--seed", request->seed, "Seed: the same rows on any number of ranks")->capture_default_str();
-  command->add_option("--threads", request->threads, "Threads of each rank (default: its processors)")
-      ->check(CLI::PositiveNumber);
+  add_draw_options(*command, request->draw);
   command->callback([request, choose] {
     choose([request](CommandContext& context) {
       generate(*request, context);

@@ -16,18 +16,15 @@ namespace {
 struct SampleRequest {
   std::string model, out;
   Index rows = 0;
-  bool labels = false;
-  std::int64_t seed = 0;
-  int threads = 0;
+  DrawOptions draw;
 };
 
 void sample(const SampleRequest& request, CommandContext& context) {
   DrawnRows drawn;
   drawn.target = parse_output(request.out, "/x");
   drawn.rows = request.rows;
-  drawn.labels = request.labels;
-  drawn.key = {static_cast<std::uint64_t>(request.seed), static_cast<std::uint32_t>(RandomStream::draw)};
-  drawn.threads = request.threads;
+  drawn.options = request.draw;
+  drawn.stream = RandomStream::draw;
   check(drawn);
   LoadedModel loaded;
   Sampler sampler;
@@ -40,7 +37,7 @@ void sample(const SampleRequest& request, CommandContext& context) {
   write_drawn_rows(drawn, sampler, context);
   if (context.is_root())
     fmt::print("drew {} rows from {} -> {}:{}{}\n", request.rows, request.model, drawn.target.file,
-               drawn.target.path, request.labels ? " and /labels" : "");
+               drawn.target.path, request.draw.labels ? " and /labels" : "");
 }
 
 }  // namespace
@@ -51,10 +48,7 @@ void add_sample_command(CLI::App& app, const Choose& choose) {
   command->add_option("model", request->model, "Model file, as `tally fit --out` writes it")->required();
   command->add_option("-n,--rows", request->rows, "How many rows to draw")->required();
   command->add_option("-o,--out", request->out, "File to write, FILE.h5[:/PATH] (default path: /x)")->required();
-  command->add_flag("--labels", request->labels, "Write the component of each row to /labels of the file, too");
-  command->add_option("--seed", request->seed, "Seed: the same rows on any number of ranks")->capture_default_str();
-  command->add_option("--threads", request->threads, "Threads of each rank (default: its processors)")
-      ->check(CLI::PositiveNumber);
+  add_draw_options(*command, request->draw);
   command->callback([request, choose] {
     choose([request](CommandContext& context) {
       sample(*request, context);
