@@ -118,8 +118,8 @@ std::vector<double> random_responsibilities(const Scan& scan, Index K, const Sta
   return given;
 }
 
-// Distinct positions of the sample, uniformly among rows of positive weight.
-std::vector<Index> choose_rows(const Sample& sample, Index components, const StartOptions& options) {
+// Positions of the sample's rows of positive weight. Throws DataError where they are fewer than the components.
+std::vector<Index> usable_rows(const Sample& sample, Index components) {
   std::vector<Index> usable;
   for (Index i = 0; i < sample.size(); ++i)
     if (sample.weights[static_cast<std::size_t>(i)] > 0) usable.push_back(i);
@@ -127,6 +127,12 @@ std::vector<Index> choose_rows(const Sample& sample, Index components, const Sta
     throw DataError(std::to_string(components) + " components need as many rows of positive weight, there are " +
                     std::to_string(usable.size()) + " in the sample of " + std::to_string(sample.size()) +
                     " rows that starts are drawn from; use fewer components, or leave rows of weight 0 out");
+  return usable;
+}
+
+// Distinct positions of the sample, uniformly among rows of positive weight.
+std::vector<Index> choose_rows(const Sample& sample, Index components, const StartOptions& options) {
+  std::vector<Index> usable = usable_rows(sample, components);
   for (Index k = 0; k < components; ++k) {  // the first steps of a shuffle
     const auto left = static_cast<double>(static_cast<Index>(usable.size()) - k);
     const Index other = k + std::min(static_cast<Index>(draw(options, k) * left), static_cast<Index>(left) - 1);
@@ -207,7 +213,7 @@ std::vector<double> start_from_sample(const Model& model, const Scan& scan, cons
     case SampleStart::kmeans_plus_plus:
     case SampleStart::kmeans: break;
   }
-  choose_rows(scan.sample, K, options);  // enough rows, or a clear error
+  usable_rows(scan.sample, K);  // enough rows, or a clear error
   const std::vector<Index> seeds = choose_seeds(scan.sample, D, K, options);
   if (options.start == SampleStart::kmeans_plus_plus && centroids) return at_rows(seeds);
   constexpr int lloyd_iterations = 50;
