@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <initializer_list>
 #include <numbers>
 
 namespace tally {
@@ -19,24 +20,22 @@ double log_factorial(std::size_t n) {
   return logs[n];
 }
 
-// x log(x / rate) + rate - x >= 0. Near rate by the series 2x (v^3 / 3 + v^5 / 5 + ...) + (x - rate) v of Loader, which
-// has v = (x - rate) / (x + rate) and no cancellation.
+// x log(x / rate) + rate - x >= 0. Near rate by the series (x - rate) v + 2x (v^3 / 3 + v^5 / 5 + ...) of Loader, which
+// has v = (x - rate) / (x + rate) and no cancellation. What is left out is below 1e-18 of it.
 double deviance(double x, double rate) {
   const double difference = x - rate, v = difference / (x + rate);
   if (std::abs(v) >= 0.1) return x * log_ratio(x, rate) - difference;
-  double sum = difference * v, power = 2 * v * x;
-  for (int odd = 3;; odd += 2) {
-    power *= v * v;
-    const double before = sum;
-    sum += power / odd;
-    if (!(std::abs(sum - before) > 0)) return sum;  // so that a NaN ends it, too
-  }
+  const double w = v * v;
+  double series = 0;
+  for (const double coefficient : {1.0 / 17, 1.0 / 15, 1.0 / 13, 1.0 / 11, 1.0 / 9, 1.0 / 7, 1.0 / 5, 1.0 / 3})
+    series = series * w + coefficient;
+  return difference * v + 2 * v * x * w * series;
 }
 
-// log(x!) - log(sqrt(2 pi x) (x / e)^x) of x >= 16: the next term of the series is below 1e-16.
+// log(x!) - log(sqrt(2 pi x) (x / e)^x) of x >= 16: the next term of the series is below 1.2e-16.
 double stirling_error(double x) {
-  const double square = x * x;
-  return (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - (1.0 / 1680 - 1.0 / 1188 / square) / square) / square) / square) / x;
+  const double w = 1 / (x * x);
+  return (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - (1.0 / 1680 - 1.0 / 1188 * w) * w) * w) * w) / x;
 }
 
 }  // namespace
