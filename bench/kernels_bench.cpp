@@ -93,7 +93,7 @@ struct Clusters {
   }
 
   double find(std::int32_t* labels) const {
-    const Centres<Real> centres{{exact.data(), K, D}, half_norms.data(), &largest_norm, {}, panels.data()};
+    const Centres<Real> centres{{exact.data(), K, D}, half_norms.data(), &largest_norm, panels.data()};
     return nearest_rows<Real>({x.data(), rows, D}, centres, RowTerms{}, labels);
   }
 };

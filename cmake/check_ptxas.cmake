@@ -1,5 +1,6 @@
 # cmake -DREPORT=file [-DKERNELS=A;B] -P check_ptxas.cmake: fails unless the assembler's report names a kernel, and one
-# for each of the functors A<Real> and B<Real> in both precisions.
+# for each of the functors A<Real> and B<Real> in both precisions, and if a kernel keeps registers in memory. Prints what
+# each kernel takes.
 cmake_minimum_required(VERSION 3.22)
 
 if(NOT EXISTS "${REPORT}")
@@ -12,9 +13,33 @@ if(count EQUAL 0)
 endif()
 foreach(kernel IN LISTS KERNELS)
   foreach(precision d f)  # as C++ names are mangled
-    if(NOT entries MATCHES "[0-9]${kernel}I${precision}E")
+    if(NOT entries MATCHES "[0-9]${kernel}I${precision}[EL]")
       message(FATAL_ERROR "${REPORT} names no kernel that runs ${kernel} in precision ${precision}")
     endif()
   endforeach()
 endforeach()
+
+file(STRINGS "${REPORT}" lines REGEX "Compiling entry function|bytes spill stores|Used [0-9]+ registers")
+set(spilling "")
+foreach(line IN LISTS lines)
+  if(line MATCHES "Compiling entry function '([^']*)'")
+    set(kernel "${CMAKE_MATCH_1}")
+  elseif(line MATCHES "([0-9]+) bytes spill stores, ([0-9]+) bytes spill loads")
+    set(spills "${CMAKE_MATCH_1}")
+    if(NOT CMAKE_MATCH_1 EQUAL 0 OR NOT CMAKE_MATCH_2 EQUAL 0)
+      list(APPEND spilling "${kernel}")
+    endif()
+  elseif(line MATCHES "Used ([0-9]+) registers")
+    set(registers "${CMAKE_MATCH_1}")
+    set(shared 0)
+    if(line MATCHES "([0-9]+) bytes smem")
+      set(shared "${CMAKE_MATCH_1}")
+    endif()
+    message("${registers} registers, ${spills} bytes spilled, ${shared} bytes shared: ${kernel}")
+  endif()
+endforeach()
+if(spilling)
+  list(JOIN spilling "\n  " spilling)
+  message(FATAL_ERROR "kernels that keep registers in memory:\n  ${spilling}")
+endif()
 message("${count} kernels")

@@ -75,9 +75,8 @@ struct CentroidKernel {
                double* objective) const {
     const Index panels = cpu::panels_size(components, columns), half_norms = panels + components * columns;
     const cpu::Centres<Real> centres{origins(work), work.exact + half_norms, work.exact + half_norms + components,
-                                     MatrixView<const Real>(work.coefficients + panels, components, columns),
                                      work.coefficients};
-    lane.nearest_rows(tile.x, centres, {tile.weights, nullptr, row_objectives}, work.posterior, work.labels, objective);
+    lane.nearest_rows(tile.x, centres, {tile.weights, nullptr, row_objectives}, work.labels, objective);
   }
   template <class Lane, class Real>
   void add_labelled(Lane& lane, const Tile<Real>& tile, const CandidateWork<Real>& work, double* statistics) const {

@@ -59,10 +59,9 @@ class CpuLane {
   void argmax_rows(MatrixView<Real> logits, const cpu::RowTerms& terms, std::int32_t* labels, double* objective) {
     *objective += cpu::argmax_rows(logits, terms, labels);
   }
-  // A backend without a kernel of its own writes the products with the centres to `scratch` (rows, K).
   template <class Real>
   void nearest_rows(MatrixView<const Real> x, const cpu::Centres<Real>& centres, const cpu::RowTerms& terms,
-                    MatrixView<Real> /*scratch*/, std::int32_t* labels, double* objective) {
+                    std::int32_t* labels, double* objective) {
     *objective += cpu::nearest_rows(x, centres, terms, labels);
   }
   template <class Real>

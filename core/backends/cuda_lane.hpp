@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <type_traits>
 
@@ -9,6 +10,7 @@
 #include "core/backends/check_cuda.hpp"
 #include "core/backends/cuda_memory.hpp"
 #include "core/backends/generic_primitives.hpp"
+#include "core/backends/groups.hpp"
 #include "core/view.hpp"
 
 // Included only by sources that are compiled as CUDA.
@@ -19,6 +21,53 @@ template <class Functor>
 __global__ void for_each_index(Index n, const Functor f) {
   const Index step = static_cast<Index>(gridDim.x) * blockDim.x;
   for (Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) f(i);
+}
+
+// A block of threads as a group (groups.hpp).
+template <class Own>
+class BlockGroup {
+ public:
+  template <class F>
+  TALLY_HD void each(const F& f) {
+#ifdef __CUDA_ARCH__
+    f(static_cast<int>(threadIdx.x), own_);
+    __syncthreads();
+#endif
+  }
+  template <int lanes, class Member, class Op>
+  TALLY_HD void combine(const Member& member, const Op& op) {
+#ifdef __CUDA_ARCH__
+    static_assert(lanes <= 32);
+    auto& value = member(own_);
+#pragma unroll
+    for (int offset = lanes / 2; offset > 0; offset /= 2) value = op(value, of_neighbour(value, offset));
+#endif
+  }
+
+ private:
+#ifdef __CUDACC__
+  // The value of the thread of the same warp whose number differs in the bit `offset`, moved word by word.
+  template <class T>
+  static __device__ T of_neighbour(const T& value, int offset) {
+    static_assert(sizeof(T) % sizeof(unsigned) == 0);
+    constexpr int count = sizeof(T) / sizeof(unsigned);
+    unsigned words[count];
+    T result;
+    memcpy(words, &value, sizeof value);
+#pragma unroll
+    for (int i = 0; i < count; ++i) words[i] = __shfl_xor_sync(0xFFFFFFFFU, words[i], offset);
+    memcpy(&result, words, sizeof result);
+    return result;
+  }
+#endif
+  Own own_;
+};
+
+template <class Kernel>
+__global__ void __launch_bounds__(Kernel::threads, Kernel::groups_at_once) for_each_group(const Kernel kernel, Index groups) {
+  __shared__ typename Kernel::Shared shared;
+  BlockGroup<typename Kernel::Own> group;
+  for (Index i = blockIdx.x; i < groups; i += gridDim.x) kernel(i, group, shared);
 }
 }  // namespace cuda
 
@@ -56,6 +105,15 @@ class CudaLane : public GenericPrimitives<CudaLane, CudaMemory> {
     constexpr Index threads = 128, most_blocks = Index{1} << 20;
     const auto blocks = static_cast<unsigned>(std::min((n + threads - 1) / threads, most_blocks));
     cuda::for_each_index<<<blocks, static_cast<unsigned>(threads), 0, stream_.get()>>>(n, f);
+    check_cuda(cudaGetLastError());
+  }
+
+  template <class Kernel>
+  void for_each_group(const Kernel& kernel) {
+    const Index groups = kernel.groups();
+    if (groups <= 0) return;
+    const auto blocks = static_cast<unsigned>(std::min(groups, Index{1} << 20));
+    cuda::for_each_group<<<blocks, Kernel::threads, 0, stream_.get()>>>(kernel, groups);
     check_cuda(cudaGetLastError());
   }
 

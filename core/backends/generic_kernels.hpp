@@ -4,10 +4,9 @@
 #include <limits>
 
 #include "core/backends/cpu_kernels.hpp"
-#include "core/backends/nearest.hpp"
 #include "core/view.hpp"
 
-// The kernels of cpu_kernels.hpp and nearest.hpp as functors of one index, for backends that run for-each loops: plain code
+// The kernels of cpu_kernels.hpp as functors of one index, for backends that run for-each loops: plain code
 // that says what each does. A lane runs each for i in [0, count()); no two calls write to the same place, and
 // every sum runs in a fixed order. The same source is compiled for a GPU and, in tests, for the host.
 namespace tally::generic {
@@ -169,101 +168,23 @@ struct ArgmaxRow {
   }
 };
 
-// The bound on rounding is that of nearest.cpp: (D + 4) 2u (|x| C + C^2/2), good for products in any order.
+// One call for each of the K (1 + D) sums, which takes all rows in order.
 template <class Real>
-struct NearestRow {
+struct AddWeightedRows {
   MatrixView<const Real> x;
-  MatrixView<const Real> products;
-  cpu::Centres<Real> centres;
-  cpu::RowTerms terms;
-  std::int32_t* labels;  // (rows)
-  double* sums;          // (rows)
-
-  Index count() const { return x.rows; }
-  TALLY_HD void operator()(Index i) const {
-    const Index K = products.cols;
-    const Real needed = threshold(i);
-    Index label = -1;
-    double nearest = 0;
-    for (Index k = 0; k < K; ++k) {
-      if (score(i, k) >= needed) try_centre(i, k, label, nearest);
-    }
-    if (is_nan(needed)) {
-      for (Index k = 0; k < K; ++k) try_centre(i, k, label, nearest);
-    }
-    labels[i] = static_cast<std::int32_t>(label);
-    if (terms.objective) terms.objective[i] = nearest;
-    sums[i] = terms.weight(i) * nearest;
-  }
-
- private:
-  TALLY_HD Real score(Index i, Index k) const {
-    return products(i, k) - static_cast<Real>(centres.half_norms[k]);
-  }
-
-  // The score that a centre must reach to be nearest; NaN where something may have overflowed.
-  TALLY_HD Real threshold(Index i) const {
-    using Traits = RealTraits<Real>;
-    Real best = -Traits::infinity;
-    for (Index k = 0; k < products.cols; ++k) {
-      if (is_nan(score(i, k))) return Traits::not_a_number;
-      if (score(i, k) > best) best = score(i, k);
-    }
-    double squares = 0;
-    for (Index d = 0; d < x.cols; ++d) squares += static_cast<double>(x(i, d)) * static_cast<double>(x(i, d));
-    const double largest = *centres.largest_norm;
-    const double magnitude = std::sqrt(squares) * largest + 0.5 * largest * largest;
-    if (!(magnitude < 0.125 * Traits::largest)) return Traits::not_a_number;
-    const double error = static_cast<double>(x.cols + 4) * (Traits::epsilon * magnitude + Traits::smallest);
-    return static_cast<Real>(static_cast<double>(best) - 2.0 * error);
-  }
-
-  TALLY_HD void try_centre(Index i, Index k, Index& label, double& nearest) const {
-    double distance = 0;
-    for (Index d = 0; d < x.cols; ++d) {
-      const double difference = static_cast<double>(x(i, d)) - centres.exact(k, d);
-      distance += difference * difference;
-    }
-    if (label < 0 || distance < nearest) {
-      label = k;
-      nearest = distance;
-    }
-  }
-};
-
-// The weight of a row in the sums of component k: all of it where its label says so, or its posterior weight.
-struct LabelledWeight {
-  const std::int32_t* labels;  // (rows)
-  const double* weights;       // (rows) or null
-
-  TALLY_HD double operator()(Index row, Index k) const {
-    if (labels[row] != k) return 0;
-    return weights ? weights[row] : 1.0;
-  }
-};
-template <class Real>
-struct PosteriorWeight {
   MatrixView<const Real> posterior;  // (rows, K)
-
-  TALLY_HD double operator()(Index row, Index k) const { return static_cast<double>(posterior(row, k)); }
-};
-
-// One call for each of the K (1 + D) sums, which looks through all rows in order.
-template <class Real, class Weight>
-struct AddRows {
-  MatrixView<const Real> x;
-  Weight weight_of;
   MatrixView<const double> origins;  // (K, D)
   MatrixView<double> sums;           // (K, 1 + D)
 
   Index count() const { return sums.rows * sums.cols; }
   TALLY_HD void operator()(Index i) const {
-    const Index k = i / sums.cols, slot = i % sums.cols;
+    const Index k = i / sums.cols, slot = i - k * sums.cols;
+    const double origin = slot == 0 ? 0 : origins(k, slot - 1);
     double sum = sums(k, slot);
     for (Index row = 0; row < x.rows; ++row) {
-      const double weight = weight_of(row, k);
+      const auto weight = static_cast<double>(posterior(row, k));
       if (weight == 0) continue;
-      sum += slot == 0 ? weight : weight * (static_cast<double>(x(row, slot - 1)) - origins(k, slot - 1));
+      sum += slot == 0 ? weight : weight * (static_cast<double>(x(row, slot - 1)) - origin);
     }
     sums(k, slot) = sum;
   }

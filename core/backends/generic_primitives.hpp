@@ -2,13 +2,17 @@
 #include <cstdint>
 
 #include "core/backends/generic_kernels.hpp"
+#include "core/backends/generic_label_sums.hpp"
+#include "core/backends/generic_nearest.hpp"
+#include "core/backends/groups.hpp"
 #include "core/block.hpp"
 #include "core/view.hpp"
 
 namespace tally {
 
-// The primitives of a lane (see CpuLane) made of three that its backend supplies:
+// The primitives of a lane (see CpuLane) made of four that its backend supplies:
 //   void for_each(Index n, const Functor&);      f(i) for i in [0, n), in any order
+//   void clear(T* values, Index count);          sets numbers to zero
 //   void multiply_nt(a, b, c);                   c = a b', MatrixView<const Real> and MatrixView<Real>
 //   void multiply_tn(a, b, Real beta, c);        c = a' b + beta c
 // each finished, as far as the next call can tell, before the next begins. Memory<T> owns the backend's
@@ -62,24 +66,49 @@ class GenericPrimitives {
   }
   template <class Real>
   void nearest_rows(MatrixView<const Real> x, const cpu::Centres<Real>& centres, const cpu::RowTerms& terms,
-                    MatrixView<Real> scratch, std::int32_t* labels, double* objective) {
-    self().multiply_nt(x, centres.rounded, scratch);
-    run(generic::NearestRow<Real>{x, scratch, centres, terms, labels, row_sums(x.rows)});
+                    std::int32_t* labels, double* objective) {
+    const Index K = centres.exact.rows;
+    double* const sums = row_sums(x.rows);
+    if (K <= 16)
+      self().for_each_group(generic::NearestRows<Real, 2>{x, centres, terms, labels, sums});
+    else if (K <= 32)
+      self().for_each_group(generic::NearestRows<Real, 4>{x, centres, terms, labels, sums});
+    else
+      self().for_each_group(generic::NearestRows<Real, 8>{x, centres, terms, labels, sums});
     add_row_sums(x.rows, objective);
   }
   template <class Real>
   void add_rows_by_label(MatrixView<const Real> x, const std::int32_t* labels, const double* weights,
                          MatrixView<const double> origins, MatrixView<double> sums) {
-    run(generic::AddRows<Real, generic::LabelledWeight>{x, {labels, weights}, origins, sums});
+    generic::SortedRows sorted{labels, x.rows, sums.rows};
+    sorted_.reserve(sorted.size());
+    sorted.place(sorted_.data());
+    self().clear(sorted.chunk_counts, sorted.chunks() * sums.rows);
+    self().for_each_group(generic::RankRows{sorted});
+    run(generic::AddUpSpans{sorted});
+    run(generic::AddUpLabels{sorted});
+    run(generic::CutLabels{sorted});
+    run(generic::PlaceRow{sorted});
+    pieces_.reserve(sorted.most_pieces() * sums.cols);
+    run(generic::SumPiece<Real>{sorted, x, weights, origins, pieces_.data()});
+    run(generic::AddPieces{sorted, pieces_.data(), sums});
   }
   template <class Real>
   void add_weighted_rows(MatrixView<const Real> x, MatrixView<const Real> posterior,
                          MatrixView<const double> origins, MatrixView<double> sums) {
-    run(generic::AddRows<Real, generic::PosteriorWeight<Real>>{x, {posterior}, origins, sums});
+    run(generic::AddWeightedRows<Real>{x, posterior, origins, sums});
   }
 
   // Bytes of scratch.
-  Index scratch_bytes() const noexcept { return product_.bytes() + row_sums_.bytes() + run_sums_.bytes(); }
+  Index scratch_bytes() const noexcept {
+    return product_.bytes() + row_sums_.bytes() + run_sums_.bytes() + sorted_.bytes() + pieces_.bytes();
+  }
+
+  // The group kernel's groups in any order. A backend whose threads can work in groups hides this by one of its own.
+  template <class Kernel>
+  void for_each_group(const Kernel& kernel) {
+    self().for_each(kernel.groups(), generic::RunSerially<Kernel>{kernel});
+  }
 
  private:
   static constexpr Index run_rows = 64;
@@ -103,7 +132,8 @@ class GenericPrimitives {
   }
 
   Memory<float> product_;
-  Memory<double> row_sums_, run_sums_;
+  Memory<double> row_sums_, run_sums_, pieces_;
+  Memory<std::int32_t> sorted_;
 };
 
 }  // namespace tally

@@ -17,11 +17,10 @@ void write_panels(MatrixView<const double> centres, const double* half_norms, do
 // What a search for the nearest centre reads, in the precision of the rows and exactly.
 template <class Real>
 struct Centres {
-  MatrixView<const double> exact;    // (K, D)
-  const double* half_norms;          // (K): |c_k|^2 / 2
-  const double* largest_norm;        // one value: max_k |c_k|
-  MatrixView<const Real> rounded;    // (K, D), for backends that multiply matrices
-  const Real* panels;                // panels_size(K, D), for those that have a kernel of their own
+  MatrixView<const double> exact;  // (K, D)
+  const double* half_norms;        // (K): |c_k|^2 / 2
+  const double* largest_norm;      // one value: max_k |c_k|
+  const Real* panels;              // panels_size(K, D)
 };
 
 // The nearest centre of each row. Centres whose distance could be the smallest within the rounding error of their score

@@ -31,7 +31,7 @@ class Matrix {
   }
   Real& operator()(Index i, Index j) { return view()(i, j); }
   MatrixView<Real> view() { return {values_.data(), rows_, cols_, cols_ + 3}; }
-  MatrixView<const Real> constant() { return view(); }
+  MatrixView<const Real> constant() const { return {values_.data(), rows_, cols_, cols_ + 3}; }
   Matrix& rounded() {
     for (Index i = 0; i < rows_; ++i)
       for (Index j = 0; j < cols_; ++j) (*this)(i, j) = std::round((*this)(i, j));
@@ -43,6 +43,34 @@ class Matrix {
  private:
   Index rows_, cols_;
   std::vector<Real> values_;
+};
+
+// Centres as a search for the nearest reads them.
+template <class Real>
+class Centres {
+ public:
+  explicit Centres(Matrix<Real>& centres) : exact_(centres.view().rows, centres.view().cols) {
+    const Index K = centres.view().rows, D = centres.view().cols;
+    for (Index k = 0; k < K; ++k) {
+      double norm = 0;
+      for (Index d = 0; d < D; ++d) {
+        exact_(k, d) = centres(k, d);
+        norm += exact_(k, d) * exact_(k, d);
+      }
+      half_norms_.push_back(norm / 2);
+      largest_ = std::max(largest_, std::sqrt(norm));
+    }
+    std::vector<double> panels(static_cast<std::size_t>(cpu::panels_size(K, D)));
+    cpu::write_panels(exact_.constant(), half_norms_.data(), panels.data());
+    panels_.assign(panels.begin(), panels.end());
+  }
+  cpu::Centres<Real> view() const { return {exact_.constant(), half_norms_.data(), &largest_, panels_.data()}; }
+
+ private:
+  Matrix<double> exact_;
+  std::vector<double> half_norms_;
+  std::vector<Real> panels_;
+  double largest_ = 0;
 };
 
 template <class Real>
@@ -219,38 +247,76 @@ TYPED_TEST(GenericKernels, NearestIsTheCpusThoughScoresCannotTell) {
   for (const double offset : {0.0, sizeof(Real) == 4 ? 0x1p20 : 0x1p48, sizeof(Real) == 4 ? 1e30 : 1e200}) {
     for (const Index K : {1, 3, 20}) {
       const Index D = 5;
-      Matrix<Real> x(this->rows, D, 2, 7), centres(K, D, 2, 8), products(this->rows, K);
-      Matrix<double> exact(K, D);
-      std::vector<double> half_norms;
-      double largest = 0;
+      Matrix<Real> x(this->rows, D, 2, 7), centres(K, D, 2, 8);
       for (Index i = 0; i < this->rows; ++i)
         for (Index d = 0; d < D; ++d) x(i, d) = static_cast<Real>(offset + std::round(x(i, d)));
-      for (Index k = 0; k < K; ++k) {
-        double norm = 0;
-        for (Index d = 0; d < D; ++d) {
-          centres(k, d) = static_cast<Real>(offset + std::round(centres(k, d)));
-          exact(k, d) = centres(k, d);
-          norm += exact(k, d) * exact(k, d);
-        }
-        half_norms.push_back(norm / 2);
-        largest = std::max(largest, std::sqrt(norm));
-      }
-      std::vector<double> exact_panels(static_cast<std::size_t>(cpu::panels_size(K, D)));
-      cpu::write_panels(exact.constant(), half_norms.data(), exact_panels.data());
-      const std::vector<Real> panels(exact_panels.begin(), exact_panels.end());
-      const cpu::Centres<Real> all{exact.constant(), half_norms.data(), &largest, centres.constant(), panels.data()};
+      for (Index k = 0; k < K; ++k)
+        for (Index d = 0; d < D; ++d) centres(k, d) = static_cast<Real>(offset + std::round(centres(k, d)));
+      const Centres<Real> all(centres);
       std::vector<double> distances, expected_distances;
       std::vector<std::int32_t> labels(this->rows), expected_labels(this->rows);
       double total = 0, expected_total = 0;
 
-      this->generic_lane.nearest_rows(x.constant(), all, this->terms(distances), products.view(), labels.data(),
-                                      &total);
-      this->cpu_lane.nearest_rows(x.constant(), all, this->terms(expected_distances), {}, expected_labels.data(),
+      this->generic_lane.nearest_rows(x.constant(), all.view(), this->terms(distances), labels.data(), &total);
+      this->cpu_lane.nearest_rows(x.constant(), all.view(), this->terms(expected_distances), expected_labels.data(),
                                   &expected_total);
 
       EXPECT_EQ(labels, expected_labels);
       EXPECT_EQ(distances, expected_distances);
       EXPECT_EQ(total, expected_total);
+    }
+  }
+}
+
+// Shapes about the sizes of panels, of groups of rows and of what is staged at a time. Centres repeat: rows tie.
+TYPED_TEST(GenericKernels, NearestIsTheCpusWhateverTheShape) {
+  using Real = TypeParam;
+  for (const Index K : {1, 2, 16, 17, 33, 64, 65, 150}) {
+    for (const Index D : {1, 3, 16, 17, 40}) {
+      for (const Index count : {1, 63, 64, 129, 300}) {
+        Matrix<Real> x(count, D, 2, 7), centres(K, D, 1, 8);
+        for (Index d = 0; d < D; ++d) centres(K - 1, d) = centres(K / 2, d);
+        const Centres<Real> prepared(centres);
+        std::vector<double> distances, expected_distances;
+        std::vector<std::int32_t> labels(this->rows), expected_labels(this->rows);
+        double total = 0, expected_total = 0;
+
+        this->generic_lane.nearest_rows(x.constant(), prepared.view(), this->terms(distances), labels.data(), &total);
+        this->cpu_lane.nearest_rows(x.constant(), prepared.view(), this->terms(expected_distances),
+                                    expected_labels.data(), &expected_total);
+
+        ASSERT_EQ(labels, expected_labels) << K << " centres, " << D << " columns, " << count << " rows";
+        for (std::size_t i = 0; i < distances.size(); ++i)
+          ASSERT_NEAR(distances[i], expected_distances[i], sum_tolerance * std::abs(expected_distances[i]));
+        ASSERT_NEAR(total, expected_total, sum_tolerance * expected_total);
+      }
+    }
+  }
+}
+
+// As many rows as fill several spans of chunks, most of them in one label, one label in none.
+TYPED_TEST(GenericKernels, LabelledSumsAreTheCpusWhateverTheShape) {
+  using Real = TypeParam;
+  for (const Index K : {1, 2, 7, 70}) {
+    for (const Index count : {1, 127, 128, 129, 5000}) {
+      const Index D = 3;
+      Matrix<Real> x(count, D, 20), anywhere(K, D, 20, 9);
+      x.rounded();
+      Matrix<double> origins(K, D), sums(K, 1 + D), expected(K, 1 + D);
+      std::vector<std::int32_t> labels;
+      for (Index i = 0; i < count; ++i) {
+        const Index spread = i * 7919 % 101;
+        labels.push_back(static_cast<std::int32_t>(spread < 60 || spread % K == K / 2 ? 0 : spread % K));
+      }
+      for (Index k = 0; k < K; ++k)
+        for (Index d = 0; d < D; ++d) origins(k, d) = std::round(static_cast<double>(anywhere(k, d)));
+
+      for (int repeat = 0; repeat < 2; ++repeat) {
+        this->generic_lane.add_rows_by_label(x.constant(), labels.data(), nullptr, origins.constant(), sums.view());
+        this->cpu_lane.add_rows_by_label(x.constant(), labels.data(), nullptr, origins.constant(), expected.view());
+      }
+
+      EXPECT_EQ(sums, expected) << K << " labels, " << count << " rows";
     }
   }
 }

@@ -37,7 +37,7 @@ struct Prepared {
   }
 
   double find(const Padded<Real>& x, const RowTerms& terms, std::vector<std::int32_t>& labels) const {
-    return nearest_rows<Real>(x.view(), {exact.view(), half_norms.data(), &largest_norm, {}, panels.data()}, terms,
+    return nearest_rows<Real>(x.view(), {exact.view(), half_norms.data(), &largest_norm, panels.data()}, terms,
                               labels.data());
   }
 };
