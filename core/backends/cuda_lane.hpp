@@ -127,6 +127,15 @@ class CudaLane : public GenericPrimitives<CudaLane, CudaMemory> {
     multiply(CUBLAS_OP_N, CUBLAS_OP_T, a.rows, b, a, beta, c);
   }
 
+  template <class Real>
+  void multiply_tn_slices(MatrixView<const Real> a, MatrixView<const Real> b, Real* products) {
+    const Index slices = a.rows / slice_rows, whole = slices * slice_rows;
+    if (slices > 0) multiply_slices(slices, a, b, products);
+    if (whole < a.rows)
+      multiply_tn(rows_of(a, whole, slice_rows), rows_of(b, whole, slice_rows), Real(0),
+                  MatrixView<Real>(products + slices * a.cols * b.cols, a.cols, b.cols));
+  }
+
   Index scratch_bytes() const noexcept { return GenericPrimitives::scratch_bytes() + workspace_.bytes(); }
 
   // Copies `count` elements to the device; `from` may be reused at once.
@@ -169,6 +178,20 @@ class CudaLane : public GenericPrimitives<CudaLane, CudaMemory> {
     const float one = 1;
     check_cublas(cublasSgemm_64(handle_.get(), of_b, of_a, c.cols, c.rows, inner, &one, b.data, b.stride,
                                 a.data, a.stride, &beta, c.data, c.stride));
+  }
+
+  // The products of the first `count` slices of slice_rows rows.
+  void multiply_slices(Index count, MatrixView<const double> a, MatrixView<const double> b, double* products) {
+    const double one = 1, zero = 0;
+    check_cublas(cublasDgemmStridedBatched_64(handle_.get(), CUBLAS_OP_N, CUBLAS_OP_T, b.cols, a.cols, slice_rows, &one,
+                                              b.data, b.stride, slice_rows * b.stride, a.data, a.stride,
+                                              slice_rows * a.stride, &zero, products, b.cols, a.cols * b.cols, count));
+  }
+  void multiply_slices(Index count, MatrixView<const float> a, MatrixView<const float> b, float* products) {
+    const float one = 1, zero = 0;
+    check_cublas(cublasSgemmStridedBatched_64(handle_.get(), CUBLAS_OP_N, CUBLAS_OP_T, b.cols, a.cols, slice_rows, &one,
+                                              b.data, b.stride, slice_rows * b.stride, a.data, a.stride,
+                                              slice_rows * a.stride, &zero, products, b.cols, a.cols * b.cols, count));
   }
 
   // Destructors cannot report what they are told.

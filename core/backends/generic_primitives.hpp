@@ -4,6 +4,7 @@
 #include "core/backends/generic_kernels.hpp"
 #include "core/backends/generic_label_sums.hpp"
 #include "core/backends/generic_nearest.hpp"
+#include "core/backends/generic_posterior.hpp"
 #include "core/backends/groups.hpp"
 #include "core/block.hpp"
 #include "core/view.hpp"
@@ -21,19 +22,14 @@ namespace tally {
 template <class Lane, template <class> class Memory>
 class GenericPrimitives {
  public:
+  // c += a' b: products of slice_rows rows each, whose sum is taken in double and in order. On a GPU there is one
+  // product a slice where one for all rows would leave most of it idle; in float longer sums would drift.
+  static constexpr Index slice_rows = 256;
   void add_multiply_tn(MatrixView<const double> a, MatrixView<const double> b, MatrixView<double> c) {
-    self().multiply_tn(a, b, 1.0, c);
+    add_slices(a, b, c, products_);
   }
-  // Float products are summed over tile_rows rows at most, and beyond that in double, as on the CPU.
   void add_multiply_tn(MatrixView<const float> a, MatrixView<const float> b, MatrixView<double> c) {
-    product_.reserve(c.rows * c.cols);
-    const MatrixView<float> product(product_.data(), c.rows, c.cols);
-    for (Index first = 0; first < a.rows; first += tile_rows) {
-      const Index rows = first + tile_rows < a.rows ? tile_rows : a.rows - first;
-      self().multiply_tn(MatrixView<const float>(a.row(first), rows, a.cols, a.stride),
-                         MatrixView<const float>(b.row(first), rows, b.cols, b.stride), 0.0F, product);
-      run(generic::AddToDouble<float>{product, c});
-    }
+    add_slices(a, b, c, float_products_);
   }
 
   template <class Real>
@@ -42,7 +38,7 @@ class GenericPrimitives {
   }
   template <class Real>
   void norm_features(MatrixView<const Real> x, MatrixView<Real> out) {
-    run(generic::NormFeatures<Real>{x, out});
+    self().for_each_group(generic::NormFeatures<Real>{x, out});
   }
   template <class Real>
   void square_features(MatrixView<const Real> x, MatrixView<Real> out) {
@@ -55,13 +51,21 @@ class GenericPrimitives {
 
   template <class Real>
   void softmax_rows(MatrixView<Real> logits, const cpu::RowTerms& terms, double* objective) {
-    run(generic::SoftmaxRow<Real>{logits, terms, row_sums(logits.rows)});
+    double* const sums = row_sums(logits.rows);
+    if (logits.cols <= few_columns)
+      self().for_each_group(generic::SoftmaxRows<Real, 8>{logits, terms, sums});
+    else
+      self().for_each_group(generic::SoftmaxRows<Real, 32>{logits, terms, sums});
     add_row_sums(logits.rows, objective);
   }
   template <class Real>
   void argmax_rows(MatrixView<Real> logits, const cpu::RowTerms& terms, std::int32_t* labels,
                    double* objective) {
-    run(generic::ArgmaxRow<Real>{logits, terms, labels, row_sums(logits.rows)});
+    double* const sums = row_sums(logits.rows);
+    if (logits.cols <= few_columns)
+      self().for_each_group(generic::ArgmaxRows<Real, 8>{logits, terms, labels, sums});
+    else
+      self().for_each_group(generic::ArgmaxRows<Real, 32>{logits, terms, labels, sums});
     add_row_sums(logits.rows, objective);
   }
   template <class Real>
@@ -101,7 +105,17 @@ class GenericPrimitives {
 
   // Bytes of scratch.
   Index scratch_bytes() const noexcept {
-    return product_.bytes() + row_sums_.bytes() + run_sums_.bytes() + sorted_.bytes() + pieces_.bytes();
+    return products_.bytes() + float_products_.bytes() + row_sums_.bytes() + run_sums_.bytes() + sorted_.bytes() +
+           pieces_.bytes();
+  }
+
+  // products[s] (a.cols, b.cols), one behind the other, becomes the product of the s-th slice_rows rows. A backend that
+  // multiplies many matrices at once hides this by one of its own.
+  template <class Real>
+  void multiply_tn_slices(MatrixView<const Real> a, MatrixView<const Real> b, Real* products) {
+    for (Index first = 0; first < a.rows; first += slice_rows, products += a.cols * b.cols)
+      self().multiply_tn(rows_of(a, first, slice_rows), rows_of(b, first, slice_rows), Real(0),
+                         MatrixView<Real>(products, a.cols, b.cols));
   }
 
   // The group kernel's groups in any order. A backend whose threads can work in groups hides this by one of its own.
@@ -110,14 +124,39 @@ class GenericPrimitives {
     self().for_each(kernel.groups(), generic::RunSerially<Kernel>{kernel});
   }
 
+ protected:
+  // At most `count` rows from row `first` on.
+  template <class Real>
+  static MatrixView<const Real> rows_of(MatrixView<const Real> matrix, Index first, Index count) {
+    const Index left = matrix.rows - first;
+    return {matrix.row(first), count < left ? count : left, matrix.cols, matrix.stride};
+  }
+
  private:
-  static constexpr Index run_rows = 64;
+  static constexpr Index most_products = Index{1} << 22;  // elements
+  static constexpr Index run_rows = 4096;
+  static constexpr Index few_columns = 32;  // that 8 threads keep in registers
 
   Lane& self() { return static_cast<Lane&>(*this); }
 
   template <class Functor>
   void run(const Functor& f) {
     self().for_each(f.count(), f);
+  }
+
+  template <class Real>
+  void add_slices(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<double> c, Memory<Real>& products) {
+    const Index size = c.rows * c.cols, slices = (a.rows + slice_rows - 1) / slice_rows;
+    if (size == 0 || slices == 0) return;
+    Index at_once = most_products / size > 1 ? most_products / size : 1;
+    if (slices < at_once) at_once = slices;
+    products.reserve(at_once * size);
+    for (Index first = 0; first < slices; first += at_once) {
+      const Index count = first + at_once < slices ? at_once : slices - first;
+      self().multiply_tn_slices(rows_of(a, first * slice_rows, count * slice_rows),
+                                rows_of(b, first * slice_rows, count * slice_rows), products.data());
+      run(generic::AddSlices<Real>{products.data(), count, c});
+    }
   }
 
   double* row_sums(Index rows) {
@@ -127,11 +166,13 @@ class GenericPrimitives {
   void add_row_sums(Index rows, double* to) {
     const Index runs = (rows + run_rows - 1) / run_rows;
     run_sums_.reserve(runs);
-    run(generic::SumRuns{row_sums_.data(), rows, run_rows, generic::SumTo::replace, run_sums_.data()});
-    run(generic::SumRuns{run_sums_.data(), runs, runs, generic::SumTo::add, to});
+    self().for_each_group(
+        generic::SumRuns{row_sums_.data(), rows, run_rows, generic::SumTo::replace, run_sums_.data()});
+    self().for_each_group(generic::SumRuns{run_sums_.data(), runs, runs, generic::SumTo::add, to});
   }
 
-  Memory<float> product_;
+  Memory<double> products_;
+  Memory<float> float_products_;
   Memory<double> row_sums_, run_sums_, pieces_;
   Memory<std::int32_t> sorted_;
 };

@@ -109,9 +109,9 @@ TYPED_TEST_SUITE(GenericKernels, Precisions);
 
 TYPED_TEST(GenericKernels, FeaturesAreTheCpusBitForBit) {
   using Real = TypeParam;
-  for (const Index D : {1, 2, 5, 17}) {
-    Matrix<Real> x(9, D, 2);
-    Matrix<Real> linear(9, 1 + D), square(9, 1 + 2 * D), quadratic(9, 1 + D + D * (D + 1) / 2);
+  for (const Index D : {1, 2, 5, 17, 100}) {
+    Matrix<Real> x(35, D, 2);
+    Matrix<Real> linear(35, 1 + D), square(35, 1 + 2 * D), quadratic(35, 1 + D + D * (D + 1) / 2);
     auto expected_linear = linear, expected_square = square, expected_quadratic = quadratic;
 
     this->generic_lane.linear_features(x.constant(), linear.view());
@@ -131,9 +131,9 @@ TYPED_TEST(GenericKernels, FeaturesAreTheCpusBitForBit) {
 TYPED_TEST(GenericKernels, NormFeaturesAreExactOnWholeNumbers) {
   using Real = TypeParam;
   for (const Index D : {1, 2, 5, 17}) {
-    Matrix<Real> x(9, D, 20);
+    Matrix<Real> x(35, D, 20);
     x.rounded();
-    Matrix<Real> norm(9, 2 + D);
+    Matrix<Real> norm(35, 2 + D);
     auto expected = norm;
 
     this->generic_lane.norm_features(x.constant(), norm.view());
@@ -145,7 +145,7 @@ TYPED_TEST(GenericKernels, NormFeaturesAreExactOnWholeNumbers) {
 
 TYPED_TEST(GenericKernels, SoftmaxIsTheCpus) {
   using Real = TypeParam;
-  for (const Index K : {1, 2, 7, 40}) {
+  for (const Index K : {1, 2, 7, 32, 33, 150}) {
     for (const double scale : {1.0, 50.0, 1000.0}) {
       Matrix<Real> logits(this->rows, K, scale);
       auto expected = logits;
@@ -222,7 +222,7 @@ TYPED_TEST(GenericKernels, OddRowsAreTheCpus) {
 
 TYPED_TEST(GenericKernels, ArgmaxIsTheCpus) {
   using Real = TypeParam;
-  for (const Index K : {1, 2, 7, 40}) {
+  for (const Index K : {1, 2, 7, 32, 33, 150}) {
     Matrix<Real> logits(this->rows, K, 3);
     logits.rounded();  // ties
     auto expected = logits;
@@ -361,17 +361,60 @@ TYPED_TEST(GenericKernels, SumsOverRowsAreTheCpus) {
   }
 }
 
-// 1 + 2^-24 + 2^-24 + ... is 1 in float: only sums beyond a tile that are taken in double grow.
-TEST(GenericLane, FloatProductsAreSummedInDoubleBeyondATile) {
-  const Index rows = 4 * tile_rows;
+// 1 + 2^-24 + 2^-24 + ... is 1 in float: only sums beyond a slice that are taken in double grow.
+TEST(GenericLane, FloatProductsAreSummedInDoubleBeyondASlice) {
+  constexpr Index slice = GenericLane::slice_rows, rows = 4 * slice;
   Matrix<float> a(rows, 1), b(rows, 1);
   for (Index i = 0; i < rows; ++i) a(i, 0) = 1;
-  for (Index i = 0; i < rows; i += tile_rows) b(i, 0) = i == 0 ? 1.0F : 0x1p-24F;
+  for (Index i = 0; i < rows; i += slice) b(i, 0) = i == 0 ? 1.0F : 0x1p-24F;
   Matrix<double> sum(1, 1);
 
   GenericLane().add_multiply_tn(a.constant(), b.constant(), sum.view());
 
   EXPECT_EQ(sum(0, 0), 1 + 3 * 0x1p-24);
+}
+
+// Products so large that few slices are multiplied at once, the last of them short; small whole numbers sum exactly.
+TEST(GenericLane, LargeProductsAreMultipliedInParts) {
+  const Index rows = GenericLane::slice_rows + 5, width = 1500;
+  Matrix<double> a(rows, width), b(rows, width), sum(width, width);
+  for (Index i = 0; i < rows; ++i)
+    for (Index j = 0; j < width; j += 37) a(i, j) = static_cast<double>(i + j), b(i, j) = static_cast<double>(i - j);
+  sum(37, 74) = 9;
+
+  GenericLane().add_multiply_tn(a.constant(), b.constant(), sum.view());
+
+  double expected = 9;
+  for (Index i = 0; i < rows; ++i) expected += static_cast<double>((i + 37) * (i - 74));
+  EXPECT_EQ(sum(37, 74), expected);
+  EXPECT_EQ(sum(1, 1), 0);
+}
+
+TEST(GenericLane, ObjectivesOfManyRowsAreSummed) {
+  const Index rows = 10000;
+  Matrix<double> logits(rows, 1);
+  double total = 1, expected = 1;
+  for (Index i = 0; i < rows; ++i) expected += logits(i, 0) = static_cast<double>(i % 97);
+
+  GenericLane().argmax_rows(logits.view(), {}, nullptr, &total);
+
+  EXPECT_EQ(total, expected);
+}
+
+// Far beyond any D at hand, where the root is least exact: the first and the last product of each column.
+TEST(GenericLane, ProductsAreFoundInWideRows) {
+  const Index D = 100000;
+  const generic::QuadraticFeatures<float> features{{nullptr, 0, D}, {}};
+  Index begin = 0;
+  for (Index column = 0; column < D; begin += D - column++) {
+    Index a = -1, b = -1;
+    features.find_product(begin, a, b);
+    ASSERT_EQ(a, column);
+    ASSERT_EQ(b, column);
+    features.find_product(begin + D - column - 1, a, b);
+    ASSERT_EQ(a, column);
+    ASSERT_EQ(b, D - 1);
+  }
 }
 
 TEST(GenericLane, ImpossibleRowsOfWeightZeroAddNothing) {
