@@ -8,26 +8,36 @@
 namespace tally {
 namespace {
 
-template <class Base>
-class Agreed : public Base, public AgreedFailure {
+template <class Base, class Mark>
+class Marked : public Base, public Mark {
  public:
-  explicit Agreed(const Base& error) : Base(error) {}
+  explicit Marked(const Base& error) : Base(error) {}
 };
 
-[[noreturn]] void throw_agreed(const Failure& failure) {
+template <class Mark, class Base>
+[[noreturn]] void throw_marked(const Base& error) {
+  throw Marked<Base, Mark>(error);
+}
+
+template <class Mark>
+[[noreturn]] void throw_failure(const Failure& failure) {
   try {
     throw_error(failure.kind, failure.message);
   } catch (const UsageError& error) {
-    throw Agreed(error);
+    throw_marked<Mark>(error);
   } catch (const DataError& error) {
-    throw Agreed(error);
+    throw_marked<Mark>(error);
   } catch (const DeviceError& error) {
-    throw Agreed(error);
+    throw_marked<Mark>(error);
   } catch (const CommunicationError& error) {
-    throw Agreed(error);
+    throw_marked<Mark>(error);
   } catch (const Error& error) {
-    throw Agreed(error);
+    throw_marked<Mark>(error);
   }
+}
+
+[[noreturn]] void throw_agreed(const Failure& failure) {
+  throw_failure<AgreedFailure>(failure);
 }
 
 std::string name_of(const Communicator& communicator) {
@@ -50,12 +60,18 @@ Failure describe_failure(const std::exception_ptr& exception) {
   }
 }
 
+void throw_relayed(const Failure& failure) {
+  throw_failure<RelayedFailure>(failure);
+}
+
 void replicate(const std::function<void()>& work) {
   try {
     work();
   } catch (const CommunicationError&) {
     throw;
   } catch (const AgreedFailure&) {
+    throw;
+  } catch (const RelayedFailure&) {
     throw;
   } catch (const Error& error) {
     throw_agreed({error.kind(), error.what()});

@@ -25,6 +25,15 @@ class AgreedFailure {
   virtual ~AgreedFailure() = default;
 };
 
+// A second base of errors that happened on another rank, which reports them: one that gave up.
+class RelayedFailure {
+ public:
+  virtual ~RelayedFailure() = default;
+};
+
+// Throws the error that another rank told of.
+[[noreturn]] void throw_relayed(const Failure& failure);
+
 // Runs `local_work`, which must not be collective, on every rank. Where it throws on any rank, every rank throws the
 // same error: the kind and message of the lowest failing rank, which is named unless all failed. One sum where all
 // goes well. Collective.

@@ -1,9 +1,13 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "core/device_collective.hpp"
+#include "core/error.hpp"
 
 namespace tally {
 
@@ -32,6 +36,15 @@ class Communicator {
   virtual std::vector<std::vector<std::byte>> gather(std::span<const std::byte> bytes) = 0;
   // Returns once every rank has entered. Collective.
   virtual void barrier() = 0;
+
+  // Waits for what goes on beside the host, such as a sum on devices: calls `look` until it says done, and is heard and
+  // watches like a collective meanwhile. Throws what `look` throws; CommunicationError where a peer was lost or where
+  // all ranks have waited for the timeout without working, those in collectives included: then nobody gets on.
+  // `name` says what is waited for. Collective.
+  virtual void wait_until(const char* name, const std::function<CollectiveState()>& look) = 0;
+  // Makes the pending or next call of every other rank throw this error, as a RelayedFailure: its message should name
+  // the rank. This rank's calls throw from now on. Not collective.
+  virtual void give_up(ErrorKind kind, const std::string& message) noexcept = 0;
 
   // Tells the others that this rank is making progress; call it between blocks, as often as you like.
   // Not collective. Throws CommunicationError where a peer is known to be lost.

@@ -1,6 +1,8 @@
 #include "comm/heartbeat.hpp"
 
 #include <algorithm>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "comm/backoff.hpp"
@@ -27,12 +29,11 @@ Heartbeat::Heartbeat(MPI_Comm comm, std::chrono::milliseconds timeout, Clock clo
                      " ms is too short to tell a slow rank from a lost one; give at least " +
                      std::to_string(shortest_timeout.count()) + " ms");
   }
-  int rank = 0;
   int size = 1;
-  check_mpi(MPI_Comm_rank(comm, &rank));
+  check_mpi(MPI_Comm_rank(comm, &rank_));
   check_mpi(MPI_Comm_size(comm, &size));
-  predecessor_ = (rank + size - 1) % size;
-  successor_ = (rank + 1) % size;
+  predecessor_ = (rank_ + size - 1) % size;
+  successor_ = (rank_ + 1) % size;
   alone_ = size == 1;
   sending_.fill(MPI_REQUEST_NULL);
   next_beat_ = last_look_ = clock_();
@@ -49,6 +50,12 @@ Heartbeat::~Heartbeat() {
   for (MPI_Request& request : sending_) {
     if (request != MPI_REQUEST_NULL) MPI_Request_free(&request);
   }
+  if (sending_alarm_ == MPI_REQUEST_NULL) return;
+  int sent = 0;
+  MPI_Test(&sending_alarm_, &sent, MPI_STATUS_IGNORE);
+  if (sent) return;
+  MPI_Request_free(&sending_alarm_);
+  (void)outgoing_alarm_.release();  // MPI may still read it
 }
 
 void Heartbeat::beat() {
@@ -71,9 +78,16 @@ bool Heartbeat::predecessor_is_silent() {
   const auto now = clock_();
   silence_ += std::min(now - last_look_, interval_);
   last_look_ = now;
-  if (silence_ <= timeout_) return false;
   receive();
   return silence_ > timeout_;
+}
+
+void Heartbeat::raise_alarm(ErrorKind kind, const std::string& message) {
+  if (alarm_) return;
+  alarm_ = Alarm{.rank = rank_, .kind = kind};
+  const std::string_view text = std::string_view(message).substr(0, alarm_->message.size() - 1);
+  std::copy(text.begin(), text.end(), alarm_->message.begin());
+  send_alarm();
 }
 
 bool Heartbeat::leave() {
@@ -111,22 +125,35 @@ void Heartbeat::send() {
   }
 }
 
+void Heartbeat::send_alarm() {
+  static_assert(std::is_trivially_copyable_v<Packet>);
+  if (alone_ || successor_ == alarm_->rank) return;
+  outgoing_alarm_ = std::make_unique<Packet>(Packet{Message::alarm, *alarm_});
+  check_mpi(MPI_Isend(outgoing_alarm_.get(), static_cast<int>(sizeof(Packet)), MPI_BYTE, successor_,
+                      heartbeat_tag, comm_, &sending_alarm_));
+}
+
 void Heartbeat::receive() {
   while (receiving_ != MPI_REQUEST_NULL) {
     int done = 0;
     check_mpi(MPI_Test(&receiving_, &done, MPI_STATUS_IGNORE));
     if (!done) return;
     silence_ = {};
-    if (incoming_ == Message::leaving) {
+    if (incoming_.message == Message::leaving) {
       predecessor_has_left_ = true;
       return;
+    }
+    if (incoming_.message == Message::alarm && !alarm_) {
+      alarm_ = incoming_.alarm;
+      send_alarm();
     }
     post_receive();
   }
 }
 
 void Heartbeat::post_receive() {
-  check_mpi(MPI_Irecv(&incoming_, 1, MPI_BYTE, predecessor_, heartbeat_tag, comm_, &receiving_));
+  check_mpi(MPI_Irecv(&incoming_, static_cast<int>(sizeof(Packet)), MPI_BYTE, predecessor_, heartbeat_tag,
+                      comm_, &receiving_));
 }
 
 }  // namespace tally

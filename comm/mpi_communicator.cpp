@@ -4,9 +4,11 @@
 #include <array>
 #include <exception>
 
+#include "comm/agreement.hpp"
 #include "comm/backoff.hpp"
 #include "comm/check_mpi.hpp"
 #include "comm/host_name.hpp"
+#include "comm/in_seconds.hpp"
 #include "core/error.hpp"
 
 namespace tally {
@@ -82,12 +84,6 @@ int rank_on_node(MPI_Comm comm, int rank) {
   return node_rank;
 }
 
-std::string in_seconds(std::chrono::milliseconds time) {
-  std::string text = std::to_string(time.count() / 1000);
-  if (const auto tenths = time.count() % 1000 / 100; tenths != 0) text += "." + std::to_string(tenths);
-  return text + " s";
-}
-
 }  // namespace
 
 MpiCommunicator::MpiCommunicator(MPI_Comm parent, const MpiCommunicatorOptions& options)
@@ -99,6 +95,7 @@ MpiCommunicator::MpiCommunicator(MPI_Comm parent, const MpiCommunicatorOptions& 
   node_rank_ = rank_on_node(comm_, rank_);
   host_names_.assign(static_cast<std::size_t>(size_), "an unknown host");
   heartbeat_ = std::make_unique<Heartbeat>(comm_, options.timeout, options.clock);
+  roll_call_ = std::make_unique<RollCall>(comm_, options.timeout, options.clock);
   gather_host_names();
 }
 
@@ -107,7 +104,7 @@ MpiCommunicator::~MpiCommunicator() {
   if (lost_ || MPI_Finalized(&finalized) != MPI_SUCCESS || finalized) return;
   if (std::uncaught_exceptions() > exceptions_at_start_) return;
   try {
-    if (!heartbeat_->leave()) return;
+    if (!heartbeat_->leave() || !roll_call_->close()) return;
     heartbeat_.reset();
     MPI_Comm_free(&comm_);
   } catch (const CommunicationError&) {
@@ -198,39 +195,114 @@ void MpiCommunicator::barrier() {
   complete("barrier", [&](MPI_Request* request) { return MPI_Ibarrier(comm_, request); });
 }
 
+void MpiCommunicator::wait_until(const char* name, const std::function<CollectiveState()>& look) {
+  throw_if_lost();
+  wait(name, RollCall::Waits::for_devices, look);
+}
+
+void MpiCommunicator::give_up(ErrorKind kind, const std::string& message) noexcept {
+  try {
+    if (!lost_) lost_ = std::make_exception_ptr(Error(message, kind));
+    heartbeat_->raise_alarm(kind, message);
+  } catch (...) {
+    return;  // the next rank cannot be told; it will notice that this one is silent
+  }
+}
+
 void MpiCommunicator::pulse() {
-  if (lost_) throw CommunicationError(*lost_);
+  throw_if_lost();
   try {
     heartbeat_->beat();
-  } catch (const CommunicationError& error) {
-    lost_ = error.what();
+    if (heartbeat_->alarm()) throw_alarm();
+  } catch (...) {
+    lost_ = std::current_exception();
     throw;
   }
 }
 
 void MpiCommunicator::complete(const char* name, const Start& start, std::source_location where) {
-  if (lost_) throw CommunicationError(*lost_);
+  throw_if_lost();
   try {
     MPI_Request request = MPI_REQUEST_NULL;
     check_mpi(start(&request), where);
-    heartbeat_->start_watch();
-    for (Backoff backoff;; backoff.pause()) {
+    wait(name, RollCall::Waits::for_mpi, [&] {
       int done = 0;
       check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), where);
-      if (done) return;
-      if (!heartbeat_->predecessor_is_silent()) continue;
-      throw CommunicationError(describe_loss(name));
-    }
-  } catch (const CommunicationError& error) {
-    lost_ = error.what();
+      return done ? CollectiveState::done : CollectiveState::waiting;
+    });
+  } catch (...) {
+    lost_ = std::current_exception();
     throw;
   }
 }
 
+void MpiCommunicator::wait(const char* name, RollCall::Waits waits,
+                           const std::function<CollectiveState()>& look) {
+  roll_call_->begin(name, waits);
+  heartbeat_->start_watch();
+  for (Backoff backoff;; backoff.pause()) {
+    const CollectiveState state = look();
+    if (state == CollectiveState::done) return;
+    if (state == CollectiveState::working) roll_call_->move();
+    try {
+      watch(name);
+    } catch (...) {
+      lost_ = std::current_exception();
+      throw;
+    }
+  }
+}
+
+void MpiCommunicator::watch(const char* name) {
+  const bool silent = heartbeat_->predecessor_is_silent();
+  if (heartbeat_->alarm()) throw_alarm();
+  if (silent) throw CommunicationError(describe_loss(name));
+  if (roll_call_->finds_standstill()) throw_standstill();
+}
+
+void MpiCommunicator::throw_if_lost() const {
+  if (lost_) std::rethrow_exception(lost_);
+}
+
+void MpiCommunicator::throw_alarm() const {
+  const Heartbeat::Alarm& alarm = *heartbeat_->alarm();
+  throw_relayed({alarm.kind, alarm.message.data()});
+}
+
+void MpiCommunicator::throw_standstill() const {
+  const std::string message = describe_standstill();
+  if (rank_ == 0) throw CommunicationError(message);
+  throw_relayed({ErrorKind::communication, message});
+}
+
+std::string MpiCommunicator::place(int rank) const {
+  return "rank " + std::to_string(rank) + " on " + host_names_[static_cast<std::size_t>(rank)];
+}
+
+std::string MpiCommunicator::describe_standstill() const {
+  const auto& answers = roll_call_->answers();
+  const auto by_call = [](const auto& a, const auto& b) { return a.call < b.call; };
+  const auto behind = std::min_element(answers.begin(), answers.end(), by_call);
+  const auto other = std::find_if(answers.begin(), answers.end(), [&](const RollCall::Answer& answer) {
+    return answer.call == behind->call && answer.name != behind->name;
+  });
+  const std::string time = in_seconds(heartbeat_->timeout());
+  if (other != answers.end()) {
+    const auto waits = [&](auto answer) {
+      return place(static_cast<int>(answer - answers.begin())) + " waits in " + answer->name.data();
+    };
+    return "all ranks have waited for " + time + ": " + waits(behind) + " while " + waits(other) +
+           "; this is a defect of the program";
+  }
+  const bool some_are_ahead = by_call(*behind, *std::max_element(answers.begin(), answers.end(), by_call));
+  return std::string(behind->name.data()) + " made no progress for " + time + " on " +
+         (some_are_ahead ? place(static_cast<int>(behind - answers.begin()))
+                         : std::to_string(size_) + " ranks") +
+         " although all ranks take part and are alive; look at the network and the devices, or give a longer "
+         "timeout if it needs that long";
+}
+
 std::string MpiCommunicator::describe_loss(const char* name) const {
-  const auto place = [&](int rank) {
-    return "rank " + std::to_string(rank) + " on " + host_names_[static_cast<std::size_t>(rank)];
-  };
   const std::string lost = place(heartbeat_->predecessor());
   const std::string waiting = place(rank_) + " waited in " + name;
   const std::string time = in_seconds(heartbeat_->timeout());

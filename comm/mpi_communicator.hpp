@@ -1,8 +1,8 @@
 #pragma once
 #include <chrono>
+#include <exception>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <source_location>
 #include <string>
 #include <vector>
@@ -11,6 +11,7 @@
 
 #include "comm/communicator.hpp"
 #include "comm/heartbeat.hpp"
+#include "comm/roll_call.hpp"
 
 namespace tally {
 
@@ -21,15 +22,16 @@ struct MpiCommunicatorOptions {
 };
 
 // All ranks of an MPI communicator. Calls come from the thread that initialised MPI. Collectives are nonblocking MPI
-// calls that are tested until they complete, so that a lost rank is noticed (see Heartbeat). Once a
-// CommunicationError was thrown MPI still knows the buffers of that collective: every later call throws it again,
-// and what remains is to abort the job.
+// calls that are tested until they complete, so that a lost rank is noticed (see Heartbeat) and ranks that wait for
+// each other are (see RollCall). Once such an error was thrown MPI still knows the buffers of that collective: every
+// later call throws it again, and what remains is to abort the job. Of ranks that wait for each other rank 0 throws
+// CommunicationError, the others the same as a RelayedFailure.
 class MpiCommunicator final : public Communicator {
  public:
-  // Works on a private duplicate of `parent`. Gathers the host names: one MPI_Iallgather. Collective.
+  // Works on two private duplicates of `parent`. Gathers the host names: one MPI_Iallgather. Collective.
   explicit MpiCommunicator(MPI_Comm parent, const MpiCommunicatorOptions& options = {});
-  // Takes leave of the neighbours and frees the duplicate; waits for them within the timeout. Where an exception is
-  // unwinding or a peer was lost it waits for nobody. Let a collective that all ranks wait for (a sum, a barrier)
+  // Takes leave of the neighbours and frees the duplicates: one MPI_Iallgather; waits for the others within the
+  // timeout. Where an exception is unwinding or a peer was lost it waits for nobody. Let a collective that all ranks wait for (a sum, a barrier)
   // come last. Collective.
   ~MpiCommunicator() override;
   MpiCommunicator(const MpiCommunicator&) = delete;
@@ -53,6 +55,9 @@ class MpiCommunicator final : public Communicator {
   // by the number of ranks are less than the longest. Collective.
   std::vector<std::vector<std::byte>> gather(std::span<const std::byte> bytes) override;
   void barrier() override;
+  // Calls nothing of MPI but the heartbeat, and the roll call after the timeout.
+  void wait_until(const char* name, const std::function<CollectiveState()>& look) override;
+  void give_up(ErrorKind kind, const std::string& message) noexcept override;
   // A clock reading, unless a heartbeat is due.
   void pulse() override;
 
@@ -61,11 +66,22 @@ class MpiCommunicator final : public Communicator {
   // Starts a nonblocking collective and waits for it; `name` is for messages.
   void complete(const char* name, const Start& start,
                 std::source_location where = std::source_location::current());
+  // Looks until that says done, and watches the others meanwhile.
+  void wait(const char* name, RollCall::Waits waits, const std::function<CollectiveState()>& look);
+  void throw_if_lost() const;
+  // Throws where waiting in `name` has no end.
+  void watch(const char* name);
+  // What the others told of, or that all ranks stand still; it happened to all, and one of them reports it.
+  [[noreturn]] void throw_alarm() const;
+  [[noreturn]] void throw_standstill() const;
   template <class T>
   void sum_in_pieces(std::span<T> values, MPI_Datatype type);
   void gather_host_names();
-  // Why waiting in the collective `name` has no end.
+  std::string place(int rank) const;
+  // That the rank before this one is lost.
   std::string describe_loss(const char* name) const;
+  // Who waits where.
+  std::string describe_standstill() const;
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0;
@@ -74,7 +90,8 @@ class MpiCommunicator final : public Communicator {
   int exceptions_at_start_;
   std::vector<std::string> host_names_;
   std::unique_ptr<Heartbeat> heartbeat_;
-  std::optional<std::string> lost_;  // why no further call can succeed
+  std::unique_ptr<RollCall> roll_call_;
+  std::exception_ptr lost_;  // why no further call can succeed
 };
 
 }  // namespace tally

@@ -11,6 +11,8 @@
 #include <utility>
 
 #include "comm/agreement.hpp"
+#include "comm/backoff.hpp"
+#include "comm/in_seconds.hpp"
 #include "core/error.hpp"
 
 namespace tally {
@@ -83,12 +85,12 @@ class World {
 
   void enter(int rank, const Call& call) {
     std::unique_lock lock(mutex_);
-    throw_if_failed();
+    throw_if_failed(rank);
     at(rank).call = call;
-    at(rank).last_sign_of_life = std::chrono::steady_clock::now();
+    at(rank).last_sign_of_life = last_move_ = std::chrono::steady_clock::now();
     if (++arrived_ == size()) {
       finish_collective();
-      throw_if_failed();
+      throw_if_failed(rank);
       return;
     }
     for (int other = 0; other < size(); ++other) {
@@ -97,9 +99,31 @@ class World {
     wait_for_others(lock, rank);
   }
 
+  void wait_until(int rank, const char* name, const std::function<CollectiveState()>& look) {
+    begin_wait(rank, name);
+    try {
+      Backoff backoff;
+      for (CollectiveState state = look(); state != CollectiveState::done; state = look()) {
+        watch(rank, state);
+        backoff.pause();
+      }
+    } catch (...) {
+      end_wait(rank);
+      throw;
+    }
+    end_wait(rank);
+  }
+
+  void give_up(int rank, ErrorKind kind, const std::string& message) {
+    const std::lock_guard lock(mutex_);
+    if (failure_) return;
+    reporter_ = rank;
+    fail({kind, message});
+  }
+
   void pulse(int rank) {
     const std::lock_guard lock(mutex_);
-    throw_if_failed();
+    throw_if_failed(rank);
     at(rank).last_sign_of_life = std::chrono::steady_clock::now();
   }
 
@@ -107,6 +131,7 @@ class World {
   void leave(int rank, const std::exception_ptr& exception) {
     const std::lock_guard lock(mutex_);
     at(rank).left = true;
+    at(rank).last_sign_of_life = std::chrono::steady_clock::now();
     if (exception) {
       if (!first_exception_) first_exception_ = exception;
       const std::string reason = describe_failure(exception).message;
@@ -127,9 +152,13 @@ class World {
   struct Rank {
     int node_rank = 0;
     std::string host_name = {};
-    std::optional<Call> call = {};  // the collective it waits in
+    std::optional<Call> call = {};      // the collective it waits in
+    const char* waits_until = nullptr;  // what else it waits for
     SteadyTime last_sign_of_life = std::chrono::steady_clock::now();
+    SteadyTime wait_began = {};
     bool left = false;
+
+    bool waits() const { return call || waits_until; }
   };
 
   Rank& at(int rank) noexcept { return ranks_[static_cast<std::size_t>(rank)]; }
@@ -143,38 +172,103 @@ class World {
   }
 
   void fail_by_leaving(int gone, int waiting) {
-    fail({ErrorKind::communication, name_of(gone) + " has ended while " + name_of(waiting) + " waited in " +
-                                        describe(*at(waiting).call)});
+    fail({ErrorKind::communication,
+          name_of(gone) + " has ended while " + name_of(waiting) + " waited in " + what_holds(waiting)});
   }
 
-  void throw_if_failed() const {
-    if (failure_) throw_error(failure_->kind, failure_->message);
+  void fail_by_silence(int silent, int waiting) {
+    // What is waited for may have ended on all: then a rank that has left is no reason to fail, at first.
+    if (at(silent).left) return fail_by_leaving(silent, waiting);
+    fail({ErrorKind::communication, name_of(silent) + " gave no sign of life for " +
+                                        std::to_string(timeout_.count()) + " ms while " + name_of(waiting) +
+                                        " waited in " + what_holds(waiting)});
+  }
+
+  void fail_by_standstill() {
+    std::string where;
+    for (int rank = 0; rank < size(); ++rank)
+      where += (rank == 0 ? "" : ", ") + name_of(rank) + " waits in " + what_holds(rank);
+    reporter_ = 0;
+    fail({ErrorKind::communication,
+          "no rank made progress for " + in_seconds(timeout_) + " although all are alive: " + where});
+  }
+
+  std::string what_holds(int rank) const {
+    return at(rank).call ? describe(*at(rank).call) : at(rank).waits_until;
+  }
+
+  void throw_if_failed(int rank) const {
+    if (!failure_) return;
+    if (reporter_ && *reporter_ != rank) throw_relayed(*failure_);
+    throw_error(failure_->kind, failure_->message);
+  }
+
+  void begin_wait(int rank, const char* name) {
+    const std::lock_guard lock(mutex_);
+    throw_if_failed(rank);
+    at(rank).waits_until = name;
+    at(rank).last_sign_of_life = at(rank).wait_began = last_move_ = std::chrono::steady_clock::now();
+  }
+
+  void end_wait(int rank) {
+    const std::lock_guard lock(mutex_);
+    at(rank).waits_until = nullptr;
+    at(rank).last_sign_of_life = last_move_ = std::chrono::steady_clock::now();
+  }
+
+  // What a rank does between two looks.
+  void watch(int rank, CollectiveState state) {
+    const std::lock_guard lock(mutex_);
+    throw_if_failed(rank);
+    const SteadyTime now = std::chrono::steady_clock::now();
+    at(rank).last_sign_of_life = now;
+    if (state == CollectiveState::working) last_move_ = now;
+    const Deadline deadline = next_deadline(rank, at(rank).wait_began);
+    if (now < deadline.time) return;
+    fail_at(deadline, rank);
+    throw_if_failed(rank);
+  }
+
+  // When somebody counts as lost: a rank, or none where all wait for each other.
+  struct Deadline {
+    SteadyTime time = SteadyTime::max();
+    std::optional<int> silent_rank = {};
+  };
+
+  // For a rank that has waited since `start`. Whoever waits in a collective is alive; others must have shown it.
+  Deadline next_deadline(int rank, SteadyTime start) const {
+    Deadline next;
+    bool all_wait = true;
+    for (int other = 0; other < size(); ++other) {
+      all_wait = all_wait && at(other).waits();
+      if (other == rank || at(other).call) continue;
+      const SteadyTime time = std::max(start, at(other).last_sign_of_life) + timeout_;
+      if (time < next.time) next = {time, other};
+    }
+    if (all_wait && last_move_ + timeout_ < next.time) next = {last_move_ + timeout_, std::nullopt};
+    return next;
+  }
+
+  void fail_at(const Deadline& deadline, int rank) {
+    if (deadline.silent_rank) {
+      fail_by_silence(*deadline.silent_rank, rank);
+    } else {
+      fail_by_standstill();
+    }
   }
 
   void wait_for_others(std::unique_lock<std::mutex>& lock, int rank) {
     const SteadyTime start = std::chrono::steady_clock::now();
     const auto collective = finished_collectives_;
     while (finished_collectives_ == collective && !failure_) {
-      // Whoever waits in the collective is alive; the others must have shown it since `start`.
-      SteadyTime deadline = SteadyTime::max();
-      int silent = rank;
-      for (int other = 0; other < size(); ++other) {
-        if (at(other).call) continue;
-        const SteadyTime others_deadline = std::max(start, at(other).last_sign_of_life) + timeout_;
-        if (others_deadline < deadline) {
-          deadline = others_deadline;
-          silent = other;
-        }
-      }
-      if (std::chrono::steady_clock::now() >= deadline) {
-        fail({ErrorKind::communication, name_of(silent) + " gave no sign of life for " +
-                                            std::to_string(timeout_.count()) + " ms while " + name_of(rank) +
-                                            " waited in " + describe(*at(rank).call)});
+      const Deadline deadline = next_deadline(rank, start);
+      if (std::chrono::steady_clock::now() >= deadline.time) {
+        fail_at(deadline, rank);
       } else {
-        changed_.wait_until(lock, deadline);
+        changed_.wait_until(lock, deadline.time);
       }
     }
-    if (finished_collectives_ == collective) throw_if_failed();
+    if (finished_collectives_ == collective) throw_if_failed(rank);
   }
 
   void finish_collective() {
@@ -191,6 +285,7 @@ class World {
     for (Rank& rank : ranks_) rank.call.reset();
     arrived_ = 0;
     ++finished_collectives_;
+    last_move_ = std::chrono::steady_clock::now();
     changed_.notify_all();
   }
 
@@ -243,7 +338,9 @@ class World {
   std::vector<Rank> ranks_;
   int arrived_ = 0;
   std::uint64_t finished_collectives_ = 0;
-  std::optional<Failure> failure_;  // once set, no collective succeeds any more
+  SteadyTime last_move_ = std::chrono::steady_clock::now();  // of any rank into, within or out of a wait
+  std::optional<Failure> failure_;                           // once set, no collective succeeds any more
+  std::optional<int> reporter_;                              // who reports it; otherwise whoever is caught
   std::exception_ptr first_exception_;
 };
 
@@ -284,6 +381,12 @@ class ThreadCommunicator final : public Communicator {
     return gathered;
   }
   void barrier() override { world_.enter(rank_, {.collective = Collective::barrier}); }
+  void wait_until(const char* name, const std::function<CollectiveState()>& look) override {
+    world_.wait_until(rank_, name, look);
+  }
+  void give_up(ErrorKind kind, const std::string& message) noexcept override {
+    world_.give_up(rank_, kind, message);
+  }
   void pulse() override { world_.pulse(rank_); }
 
  private:

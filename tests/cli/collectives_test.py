@@ -34,9 +34,9 @@ sums_of_start = {
     "parameters": 1,  # the file was read
     "model": 1,  # the same
 }
-# Around all that: the exchange of host names, and the end.
-others = {"MPI_Iallgather": 1, "MPI_Ibarrier": 1}
-constructions = {"construction MPI_Comm_dup": 1, "construction MPI_Comm_split_type": 1}
+# Around all that: the exchange of host names, the end, and the end of the roll calls.
+others = {"MPI_Iallgather": 2, "MPI_Ibarrier": 1}
+constructions = {"construction MPI_Comm_dup": 2, "construction MPI_Comm_split_type": 1}
 # Of a resumed fit: the checkpoint was read, and it is the same for all.
 sums_of_resuming = 2
 sums_of_checkpoint = 1  # it was written

@@ -66,6 +66,11 @@ class CountingCommunicator final : public Communicator {
     ++others;
     inner_.barrier();
   }
+  void wait_until(const char* name, const std::function<CollectiveState()>& look) override {
+    ++others;
+    inner_.wait_until(name, look);
+  }
+  void give_up(ErrorKind kind, const std::string& message) noexcept override { inner_.give_up(kind, message); }
   void pulse() override { inner_.pulse(); }
 
  private:

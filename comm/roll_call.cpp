@@ -1,0 +1,114 @@
+#include "comm/roll_call.hpp"
+
+#include <algorithm>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "comm/backoff.hpp"
+#include "comm/check_mpi.hpp"
+
+namespace tally {
+namespace {
+
+using namespace std::chrono_literals;
+
+static_assert(std::is_trivially_copyable_v<RollCall::Answer>);
+
+bool all_answered_without_moving(const std::vector<RollCall::Answer>& answers) {
+  return std::none_of(answers.begin(), answers.end(),
+                      [](const RollCall::Answer& answer) { return answer.has_moved || answer.is_leaving; });
+}
+
+// Of ranks that all wait: whether that has no end. The one furthest behind is not ahead of any other, so all have
+// entered what it waits for, unless one waits in a call of the same number under another name.
+bool none_can_get_on(const std::vector<RollCall::Answer>& answers) {
+  const auto& behind = *std::min_element(answers.begin(), answers.end(),
+                                         [](const auto& a, const auto& b) { return a.call < b.call; });
+  return behind.waits == RollCall::Waits::for_devices ||
+         std::any_of(answers.begin(), answers.end(), [&](const RollCall::Answer& answer) {
+           return answer.call == behind.call && answer.name != behind.name;
+         });
+}
+
+}  // namespace
+
+RollCall::RollCall(MPI_Comm parent, std::chrono::milliseconds timeout, Clock clock)
+    : timeout_(timeout),
+      interval_(std::clamp<std::chrono::milliseconds>(timeout / 20, 50ms, 2s)),
+      clock_(std::move(clock)) {
+  check_mpi(MPI_Comm_dup(parent, &comm_));
+  check_mpi(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN));
+  int size = 1;
+  check_mpi(MPI_Comm_size(comm_, &size));
+  answers_->resize(static_cast<std::size_t>(size));
+  last_look_ = next_answer_ = clock_();
+}
+
+RollCall::~RollCall() {
+  if (round_ == MPI_REQUEST_NULL) return;
+  // MPI may still write there, and a collective cannot be cancelled.
+  (void)sent_.release();
+  (void)answers_.release();
+}
+
+void RollCall::begin(const char* name, Waits waits) {
+  ++own_.call;
+  own_.waits = waits;
+  own_.name.fill('\0');
+  const std::string_view text = std::string_view(name).substr(0, own_.name.size() - 1);
+  std::copy(text.begin(), text.end(), own_.name.begin());
+  move();
+}
+
+void RollCall::move() {
+  ++moves_;
+  waited_ = {};
+  last_look_ = clock_();
+}
+
+bool RollCall::finds_standstill() {
+  const auto now = clock_();
+  // Time in which this rank did not run (a suspended job) counts as one interval.
+  waited_ += std::min(now - last_look_, interval_);
+  last_look_ = now;
+  if (waited_ <= timeout_) return false;
+  if (round_ == MPI_REQUEST_NULL) {
+    if (now >= next_answer_) post(/*is_leaving=*/false);
+    return false;
+  }
+  const bool of_this_wait = moves_at_last_answer_ == moves_;
+  if (!round_is_over()) return false;
+  next_answer_ = now + interval_;
+  return of_this_wait && all_answered_without_moving(*answers_) && none_can_get_on(*answers_);
+}
+
+bool RollCall::close() {
+  const auto start = clock_();
+  for (Backoff backoff;; backoff.pause()) {
+    if (round_ == MPI_REQUEST_NULL) post(/*is_leaving=*/true);
+    if (round_is_over() && std::all_of(answers_->begin(), answers_->end(),
+                                       [](const Answer& answer) { return answer.is_leaving; })) {
+      MPI_Comm_free(&comm_);
+      return true;
+    }
+    if (clock_() - start > timeout_) return false;
+  }
+}
+
+void RollCall::post(bool is_leaving) {
+  own_.has_moved = moves_ != moves_at_last_answer_;
+  own_.is_leaving = is_leaving;
+  moves_at_last_answer_ = moves_;
+  *sent_ = own_;
+  constexpr int bytes = static_cast<int>(sizeof(Answer));
+  check_mpi(MPI_Iallgather(sent_.get(), bytes, MPI_BYTE, answers_->data(), bytes, MPI_BYTE, comm_, &round_));
+}
+
+bool RollCall::round_is_over() {
+  int over = 0;
+  check_mpi(MPI_Test(&round_, &over, MPI_STATUS_IGNORE));
+  return over;
+}
+
+}  // namespace tally
