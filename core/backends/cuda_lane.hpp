@@ -45,7 +45,6 @@ class BlockGroup {
   }
 
  private:
-#ifdef __CUDACC__
   // The value of the thread of the same warp whose number differs in the bit `offset`, moved word by word.
   template <class T>
   static __device__ T of_neighbour(const T& value, int offset) {
@@ -59,7 +58,6 @@ class BlockGroup {
     memcpy(&result, words, sizeof result);
     return result;
   }
-#endif
   Own own_;
 };
 

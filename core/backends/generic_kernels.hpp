@@ -34,7 +34,7 @@ struct LinearFeatures {
   Index count() const { return FeatureColumn::count(out.cols, x.rows); }
   TALLY_HD void operator()(Index i) const {
     const FeatureColumn of(i, out.cols, x.rows);
-    TALLY_UNROLL_BY_4
+    TALLY_UNROLL_BY(4)
     for (Index row = of.first; row < of.last; ++row)
       out(row, of.column) = of.column == 0 ? Real(1) : x(row, of.column - 1);
   }
@@ -50,7 +50,7 @@ struct SquareFeatures {
     const FeatureColumn of(i, out.cols, x.rows);
     const bool square = of.column > x.cols;
     const Index d = square ? of.column - 1 - x.cols : of.column - 1;
-    TALLY_UNROLL_BY_4
+    TALLY_UNROLL_BY(4)
     for (Index row = of.first; row < of.last; ++row) {
       const Real value = d < 0 ? Real(1) : x(row, d);
       out(row, of.column) = square ? value * value : value;
@@ -68,7 +68,7 @@ struct QuadraticFeatures {
     const FeatureColumn of(i, out.cols, x.rows);
     Index a = -1, b = of.column - 1;  // -1 stands for a factor of 1
     if (of.column > x.cols) find_product(of.column - 1 - x.cols, a, b);
-    TALLY_UNROLL_BY_4
+    TALLY_UNROLL_BY(4)
     for (Index row = of.first; row < of.last; ++row) {
       const Real value = b < 0 ? Real(1) : x(row, b);
       out(row, of.column) = a < 0 ? value : x(row, a) * value;
@@ -157,7 +157,7 @@ struct AddSlices {
   TALLY_HD void operator()(Index i) const {
     const Index row = i / sums.cols, column = i - row * sums.cols;
     double sum = sums(row, column);
-    TALLY_UNROLL_BY_4
+    TALLY_UNROLL_BY(4)
     for (Index s = 0; s < slices; ++s) sum += static_cast<double>(products[s * sums.rows * sums.cols + i]);
     sums(row, column) = sum;
   }

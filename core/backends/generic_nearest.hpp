@@ -99,7 +99,7 @@ struct NearestRows {
           stage_centres(first, d, thread, shared);
         });
         group.each([&](int thread, Own& own) {
-          add_products(thread, shared, own);
+          add_products(D - d < depth ? static_cast<int>(D - d) : depth, thread, shared, own);
           if (d + depth >= D) take_scores(first, thread % lanes, own);
         });
       }
@@ -151,7 +151,7 @@ struct NearestRows {
     }
   }
 
-  // Rows and dimensions beyond the last are zeros.
+  // Rows beyond the last are zeros, and so are dimensions.
   TALLY_HD void stage_rows(Index first_row, Index first_d, int thread, Shared& shared) const {
     const int j = thread % depth;
     const Index d = first_d + j;
@@ -171,10 +171,10 @@ struct NearestRows {
     }
   }
 
-  TALLY_HD void add_products(int thread, const Shared& shared, Own& own) const {
+  TALLY_HD void add_products(int dims, int thread, const Shared& shared, Own& own) const {
     const int lane = thread % lanes, first = thread / lanes * (rows / row_pack);
-    TALLY_UNROLL_BY_4
-    for (int d = 0; d < depth; ++d) {
+    TALLY_UNROLL_BY(4)
+    for (int d = 0; d < dims; ++d) {
       Pack<Real, row_pack> values[rows / row_pack];
       Pack<Real, column_pack> coordinates[columns / column_pack];
       TALLY_UNROLL
@@ -202,22 +202,24 @@ struct NearestRows {
 
   // A lane's share of |x|^2 and of the squared distance to the centre with the best score.
   TALLY_HD void measure_best(Index first_row, int thread, Own& own) const {
-    const int lane = thread % lanes;
+    const Real* values[rows];  // those beyond the last row repeat it
+    const double* centre[rows];
     TALLY_UNROLL
     for (int r = 0; r < rows; ++r) {
       const Index row = first_row + thread / lanes * rows + r;
-      double squares = 0, distance = 0;
-      if (row < x.rows) {
-        const double* centre = centres.exact.row(own.found[r].label < 0 ? 0 : own.found[r].label);
-        for (Index d = lane; d < x.cols; d += lanes) {
-          const auto value = static_cast<double>(x(row, d));
-          const double difference = value - centre[d];
-          squares += value * value;
-          distance += difference * difference;
-        }
+      values[r] = x.row(row < x.rows ? row : x.rows - 1);
+      centre[r] = centres.exact.row(own.found[r].label < 0 ? 0 : own.found[r].label);
+      own.squares[r] = own.distance[r] = 0;
+    }
+    TALLY_UNROLL_BY(1)
+    for (Index d = thread % lanes; d < x.cols; d += lanes) {
+      TALLY_UNROLL
+      for (int r = 0; r < rows; ++r) {
+        const auto value = static_cast<double>(values[r][d]);
+        const double difference = value - centre[r][d];
+        own.squares[r] += value * value;
+        own.distance[r] += difference * difference;
       }
-      own.squares[r] = squares;
-      own.distance[r] = distance;
     }
   }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <array>
+#include <cstdint>
 #include <cstring>
 #include <type_traits>
 
@@ -21,15 +22,16 @@
 // Between those calls a kernel computes only with what all threads of the group agree on, and writes nothing shared.
 #if defined(__CUDACC__)
 #define TALLY_UNROLL _Pragma("unroll")
-#define TALLY_UNROLL_BY_4 _Pragma("unroll 4")
+#define TALLY_PRAGMA(words) _Pragma(#words)
+#define TALLY_UNROLL_BY(count) TALLY_PRAGMA(unroll count)
 #else
 #define TALLY_UNROLL
-#define TALLY_UNROLL_BY_4
+#define TALLY_UNROLL_BY(count)
 #endif
 
 namespace tally::generic {
 
-// One thread plays all threads of a group, in turn from the first and from the last, so that a test sees threads that
+// One thread plays all threads of a group, now from the first on and now from the last, so that a test sees threads that
 // read what another writes in the same call.
 template <class Kernel>
 class SerialGroup {
@@ -41,11 +43,12 @@ class SerialGroup {
 
   template <class F>
   void each(const F& f) {
+    order_ = order_ * 1664525 + 1013904223;  // a linear congruential generator: no call of a loop keeps its direction
+    const bool backwards = order_ >> 31 != 0;
     for (int i = 0; i < threads; ++i) {
-      const int thread = backwards_ ? threads - 1 - i : i;
+      const int thread = backwards ? threads - 1 - i : i;
       f(thread, own_[static_cast<std::size_t>(thread)]);
     }
-    backwards_ = !backwards_;
   }
 
   template <int lanes, class Member, class Op>
@@ -62,7 +65,7 @@ class SerialGroup {
  private:
   static_assert(threads % 32 == 0 && std::is_trivial_v<Own>);
   std::array<Own, threads> own_;
-  bool backwards_ = false;
+  std::uint32_t order_ = 1;
 };
 
 // Runs the i-th group of a group kernel on one thread.
