@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Prints predicted times of an EM iteration on one H200, from counts of operations and bytes: nothing here is measured.
+
+docs/decisions/cuda-kernels.md says what is counted and what the figures leave out.
+"""
+
+FP64_PRODUCTS, FP32_PRODUCTS = 60e12, 50e12  # flop/s that cuBLAS reached in large products
+FP64, FP32 = 33.5e12, 50e12  # flop/s without tensor cores
+MEMORY, L2 = 4.3e12, 5.5e12  # bytes/s
+MULTIPROCESSORS, CLOCK = 132, 1.7e9
+LANES, LAUNCH = 4, 2.5e-6  # streams at work, seconds from one launch of a stream to its next
+TILE_BYTES = 24e6  # of features and posterior, so that they stay in the L2
+SLICE_ROWS = 256
+
+
+class Kernel:
+    """Seconds a row: the slowest of arithmetic, L2 traffic and memory traffic."""
+
+    def __init__(self, name, operations, rate, l2_bytes, memory_bytes=0):
+        self.name = name
+        self.seconds = max(operations / rate, l2_bytes / L2, memory_bytes / MEMORY)
+
+
+class Work:
+    def __init__(self, kernels, launches, tile_rows, flops, peak, row_bytes):
+        self.kernels, self.launches, self.tile_rows = kernels, launches, tile_rows
+        self.arithmetic, self.reading = flops / peak, row_bytes / MEMORY
+
+    def floor(self):
+        return max(self.arithmetic, self.reading)
+
+    def sum(self):
+        return sum(kernel.seconds for kernel in self.kernels)
+
+
+def mixture(D, K, width, size, shared=0):
+    """`width` monomials in products with K columns; `shared` more of them with one column, as in tied covariance."""
+    products, vector = (FP64_PRODUCTS, FP64) if size == 8 else (FP32_PRODUCTS, FP32)
+    kernels = [
+        Kernel("features", width + shared, vector, size * (width + shared + D), size * D),
+        Kernel("E product", 2 * K * width, products, size * (width + K)),
+        Kernel("softmax", K * (70 if size == 8 else 40), vector, 2 * size * K + 8),
+        Kernel("M products", 2 * K * width, products, size * (width + K + K * width / SLICE_ROWS)),
+        Kernel("add slices", K * width / SLICE_ROWS, vector, size * K * width / SLICE_ROWS),
+    ]
+    if shared:
+        kernels += [Kernel("row products", 2 * shared, vector, size * shared),
+                    Kernel("row sums", 2 * shared, vector, size * shared * (1 + 1 / SLICE_ROWS))]
+    tile = int(TILE_BYTES / (size * (width + shared + K))) // SLICE_ROWS * SLICE_ROWS
+    flops = 4 * K * width + 4 * shared
+    return Work(kernels, 13 if shared else 7, max(SLICE_ROWS, min(1 << 17, tile)), flops, products, size * D)
+
+
+def kmeans(D, K, size):
+    columns = -(-K // 64) * 64 if K > 32 else 32 if K > 16 else 16
+    integers = MULTIPROCESSORS * CLOCK * 64
+    arithmetic, peak = (0.8 * FP32, FP32) if size == 4 else (0.8 * FP64, FP64)
+    kernels = [
+        Kernel("search", 2 * columns * D, arithmetic, size * D * max(1, columns // 64), size * D),
+        Kernel("best scores", 5 * columns, integers, 0),
+        Kernel("winner", 8 * D, integers, (size + 8) * D),
+        Kernel("rank by label", 2 * 127, integers, 8),
+        Kernel("sums", 10 * (1 + D), 2 * integers, size * D + 12 + 16 * (1 + D) / 64),
+    ]
+    tile = max(1 << 14, min(1 << 17, int(TILE_BYTES / (size * D))))
+    return Work(kernels, 11, tile, 2 * K * D, peak, size * D)
+
+
+def full(D):
+    return 1 + D + D * (D + 1) // 2
+
+
+SHAPES = [
+    ("GMM full f64, 200k x 8, K 16", 2e5, mixture(8, 16, full(8), 8)),
+    ("GMM full f64, 200k x 17, K 50", 2e5, mixture(17, 50, full(17), 8)),
+    ("GMM full f64, 200k x 32, K 32", 2e5, mixture(32, 32, full(32), 8)),
+    ("GMM full f64, 1e6 x 32, K 64", 1e6, mixture(32, 64, full(32), 8)),
+    ("GMM full f64, 100k x 64, K 32", 1e5, mixture(64, 32, full(64), 8)),
+    ("GMM full f32, 2e6 x 64, K 32", 2e6, mixture(64, 32, full(64), 4)),
+    ("GMM tied f64, 1e6 x 32, K 64", 1e6, mixture(32, 64, 33, 8, full(32) - 33)),
+    ("GMM diag f64, 200k x 32, K 64", 2e5, mixture(32, 64, 65, 8)),
+    ("GMM spherical f32, 2e6 x 64, K 32", 2e6, mixture(64, 32, 66, 4)),
+    ("Poisson f64, 1e6 x 32, K 64", 1e6, mixture(32, 64, 33, 8)),
+    ("k-means f32, 500k x 32, K 64", 5e5, kmeans(32, 64, 4)),
+    ("k-means f32, 1e8 x 32, K 64", 1e8, kmeans(32, 64, 4)),
+    ("k-means f32, 1e6 x 17, K 50", 1e6, kmeans(17, 50, 4)),
+    ("k-means f32, 4.2e6 x 128, K 1024", 32 * 131072, kmeans(128, 1024, 4)),
+    ("k-means f32, 70k x 784, K 256", 7e4, kmeans(784, 256, 4)),
+    ("k-means f64, 1e6 x 32, K 64", 1e6, kmeans(32, 64, 8)),
+]
+
+
+def main():
+    print("| Shape | Floor, ms | set by | Kernels in turn, ms | Launches, ms | Rows a tile | Floor / predicted |")
+    print("|---|---|---|---|---|---|---|")
+    for name, rows, work in SHAPES:
+        launches = -(-rows // work.tile_rows) * work.launches * LAUNCH / LANES
+        predicted = max(rows * work.sum(), launches)
+        print(f"| {name} | {1e3 * rows * work.floor():.2g} | {'flops' if work.arithmetic > work.reading else 'reading'} "
+              f"| {1e3 * rows * work.sum():.2g} | {1e3 * launches:.2g} | {work.tile_rows} "
+              f"| {100 * rows * work.floor() / predicted:.0f} % |")
+    print("\nPicoseconds a row:\n")
+    for name, _, work in SHAPES:
+        print(f"- {name}: " + ", ".join(f"{kernel.name} {1e12 * kernel.seconds:.0f}" for kernel in work.kernels))
+
+
+if __name__ == "__main__":
+    main()
