@@ -1,5 +1,6 @@
 # cmake -DROOT=... -P check_layers.cmake: fails where a source includes a header of a layer above its own.
-# core < comm; core < algorithms; both < the loop (algorithms/em*) < launch. Only comm and launch may know MPI.
+# core < comm; core < algorithms; both < the loop (algorithms/em*) < launch. Only comm and launch may know MPI,
+# and one header NCCL.
 cmake_minimum_required(VERSION 3.22)
 
 set(core_may core)
@@ -20,6 +21,10 @@ foreach(file IN LISTS files)
   foreach(include IN LISTS includes)
     if(include MATCHES "<mpi\\.h>" AND NOT layer MATCHES "comm|launch")
       message("${file}: ${include}: only comm and launch know MPI")
+      set(failures 1)
+    endif()
+    if(include MATCHES "<nccl\\.h>" AND NOT file STREQUAL "core/backends/nccl_sum.hpp")
+      message("${file}: ${include}: only core/backends/nccl_sum.hpp knows NCCL")
       set(failures 1)
     endif()
     if(NOT include MATCHES "\"(core|comm|algorithms|launch)/")
