@@ -3,7 +3,11 @@
 
 #include "algorithms/bound_model.hpp"
 #if defined(TALLY_BACKEND_CUDA)
-#include "algorithms/bound_cuda_model.hpp"
+#include "algorithms/kernel_engine.hpp"
+#include "core/backends/cuda_lane.hpp"
+#elif defined(TALLY_BACKEND_GENERIC)
+#include "algorithms/kernel_engine.hpp"
+#include "core/backends/generic_lane.hpp"
 #endif
 
 namespace tally {
@@ -25,10 +29,21 @@ struct CudaBackend {
   static std::unique_ptr<BoundModel> bind_kernel(const Kernel& kernel, const Coefficients& coefficients,
                                                  const Layout& statistics, Index components,
                                                  const BindOptions& options) {
-    return bind_to_cuda(kernel, coefficients, statistics, components, options);
+    return bind_to_lanes<CudaLane>(kernel, coefficients, statistics, components, options);
   }
 };
 using Backend = CudaBackend;
+#elif defined(TALLY_BACKEND_GENERIC)
+// What a GPU runs, as plain loops on the host.
+struct GenericBackend {
+  template <class Kernel>
+  static std::unique_ptr<BoundModel> bind_kernel(const Kernel& kernel, const Coefficients& coefficients,
+                                                 const Layout& statistics, Index components,
+                                                 const BindOptions& options) {
+    return bind_to_lanes<GenericLane>(kernel, coefficients, statistics, components, options);
+  }
+};
+using Backend = GenericBackend;
 #else
 using Backend = CpuBackend;
 #endif

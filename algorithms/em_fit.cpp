@@ -10,7 +10,9 @@
 #include <numeric>
 #include <optional>
 
+#include "algorithms/bound_device_model.hpp"
 #include "comm/agreement.hpp"
+#include "comm/device_wait.hpp"
 #include "core/error.hpp"
 #include "core/hash.hpp"
 
@@ -22,6 +24,24 @@ __extension__ typedef __int128 WideInteger;
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
+
+// A sum on the devices, which begins by taking there what the host knows.
+class SumOfPass final : public DeviceCollective {
+ public:
+  SumOfPass(DeviceCollective& sum, BoundModel& bound, const Tally& tally) : sum_(sum), bound_(bound), tally_(tally) {}
+  const char* name() const noexcept override { return sum_.name(); }
+  void start() override {
+    bound_.before_sum(tally_);
+    sum_.start();
+  }
+  CollectiveState poll() override { return sum_.poll(); }
+  void abort() noexcept override { sum_.abort(); }
+
+ private:
+  DeviceCollective& sum_;
+  BoundModel& bound_;
+  const Tally& tally_;
+};
 
 // The state of one pass and its sum over ranks, shared by the loop and the first M-step.
 class Passes {
@@ -39,7 +59,8 @@ class Passes {
         exponents_.push_back(
             make_grid(bound * summary.largest_weight * static_cast<double>(shard.block_rows()), 0).exponent);
     tally_.emplace(candidates, model.statistics(), grids(), options.summation);
-    bound_ = model.bind({options.precision, shard.lanes(), candidates, options.summation});
+    bound_ = bind_model(model, {options.precision, shard.lanes(), candidates, options.summation, options.device,
+                                options.row_memory});
   }
 
   BoundModel& bound() { return *bound_; }
@@ -73,7 +94,7 @@ class Passes {
       write_hash(hash);
       const auto reducing = std::chrono::steady_clock::now();
       tally_->carry();
-      communicator_.sum(tally_->buffer());
+      sum_over_ranks();
       if (options_.summation == Summation::plain) communicator_.sum(tally_->plain_buffer());
       reduce_seconds_ += seconds_since(reducing);
       check_hash(hash);
@@ -90,6 +111,17 @@ class Passes {
     const auto headroom = static_cast<int>(std::bit_width(static_cast<std::uint64_t>(blocks_)));
     for (const int exponent : exponents_) result.push_back({exponent, headroom});
     return result;
+  }
+
+  // Where the statistics are: on the devices, or here. What a device throws on its way is told to all ranks too.
+  void sum_over_ranks() {
+    if (DeviceCollective* const sum = bound_->sum_over_ranks()) {
+      SumOfPass operation(*sum, *bound_, *tally_);
+      wait_for(operation, communicator_);
+      bound_->after_sum(*tally_);
+    } else {
+      communicator_.sum(tally_->buffer());
+    }
   }
 
   // All R ranks agree on a number h exactly when R sum h^2 = (sum h)^2; pieces of 21 bits keep the sums in range.

@@ -37,6 +37,8 @@ struct FitOptions {
   double tolerance = 1e-3;  // on the change of the mean objective per unit of weight; 0: never
   Precision precision = Precision::double_precision;
   Summation summation = Summation::exact;
+  Device* device = nullptr;  // what this rank computes on; null: the CPU. All ranks have one or none
+  Index row_memory = 0;      // bytes of rows that it may keep; 0: what it has
 };
 
 struct IterationReport {

@@ -62,6 +62,20 @@ void look_for_faults(const StoredBlock& block, Index D, Domain domain, Seen& see
   }
 }
 
+// Calls visit for pieces of a block that are as long as a CPU's, so that the sums have the same bits whatever computes.
+template <class Visit>
+void for_each_piece(const StoredBlock& block, Index D, const Visit& visit) {
+  const Index length = block_rows_for(D);
+  for (Index first = 0; first < block.rows; first += length) {
+    StoredBlock piece = block;
+    piece.first_row += first;
+    piece.rows = std::min(length, block.rows - first);
+    piece.raw += first * D;
+    if (piece.weights) piece.weights += first;
+    visit(static_cast<const StoredBlock&>(piece));
+  }
+}
+
 void look_at(const StoredBlock& block, Index D, Domain domain, std::vector<double>& sums, Seen& seen) {
   sums.assign(static_cast<std::size_t>(D + 1), 0.0);
   bool suspicious = false;
@@ -164,7 +178,7 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
     shard.for_each_block(
         [&](int lane, const StoredBlock& block) {
           const auto l = static_cast<std::size_t>(lane);
-          look_at(block, D, domain, scratch[l], lanes[l]);
+          for_each_piece(block, D, [&](const StoredBlock& piece) { look_at(piece, D, domain, scratch[l], lanes[l]); });
           auto row = std::lower_bound(chosen.begin(), chosen.end(), block.first_row);
           for (; row != chosen.end() && *row < block.first_row + block.rows; ++row) {
             const Index local = *row - block.first_row;

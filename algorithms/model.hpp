@@ -38,12 +38,16 @@ using NamedArrays = std::map<std::string, Array>;
 using Sampler = std::function<Index(RandomKey key, Index row, double* out)>;
 
 class BoundModel;
+class Device;
+class DeviceCollective;
 
 struct BindOptions {
   Precision precision = Precision::double_precision;
   int lanes = 1;
   int candidates = 1;
   Summation summation = Summation::exact;
+  Device* device = nullptr;  // null: the CPU
+  Index row_memory = 0;      // bytes of rows that a device may keep; 0: what it has
 };
 
 // A model as the EM loop sees it: its parameters, its statistics and how they are maximised, on the host and in
@@ -102,6 +106,7 @@ class Model {
   // Draws from these parameters.
   virtual Sampler sampler(std::span<const double> parameters) const = 0;
 
+  // On the backend that the model was compiled for; bind_model() takes the device into account.
   virtual std::unique_ptr<BoundModel> bind(const BindOptions& options) const = 0;
 };
 
@@ -121,9 +126,15 @@ class BoundModel {
   // Uploads a candidate's parameters.
   virtual void prepare(int candidate, std::span<const double> parameters) = 0;
   // Adds every block of the shard to `tally` for these candidates, with the model's own posterior or with what was
-  // given. The tally is merged over lanes and carried. Throws what a block throws.
+  // given. The tally is merged over lanes and carried; where sum_over_ranks is not null it lacks the statistics, which
+  // wait on the device. Throws what a block throws.
   virtual void accumulate(Shard& shard, std::span<const int> candidates, PassKind kind, Tally& tally,
                           const Shard::Pulse& pulse) = 0;
+  // The means by which a device sums the tally over ranks where it lies, or null: then the host does. `before_sum`
+  // brings to the device what the host knows, `after_sum` brings back the sum.
+  virtual DeviceCollective* sum_over_ranks() { return nullptr; }
+  virtual void before_sum(const Tally&) {}
+  virtual void after_sum(Tally&) {}
   // Visits every block with its per-row results under candidate 0; `visit` runs on the lanes.
   struct Wanted {
     bool labels = false, objectives = false, responsibilities = false;

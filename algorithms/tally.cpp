@@ -6,7 +6,7 @@ namespace tally {
 
 Tally::Tally(int candidates, const Layout& statistics, std::vector<Grid> grids, Summation summation)
     : candidates_(candidates), layout_(&statistics), grids_(std::move(grids)), summation_(summation) {
-  buffer_.resize(static_cast<std::size_t>(counter_count + candidates * candidate_size()));
+  buffer_.resize(static_cast<std::size_t>(buffer_size(candidates, statistics)));
   objectives_.resize(static_cast<std::size_t>(candidates));
   reports_.resize(layout_->fields().size());
   if (summation_ == Summation::plain) plain_.resize(static_cast<std::size_t>(candidates * (1 + layout_->size())));
@@ -21,11 +21,12 @@ void Tally::reset() {
 }
 
 std::span<std::int64_t> Tally::objective_limbs(int candidate) {
-  return std::span(buffer_).subspan(static_cast<std::size_t>(candidate_at(candidate) + 1), FullRangeSum::limb_count);
+  return std::span(buffer_).subspan(static_cast<std::size_t>(place_of(candidate, *layout_).objective),
+                                    FullRangeSum::limb_count);
 }
 
 std::span<std::int64_t> Tally::limbs(int candidate, int which) {
-  const Index first = candidate_at(candidate) + 1 + FullRangeSum::limb_count + which * layout_->size();
+  const Index first = place_of(candidate, *layout_).high + which * layout_->size();
   return std::span(buffer_).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(layout_->size()));
 }
 
@@ -34,8 +35,8 @@ std::span<const std::int64_t> Tally::limbs(int candidate, int which) const {
 }
 
 void Tally::add_block(int candidate, double objective, std::span<const double> statistics) {
-  std::int64_t& refused = buffer_[static_cast<std::size_t>(candidate_at(candidate))];
-  if (!objectives_[static_cast<std::size_t>(candidate)].add(objective)) ++refused;
+  std::int64_t& refused = buffer_[static_cast<std::size_t>(place_of(candidate, *layout_).non_finite)];
+  add_objective(candidate, objective);
   if (summation_ == Summation::plain) {
     double* sums = plain_.data() + candidate * (1 + layout_->size());
     *sums++ += objective;
@@ -47,12 +48,21 @@ void Tally::add_block(int candidate, double objective, std::span<const double> s
     const Field& field = layout_->fields()[f];
     const GridReport report =
         add_to_grid(grids_[f], field.in(statistics), field.in(high).data(), field.in(low).data());
-    counter(misfits) += report.misfits;
     refused += report.non_finite;
-    reports_[f].merge(report);
+    add_report(f, report);
   }
   if (++additions_ % (additions_per_carry / 2) == 0)
     for (int c = 0; c < candidates_; ++c) tally::carry(limbs(c, 0), limbs(c, 1));
+}
+
+void Tally::add_objective(int candidate, double objective) {
+  if (!objectives_[static_cast<std::size_t>(candidate)].add(objective))
+    ++buffer_[static_cast<std::size_t>(place_of(candidate, *layout_).non_finite)];
+}
+
+void Tally::add_report(std::size_t field, const GridReport& report) {
+  counter(misfits) += report.misfits;
+  reports_[field].merge(report);
 }
 
 void Tally::merge(const Tally& other) {

@@ -29,6 +29,9 @@ class Tally {
   // Adds one block's objective and statistics (statistics.size()) of a candidate.
   void add_block(int candidate, double objective, std::span<const double> statistics);
   void add_rows(Index count) { counter(rows) += count; }
+  // For sums that were made elsewhere: a block's objective, and what happened while statistics of a field were added.
+  void add_objective(int candidate, double objective);
+  void add_report(std::size_t field, const GridReport& report);
   // Adds another lane's tally of this rank.
   void merge(const Tally& other);
   // Brings the buffer into the form in which ranks may be added element by element, and back after it.
@@ -40,21 +43,36 @@ class Tally {
   std::span<std::int64_t> buffer() noexcept { return buffer_; }
   // What it sums besides where the summation is plain; else empty.
   std::span<double> plain_buffer() noexcept { return plain_; }
+  // Where the buffer of a tally has what its blocks add for a candidate: the count of values that were not finite, the
+  // limbs of the objective, high and low limbs of the statistics.
+  struct Place {
+    Index non_finite, objective, high, low, end;
+  };
+  static Place place_of(int candidate, const Layout& statistics) noexcept {
+    const Index size = statistics.size();
+    const Index first = counter_count + candidate * (1 + FullRangeSum::limb_count + 2 * size);
+    const Index high = first + 1 + FullRangeSum::limb_count;
+    return {first, first + 1, high, high + size, high + 2 * size};
+  }
+  static Index buffer_size(int candidates, const Layout& statistics) noexcept {
+    return place_of(candidates, statistics).non_finite;
+  }
 
   // Of this rank alone: what a repeat of the pass needs, field by field.
   const std::vector<GridReport>& reports() const noexcept { return reports_; }
+  const std::vector<Grid>& grids() const noexcept { return grids_; }
+  Summation summation() const noexcept { return summation_; }
   void set_grids(std::vector<Grid> grids) { grids_ = std::move(grids); }
 
   // Objectives and statistics of blocks that were infinite or NaN, and were not added.
-  std::int64_t non_finite(int candidate) const { return buffer_[static_cast<std::size_t>(candidate_at(candidate))]; }
+  std::int64_t non_finite(int candidate) const {
+    return buffer_[static_cast<std::size_t>(place_of(candidate, *layout_).non_finite)];
+  }
   double objective(int candidate) const;
   // Writes the sums of a candidate (statistics.size()).
   void statistics(int candidate, std::span<double> out) const;
 
  private:
-  // Count of values that were not finite, limbs of the objective, high and low limbs of the statistics.
-  Index candidate_size() const noexcept { return 1 + FullRangeSum::limb_count + 2 * layout_->size(); }
-  Index candidate_at(int candidate) const noexcept { return counter_count + candidate * candidate_size(); }
   std::span<std::int64_t> objective_limbs(int candidate);
   std::span<std::int64_t> limbs(int candidate, int which);
   std::span<const std::int64_t> limbs(int candidate, int which) const;

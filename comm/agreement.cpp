@@ -64,6 +64,10 @@ void throw_relayed(const Failure& failure) {
   throw_failure<RelayedFailure>(failure);
 }
 
+void throw_own(const Failure& failure) {
+  throw_failure<OwnFailure>(failure);
+}
+
 void replicate(const std::function<void()>& work) {
   try {
     work();
@@ -72,6 +76,8 @@ void replicate(const std::function<void()>& work) {
   } catch (const AgreedFailure&) {
     throw;
   } catch (const RelayedFailure&) {
+    throw;
+  } catch (const OwnFailure&) {
     throw;
   } catch (const Error& error) {
     throw_agreed({error.kind(), error.what()});

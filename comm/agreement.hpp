@@ -34,6 +34,14 @@ class RelayedFailure {
 // Throws the error that another rank told of.
 [[noreturn]] void throw_relayed(const Failure& failure);
 
+// A second base of an error that one rank met by itself in what all ranks do together, such as a device that breaks. The
+// others were told (they throw a RelayedFailure); this rank reports it and ends the job.
+class OwnFailure {
+ public:
+  virtual ~OwnFailure() = default;
+};
+[[noreturn]] void throw_own(const Failure& failure);
+
 // Runs `local_work`, which must not be collective, on every rank. Where it throws on any rank, every rank throws the
 // same error: the kind and message of the lowest failing rank, which is named unless all failed. One sum where all
 // goes well. Collective.

@@ -31,7 +31,7 @@ void wait_for(DeviceCollective& operation, Communicator& communicator) {
     const Failure failure = describe_own_failure(communicator);
     communicator.give_up(failure.kind, failure.message);  // first: an abort takes its time
     operation.abort();
-    throw_error(failure.kind, failure.message);
+    throw_own(failure);
   }
 }
 

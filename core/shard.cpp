@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <numeric>
 #include <thread>
 
 #include "core/blas.hpp"
@@ -229,32 +230,41 @@ void Shard::load(const Visit& visit, const Pulse& pulse) {
 }
 
 void Shard::for_each_block(const Visit& visit, const Pulse& pulse) {
+  if (resident_ && !loaded_) return load(visit, pulse);
+  std::vector<Index> all(static_cast<std::size_t>(block_count()));
+  std::iota(all.begin(), all.end(), Index{0});
+  for_each_block(all, visit, pulse);
+}
+
+void Shard::for_each_block(std::span<const Index> list, const Visit& visit, const Pulse& pulse) {
+  const auto count = static_cast<Index>(list.size());
+  const auto block_at = [list](Index i) { return list[static_cast<std::size_t>(i)]; };
   std::atomic<Index> finished = 0;
   if (resident_) {
-    if (!loaded_) return load(visit, pulse);
+    if (!loaded_) load([](int, const StoredBlock&) {}, pulse);
     std::atomic<Index> next = 0;
     run_lanes(
         [&](int lane) {
           try {
-            for (Index block; (block = next.fetch_add(1)) < block_count(); finished.fetch_add(1))
-              visit(lane, resident_block(block));
+            for (Index i; (i = next.fetch_add(1)) < count; finished.fetch_add(1))
+              visit(lane, resident_block(block_at(i)));
           } catch (...) {
-            next = block_count();
+            next = count;
             throw;
           }
         },
         finished, pulse);
     return;
   }
-  Prefetch<Buffer> blocks(io_, block_count(), options_.lanes + 2,
-                          [&](Buffer& buffer, Index block) { read_into(buffer, block); });
+  Prefetch<Buffer> blocks(io_, count, options_.lanes + 2,
+                          [&](Buffer& buffer, Index i) { read_into(buffer, block_at(i)); });
   run_lanes(
       [&](int lane) {
         try {
           while (const auto next = blocks.take()) {
             StoredBlock block;
-            block.first_row = first_row() + next->block * block_rows_;
-            block.rows = rows_of(next->block);
+            block.first_row = first_row() + block_at(next->block) * block_rows_;
+            block.rows = rows_of(block_at(next->block));
             block.raw = next->buffer->values.data();
             if (inputs_.weights) block.weights = next->buffer->weights.data();
             if (inputs_.given) block.given = next->buffer->given.data();

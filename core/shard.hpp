@@ -82,6 +82,8 @@ class Shard {
   // Calls visit(lane, block) for every block, lanes in parallel, `pulse` on the calling thread whenever blocks were
   // finished. The first exception of a lane or of a read stops the rest and is thrown here.
   void for_each_block(const Visit& visit, const Pulse& pulse);
+  // The same for these blocks alone, numbered from the shard's first.
+  void for_each_block(std::span<const Index> blocks, const Visit& visit, const Pulse& pulse);
   // From now on resident rows are kept standardised, with their offsets; streamed rows stay raw.
   void prepare(Preparation preparation, const Pulse& pulse);
   // Drops what was given for the first M-step.

@@ -97,6 +97,13 @@ class CudaLane : public GenericPrimitives<CudaLane, CudaMemory> {
   // Makes this lane's device the calling thread's.
   void select_device() { check_cuda(cudaSetDevice(device_)); }
 
+  // What blocks of rows may take of the device's memory: what is free, less what lanes and libraries will ask for.
+  Index bytes_to_spare() const {
+    std::size_t available = 0, total = 0;
+    check_cuda(cudaMemGetInfo(&available, &total));
+    return static_cast<Index>(available) - static_cast<Index>(total / 8);
+  }
+
   template <class Functor>
   void for_each(Index n, const Functor& f) {
     if (n <= 0) return;

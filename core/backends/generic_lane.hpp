@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "core/backends/generic_primitives.hpp"
@@ -29,6 +30,8 @@ class GenericLane : public GenericPrimitives<GenericLane, HostMemory> {
   using Memory = HostMemory<T>;
 
   void select_device() {}
+  // What blocks of rows may take of the device's memory.
+  Index bytes_to_spare() { return std::numeric_limits<Index>::max(); }
 
   template <class Functor>
   void for_each(Index n, const Functor& f) {

@@ -1,4 +1,4 @@
-#include "algorithms/bound_device_model.hpp"
+#include "algorithms/kernel_engine.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -29,11 +29,7 @@ struct GuardedBackend {
   static std::unique_ptr<BoundModel> bind_kernel(const Kernel& kernel, const Coefficients& coefficients,
                                                  const Layout& statistics, Index components,
                                                  const BindOptions& options) {
-    if (options.precision == Precision::single_precision)
-      return std::make_unique<BoundDeviceModel<Kernel, float, GuardedLane>>(kernel, coefficients, statistics,
-                                                                            components, options);
-    return std::make_unique<BoundDeviceModel<Kernel, double, GuardedLane>>(kernel, coefficients, statistics,
-                                                                           components, options);
+    return bind_to_lanes<GuardedLane>(kernel, coefficients, statistics, components, options);
   }
 };
 
@@ -129,16 +125,19 @@ class Fixture {
     model.set_standardisation(standardisation);
     shard_->prepare({standardisation, model.log_base_measure()}, nullptr);
   }
-  BindOptions options() const { return {precision_, 1, 2, Summation::plain}; }
+  BindOptions options() const { return {precision_, 1, 2}; }
   // Of candidate 1, whose neighbour must not disturb it.
   Sums accumulate(const Model& model, BoundModel& bound, PassKind kind) {
-    Tally tally(2, model.statistics(), std::vector<Grid>(model.statistics().fields().size()),
-                Summation::plain);
+    std::vector<Grid> grids;
+    for (const double most : model.bounds(data_.summary)) grids.push_back(make_grid(most * 2 * rows, 20));
+    Tally tally(2, model.statistics(), grids);
     const int candidates[] = {0, 1};
     bound.accumulate(*shard_, candidates, kind, tally, nullptr);
     Sums sums{tally.objective(1), std::vector<double>(static_cast<std::size_t>(model.statistics().size()))};
     tally.statistics(1, sums.statistics);
     EXPECT_EQ(tally.counter(Tally::rows), rows);
+    EXPECT_EQ(tally.counter(Tally::misfits), 0);
+    EXPECT_EQ(tally.non_finite(1), 0);
     return sums;
   }
   Shard& shard() { return *shard_; }

@@ -92,6 +92,7 @@ class GuardedLane : public GenericPrimitives<GuardedLane, GuardedMemory> {
   using Memory = GuardedMemory<T>;
 
   void select_device() {}
+  Index bytes_to_spare() { return host_.bytes_to_spare(); }
 
   template <class Functor>
   void for_each(Index n, const Functor& f) {
