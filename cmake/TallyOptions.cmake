@@ -12,9 +12,10 @@ option(TALLY_BUILD_BENCHMARKS "build the benchmarks" OFF)
 # Off for users, whose compiler may know warnings that ours does not; the presets and CI turn it on.
 option(TALLY_WARNINGS_AS_ERRORS "treat warnings in Tally's own code as errors" OFF)
 set(TALLY_SANITIZE "" CACHE STRING "sanitizers for every target, as -fsanitize takes them: address,undefined or thread")
-set(TALLY_CUDA "AUTO" CACHE STRING "compile the models as CUDA too: AUTO (where nvcc is found), ON or OFF")
+set(TALLY_CUDA "AUTO" CACHE STRING "build the backend for NVIDIA GPUs: AUTO (where nvcc is found), ON or OFF")
 set_property(CACHE TALLY_CUDA PROPERTY STRINGS AUTO ON OFF)
-set(TALLY_CUDA_ARCHITECTURES "90" CACHE STRING "the one architecture that the models are compiled for as CUDA")
+# T4, A100, RTX 30, RTX 40 and L40, H100 and H200: what CUDA 12.4 to 13 all know. Newer GPUs compile for themselves.
+set(TALLY_CUDA_ARCHITECTURES "75;80;86;89;90" CACHE STRING "compute capabilities of the GPUs to build for, without dot")
 
 if(PROJECT_IS_TOP_LEVEL)
   get_property(multi_config GLOBAL PROPERTY GENERATOR_IS_MULTI_CONFIG)

@@ -35,7 +35,7 @@ function(tally_add_test name)
 endfunction()
 
 # tally_add_python_test(name file.py [LABELS ...] [TIMEOUT seconds]) runs a unittest file. It finds the command in
-# TALLY, mpirun in TALLY_MPIRUN, the preloadable counter of collectives in TALLY_COLLECTIVE_COUNTER and the repository
+# TALLY, mpirun in TALLY_MPIRUN, the backends of the tests in TALLY_MODULE_PATH, the preloadable counter of collectives in TALLY_COLLECTIVE_COUNTER and the repository
 # in TALLY_SOURCE_DIR. A file some of whose tests were skipped counts as skipped.
 function(tally_add_python_test name file)
   cmake_parse_arguments(arg "" "TIMEOUT" "LABELS" ${ARGN})
@@ -45,6 +45,9 @@ function(tally_add_python_test name file)
   set(environment ${TALLY_MPI_ENVIRONMENT} "TALLY_MPIRUN=${TALLY_MPIRUN}" "TALLY_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
   if(TARGET tally)
     list(APPEND environment "TALLY=$<TARGET_FILE:tally>")
+  endif()
+  if(TARGET tally_generic)
+    list(APPEND environment "TALLY_MODULE_PATH=$<TARGET_FILE_DIR:tally_generic>")
   endif()
   if(TARGET tally_collective_counter)
     list(APPEND environment "TALLY_COLLECTIVE_COUNTER=$<TARGET_FILE:tally_collective_counter>")

@@ -10,6 +10,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include "comm/agreement.hpp"
 #include "comm/mpi_communicator.hpp"
@@ -49,6 +50,12 @@ int execute(const Action& action, CommandContext& context, MpiSession* session) 
     const auto* error = dynamic_cast<const Error*>(&failure);
     if (context.is_root()) report(error->what());
     return static_cast<int>(error->kind());
+  } catch (const RelayedFailure&) {
+    // Another rank's error, which that rank reports and then ends the job; should it not come to that, this one does.
+    std::this_thread::sleep_for(std::chrono::seconds(10));
+    const int status = static_cast<int>(describe_failure(std::current_exception()).kind);
+    if (session) session->abort(status);
+    return status;
   } catch (...) {
     const Failure failure = describe_failure(std::current_exception());
     report(failure.message);
@@ -105,6 +112,7 @@ int run_command(int argc, char** argv, const Registry& registry) {
   add_convert_command(app, choose);
   add_generate_command(app, choose);
   add_models_command(app, registry, choose);
+  add_devices_command(app, choose);
   try {
     check_model_word(argc, argv, registry);
     app.parse(argc, argv);
@@ -121,12 +129,13 @@ int run_command(int argc, char** argv, const Registry& registry) {
 
   try {
     std::unique_ptr<Communicator> communicator;
+    const std::chrono::milliseconds deadline(static_cast<std::int64_t>(timeout * 1000));
     if (session) {
       MpiCommunicatorOptions options;
-      options.timeout = std::chrono::milliseconds(static_cast<std::int64_t>(timeout * 1000));
+      options.timeout = deadline;
       communicator = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, options);
     } else {
-      communicator = std::make_unique<SingleProcess>();
+      communicator = std::make_unique<SingleProcess>(deadline);
     }
     IoExecutor io;
     CommandContext context{*communicator, io, registry, join(argc, argv)};

@@ -8,6 +8,7 @@
 #include <limits>
 #include <mutex>
 
+#include "algorithms/bound_device_model.hpp"
 #include "comm/agreement.hpp"
 #include "core/error.hpp"
 #include "launch/resources.hpp"
@@ -77,6 +78,7 @@ void add_evaluation_options(CLI::App& command, EvaluationRequest& request) {
   command.add_option("data", request.data, "Data sets, FILE.h5:/PATH; several, or a glob, act as one")->required();
   command.add_option("--threads", request.threads, "Threads of each rank (default: its processors)")
       ->check(CLI::PositiveNumber);
+  add_device_option(command, request.device);
   command.add_option("--memory", request.memory,
                      "Memory for results that wait to be written, as 512M (default: 128M)");
   command.add_option("--precision", request.precision, "double, or single: blocks in float")
@@ -85,7 +87,7 @@ void add_evaluation_options(CLI::App& command, EvaluationRequest& request) {
 }
 
 Evaluation::Evaluation(const EvaluationRequest& request, CommandContext& context)
-    : context_(context), lanes_(request.threads > 0 ? request.threads : default_threads()) {
+    : context_(context), device_(choose_device(request.device, context)), lanes_(device_.lanes(request.threads)) {
   if (request.precision == "single") precision_ = Precision::single_precision;
   if (!request.memory.empty()) memory_ = parse_bytes(request.memory);
   agree(context_.communicator, [&] { open(request); });
@@ -113,7 +115,8 @@ void Evaluation::open(const EvaluationRequest& request) {
   BindOptions options;
   options.precision = precision_;
   options.lanes = lanes_;
-  bound_ = loaded_.model->bind(options);
+  options.device = device_.device.get();
+  bound_ = bind_model(*loaded_.model, options);
   bound_->prepare(0, loaded_.parameters);
 }
 
@@ -129,7 +132,7 @@ void Evaluation::check_shape() const {
 RowRounds Evaluation::rounds(Index row_values) const {
   RowRounds rounds;
   rounds.rows = rows_->rows();
-  rounds.block_rows = block_rows_for(rows_->columns());
+  rounds.block_rows = device_.block_rows(rows_->columns());
   rounds.row_values = row_values;
   rounds.memory = memory_;
   return rounds;

@@ -6,6 +6,7 @@
 #include "comm/partition.hpp"
 #include "core/hdf5_rows.hpp"
 #include "launch/context.hpp"
+#include "launch/device_choice.hpp"
 #include "launch/model_file.hpp"
 #include "launch/row_rounds.hpp"
 
@@ -19,9 +20,10 @@ struct EvaluationRequest {
   int threads = 0;      // 0: the processors of this rank
   std::string memory;
   std::string precision = "double";
+  std::string device = "cpu";
 };
 
-// MODEL DATA... --threads --memory --precision.
+// MODEL DATA... --threads --device --memory --precision.
 void add_evaluation_options(CLI::App& command, EvaluationRequest& request);
 
 // A fitted model on a data set, streamed: each row is read once, on the rank that computes it.
@@ -52,6 +54,7 @@ class Evaluation {
   void report_first_fault() const;
 
   CommandContext& context_;
+  DeviceChoice device_;
   int lanes_ = 1;
   Precision precision_ = Precision::double_precision;
   Index memory_ = default_round_memory;

@@ -4,6 +4,7 @@
 
 #include "core/error.hpp"
 #include "launch/context.hpp"
+#include "launch/device_choice.hpp"
 #include "launch/fit_job.hpp"
 #include "launch/resources.hpp"
 
@@ -40,6 +41,7 @@ void add_common_options(CLI::App& command, FitWords& words, const ModelEntry& en
   command.add_option("--seed", request.seed, "Seed of every random number")->capture_default_str();
   command.add_option("--threads", request.threads, "Threads of each rank (default: its processors)")
       ->check(CLI::PositiveNumber);
+  add_device_option(command, request.device);
   command.add_option("--precision", words.precision, "double, or single: blocks in float, sums exact all the same")
       ->capture_default_str()
       ->check(CLI::IsMember({"double", "single"}));

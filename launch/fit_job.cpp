@@ -82,6 +82,7 @@ class FitJob final : public FitObserver {
   int run() {
     check_request();
     open();
+    take_device();
     read_and_scan();
     const bool resumed = request_.resume && load_checkpoint();
     if (!resumed) start();
@@ -89,7 +90,7 @@ class FitJob final : public FitObserver {
     const OnTermination save_on_termination([this] { save_unfinished(); });
     publish_snapshot(state_);
     const FitOutcome outcome =
-        fit(*model_, *shard_, scan_.summary, state_, request_.fit, context_.communicator, *this);
+        fit(*model_, *shard_, scan_.summary, state_, options_, context_.communicator, *this);
     return conclude(outcome);
   }
 
@@ -193,6 +194,14 @@ class FitJob final : public FitObserver {
     given_ = open_beside(init_.place, columns, init_.way.c_str());
   }
 
+  void take_device() {
+    device_ = choose_device(request_.device, context_);
+    options_ = request_.fit;
+    options_.device = device_.device.get();
+    options_.row_memory = request_.memory;
+    if (progress_ && !device_.note.empty()) progress_->note(device_.note);
+  }
+
   // Ranks that see different files (a stale copy on one host), or were asked for different fits, must not go on.
   void check_shape() {
     const auto asked = static_cast<std::int64_t>(hash_of_request() >> 1);
@@ -215,6 +224,7 @@ class FitJob final : public FitObserver {
     hasher.add(request_.fit.tolerance);
     hasher.add(static_cast<int>(request_.fit.summation));
     hasher.add(request_.checkpoint_every);
+    hasher.add(std::string_view(request_.device));
     for (const bool given : {request_.checkpoint_folder.empty(), request_.resume, request_.weights.empty()})
       hasher.add(static_cast<int>(given));
     return hasher.value();
@@ -222,11 +232,11 @@ class FitJob final : public FitObserver {
 
   void read_and_scan() {
     Communicator& communicator = context_.communicator;
-    const Index block_rows = block_rows_for(rows_->columns());
+    const Index block_rows = device_.block_rows(rows_->columns());
     const Index blocks = (rows_->rows() + block_rows - 1) / block_rows;
     const BlockRange range = blocks_of_rank(blocks, communicator.rank(), communicator.size());
     Shard::Options options;
-    options.lanes = lanes_ = request_.threads > 0 ? request_.threads : default_threads();
+    options.lanes = lanes_ = device_.lanes(request_.threads);
     options.memory_limit = request_.memory > 0 ? request_.memory : default_memory();
     options.precision = request_.fit.precision;
     shard_ = std::make_unique<Shard>(context_.io, Inputs{rows_.get(), weights_.get(), given_.get()}, block_rows,
@@ -316,7 +326,7 @@ class FitJob final : public FitObserver {
     auto& first = state_.candidates.front().parameters;
     const auto size = static_cast<std::size_t>(model_->parameters().size());
     if (starts_from_rows(init_)) {
-      first = fit_given(*model_, *shard_, scan_.summary, request_.fit, context_.communicator);
+      first = fit_given(*model_, *shard_, scan_.summary, options_, context_.communicator);
     } else if (starts_from_file(init_)) {
       agree(context_.communicator, [&] {
         first.resize(size);
@@ -455,6 +465,8 @@ class FitJob final : public FitObserver {
   CommandContext& context_;
   const ModelEntry& entry_;
   const InitWords init_;
+  DeviceChoice device_;
+  FitOptions options_;
   int lanes_ = 1;
   std::unique_ptr<Progress> progress_;  // of the root
   std::unique_ptr<Hdf5Rows> rows_, weights_, given_;

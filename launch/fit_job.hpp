@@ -5,6 +5,7 @@
 #include "algorithms/em_fit.hpp"
 #include "algorithms/registry.hpp"
 #include "launch/context.hpp"
+#include "launch/device_choice.hpp"
 #include "launch/model_file.hpp"
 
 namespace tally {
@@ -21,6 +22,7 @@ struct FitRequest {
   std::int64_t seed = 0;
   FitOptions fit;
   int threads = 0;   // 0: the processors of this rank
+  std::string device = "cpu";
   Index memory = 0;  // bytes; 0: 70 % of what is available
   std::string out;
   std::string checkpoint_folder;

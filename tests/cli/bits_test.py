@@ -61,7 +61,9 @@ def contents(path):
     return found
 
 
-class SameBits(TallyTest):
+class ManyWays(TallyTest):
+    """Fits the same thing in many ways."""
+
     def setUp(self):
         super().setUp()
         self.data = self.path()
@@ -93,6 +95,8 @@ class SameBits(TallyTest):
         return self.fit_file(model, then_rank_count, rows="streamed", threads=2, checkpoint=folder, resume=True,
                              **options)
 
+
+class SameBits(ManyWays):
     def check_model(self, model):
         make_data(self.data, many_blocks)
         for setting, (precision, restarts) in enumerate(settings):

@@ -1,0 +1,199 @@
+"""Fits on a device, by a backend that is loaded at run time: the tests' own, whose device is the host."""
+
+import json
+import os
+import subprocess
+import time
+import unittest
+
+import h5py
+import numpy as np
+
+import bits_test
+from tally_cli import command, option_words, run
+
+device_status, communication_status = 4, 5
+
+
+class OnADevice(bits_test.ManyWays):
+    def setUp(self):
+        super().setUp()
+        bits_test.make_data(self.data, 19 * bits_test.block_rows + 77)
+
+    def on_device(self, model, *place, **options):
+        return self.fit_file(model, *place, device="generic", **options)
+
+    def check_model(self, model):
+        for options in ({}, {"precision": "single", "n_init": 2}):
+            expected = self.on_device(model, **options)
+            for ranks, threads, rows in ((2, 2, "streamed"), (3, 1, "in memory"), (4, 2, "streamed")):
+                with self.subTest(options=options, ranks=ranks, threads=threads, rows=rows):
+                    self.assert_same(self.on_device(model, ranks, threads, rows, **options), expected)
+            self.assert_near(expected, self.fit_file(model, **options), 1e-9 if not options else 2e-3)
+
+    def test_the_bits_of_every_model_are_the_same_and_near_the_cpus(self):
+        for model in bits_test.models:
+            with self.subTest(model=model):
+                self.check_model(model)
+
+    def assert_near(self, actual, expected, tolerance):
+        with h5py.File(actual, "r") as file, h5py.File(expected, "r") as other:
+            for name in file["parameters"]:
+                size = np.abs(other["parameters"][name][()]).max()
+                np.testing.assert_allclose(file["parameters"][name][()], other["parameters"][name][()],
+                                           rtol=0, atol=tolerance * size, err_msg=name)
+            np.testing.assert_allclose(file["training/objective"][()], other["training/objective"][()], rtol=tolerance)
+
+    def test_a_fit_moves_between_devices(self):
+        uninterrupted = self.fit_file("gmm full")
+        for first, then in (("cpu", "generic"), ("generic", "cpu")):
+            with self.subTest(first=first, then=then):
+                folder = self.path("")
+                self.fit_file("gmm full", 2, checkpoint=folder, every=1, max_iter=2, device=first)
+                resumed = self.fit_file("gmm full", 3, checkpoint=folder, resume=True, device=then)
+                self.assert_near(resumed, uninterrupted, 1e-9)
+
+    def test_a_start_from_labels(self):
+        random = np.random.default_rng(3)
+        with h5py.File(self.data, "a") as file:
+            file["labels"] = random.integers(0, bits_test.components, len(file["x"]))
+        options = {"init": f"labels:{self.data}:/labels", "weights": f"{self.data}:/weights"}
+        for model in ("gmm full", "kmeans"):
+            expected = self.on_device(model, **options)
+            self.assert_same(self.on_device(model, 3, 2, "streamed", **options), expected)
+            self.assert_near(expected, self.fit_file(model, **options), 1e-9)
+
+    def test_results_of_rows(self):
+        for model in ("gmm diag", "kmeans"):
+            fitted = self.fit_file(model)
+            results = {}
+            for device in ("cpu", "generic"):
+                out = self.path()
+                done = run("predict", fitted, self.data + ":/x", "--out", out, "--device", device, ranks=2)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                with h5py.File(out, "r") as file:
+                    results[device] = file["labels"][()]
+                done = run("score", fitted, self.data + ":/x", "--json", "--device", device, ranks=3)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                results[device + " score"] = json.loads(done.stdout)
+            np.testing.assert_array_equal(results["generic"], results["cpu"])
+            for name, value in results["cpu score"].items():
+                if isinstance(value, float):
+                    self.assertAlmostEqual(results["generic score"][name] / value, 1, places=9, msg=name)
+
+    def test_a_device_may_keep_a_part_of_the_rows(self):
+        expected = self.on_device("gmm diag")
+        all_rows = 19 * bits_test.block_rows * 3 * 8
+        for memory in (all_rows // 10, all_rows // 2, all_rows * 9 // 10):
+            kept = self.path()
+            done = run("fit", "gmm", self.data + ":/x", *option_words({
+                "components": 3, "covariance": "diag", "device": "generic", "tol": 0, "init": "random-from-data",
+                "max_iter": bits_test.iterations, "threads": 2, "memory": memory, "out": kept}))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assert_same(kept, expected)
+
+
+class SummingOnDevices(bits_test.ManyWays):
+    """With the sums over ranks on the devices, by the fake means of the tests' backend."""
+
+    def setUp(self):
+        super().setUp()
+        bits_test.make_data(self.data, 19 * bits_test.block_rows + 77)
+        self.log = self.path(".log")
+        self.addCleanup(os.environ.pop, "TALLY_GENERIC_SUM", None)
+        self.addCleanup(os.environ.pop, "TALLY_GENERIC_LOG", None)
+
+    def summing(self, manner):
+        os.environ["TALLY_GENERIC_SUM"] = manner
+        os.environ["TALLY_GENERIC_LOG"] = self.log
+
+    def test_gives_the_bits_of_a_sum_by_mpi_with_one_sum_an_iteration(self):
+        for model, options in (("gmm full", {}), ("kmeans", {"n_init": 3}), ("poisson", {"precision": "single"})):
+            with self.subTest(model=model):
+                os.environ.pop("TALLY_GENERIC_SUM", None)
+                expected = self.fit_file(model, 2, device="generic", **options)
+                for manner, ranks in (("on", 2), ("slow", 3)):
+                    self.summing(manner)
+                    open(self.log, "w", encoding="utf-8").close()
+                    self.assert_same(self.fit_file(model, ranks, 2, device="generic", **options), expected)
+                    with open(self.log, encoding="utf-8") as file:
+                        self.assertEqual(file.read().split(), [str(bits_test.iterations + 1)] * ranks)
+
+    def ends(self, manner, ranks, says, status, *words):
+        self.summing(manner)
+        out = self.path()
+        start = time.monotonic()
+        done = run("fit", "kmeans", self.data + ":/x", "-k", "3", "--device", "generic", "--tol", "0", "--max-iter", "9",
+                   "--init", "random-from-data", "--out", out, *words, ranks=ranks)
+        self.assertLess(time.monotonic() - start, 25)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertEqual(done.stderr.count("tally: error:"), 1, done.stderr)
+        self.assertIn(says, done.stderr)
+        self.assertFalse(os.path.exists(out))
+
+    def test_a_device_that_breaks_ends_all_ranks_with_its_message(self):
+        self.ends("fail:1", 2, "fallen off the bus", device_status)
+        self.ends("fail:0", 3, "fallen off the bus", device_status)
+
+    def test_a_sum_that_never_ends_ends_at_the_deadline(self):
+        self.ends("stuck:1", 2, "the sum on the devices", communication_status, "--timeout", "2")
+
+
+class ChoosingADevice(bits_test.ManyWays):
+    def setUp(self):
+        super().setUp()
+        bits_test.make_data(self.data, 5000)
+
+    def try_fit(self, device, ranks=1):
+        out = self.path()
+        done = run("fit", "kmeans", self.data + ":/x", "-k", "3", "--device", device, "--out", out, ranks=ranks)
+        return done, out
+
+    def test_one_that_cannot_be_had_is_refused_once(self):
+        for device, says in (("absent", "there is no backend 'absent'"), ("other_version", "version 2 of the interface")):
+            for ranks in (1, 3):
+                with self.subTest(device=device, ranks=ranks):
+                    done, out = self.try_fit(device, ranks)
+                    self.assertEqual(done.returncode, device_status, done.stderr)
+                    self.assertEqual(done.stderr.count("tally: error:"), 1, done.stderr)
+                    self.assertIn(says, done.stderr)
+                    self.assertFalse(os.path.exists(out))
+
+    def test_ranks_of_a_host_take_one_each_and_say_when_they_share(self):
+        done, _ = self.try_fit("generic", 2)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("running on generic 0: host memory\n", done.stderr)
+        done, _ = self.try_fit("generic", 4)
+        self.assertIn("ranks share devices", done.stderr)
+
+    @unittest.skipIf(os.path.exists("/dev/nvidiactl"), "there is a GPU here")
+    def test_without_a_gpu(self):
+        for ranks in (1, 2):
+            done, out = self.try_fit("cuda", ranks)
+            self.assertEqual(done.returncode, device_status, done.stderr)
+            self.assertIn("no usable GPU", done.stderr)
+            done, out = self.try_fit("auto", ranks)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(done.stderr.count("running on the CPU"), 1, done.stderr)
+            self.assertTrue(os.path.exists(out))
+
+    def test_the_command_knows_nothing_of_cuda(self):
+        needed = subprocess.run(["readelf", "--dynamic", "--wide", command], capture_output=True, text=True, check=True)
+        symbols = subprocess.run(["nm", "--dynamic", command], capture_output=True, text=True, check=True).stdout
+        self.assertIn("NEEDED", needed.stdout)
+        for word in ("libcuda", "libcublas", "libnccl"):
+            self.assertNotIn(word, needed.stdout)
+        self.assertIn("main", symbols)
+        for start in (" cuda", " cu", " cublas", " nccl"):
+            self.assertEqual([line for line in symbols.splitlines() if (" U" + start) in line and "curl" not in line], [])
+
+    def test_the_list(self):
+        listed = json.loads(run("devices", "--backend", "generic", "--json").stdout)["backends"][0]
+        self.assertEqual([device["identity"] for device in listed["devices"]], ["generic:0", "generic:1", "generic:2"])
+        self.assertEqual(listed["devices"][0]["peers"], [1, 2])
+        self.assertIn("generic 1: host memory", run("devices", "--backend", "generic").stdout)
+        self.assertIn("not usable", run("devices", "--backend", "other_version").stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()

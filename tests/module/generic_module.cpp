@@ -1,0 +1,148 @@
+// A backend whose device is the host itself: what a GPU runs, as plain loops. It shows that the interface carries a
+// whole fit, and how little a backend of one's own needs. With TALLY_OTHER_VERSION it claims another version.
+//
+// The environment variable TALLY_GENERIC_SUM makes its devices sum over ranks, through memory that the ranks of one host
+// share: "on"; "slow", each sum taking its time; "fail:R", where rank R fails in its third sum; "stuck:R", where rank R
+// never gets there. TALLY_GENERIC_LOG names a file to which each rank adds the number of its sums.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#include "algorithms/module_models.hpp"
+#include "core/block.hpp"
+
+namespace tally::module {
+
+// What the ranks share. Sums take the two halves in turn: nobody writes to one while another may still read it.
+struct World {
+  static constexpr int most_ranks = 8;
+  static constexpr std::size_t most_values = std::size_t{1} << 16;
+  std::atomic<int> joined;
+  std::atomic<int> sums_begun[most_ranks];
+  std::int64_t values[2][most_ranks][most_values];
+};
+
+struct Link {
+  World* world = nullptr;
+  std::string name, manner = std::getenv("TALLY_GENERIC_SUM");
+  int rank, size, sums = 0;
+  std::span<std::int64_t> buffer;
+  std::chrono::steady_clock::time_point begun;
+  bool aborted = false;
+
+  Link(const unsigned char* id, int own_rank, int rank_count)
+      : name(reinterpret_cast<const char*>(id)), rank(own_rank), size(rank_count) {
+    const int file = shm_open(name.c_str(), O_CREAT | O_RDWR, 0600);
+    if (file < 0 || ftruncate(file, sizeof(World)) != 0 || size > World::most_ranks)
+      throw DeviceError("no shared memory " + name);
+    void* const memory = mmap(nullptr, sizeof(World), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    close(file);
+    if (memory == MAP_FAILED) throw DeviceError("shared memory cannot be mapped");
+    world = static_cast<World*>(memory);
+    ++world->joined;
+  }
+  ~Link() {
+    munmap(world, sizeof(World));
+    shm_unlink(name.c_str());  // by whoever comes first
+    if (const char* log = std::getenv("TALLY_GENERIC_LOG")) std::ofstream(log, std::ios::app) << sums << "\n";
+  }
+
+  bool is_told(const char* what) const { return manner == std::string(what) + ":" + std::to_string(rank); }
+
+  void start(std::span<std::int64_t> values) {
+    if (aborted) throw DeviceError("the sum was aborted");
+    if (values.size() > World::most_values) throw DeviceError("too much to sum");
+    buffer = values;
+    begun = std::chrono::steady_clock::now();
+    std::copy(values.begin(), values.end(), world->values[sums++ % 2][rank]);
+    if (!is_told("stuck")) world->sums_begun[rank] = sums;
+  }
+  CollectiveState poll() {
+    if (is_told("fail") && sums == 3) throw DeviceError("the device has fallen off the bus");
+    if (manner == "slow" && std::chrono::steady_clock::now() - begun < std::chrono::milliseconds(50))
+      return CollectiveState::waiting;
+    for (int r = 0; r < size; ++r)
+      if (world->sums_begun[r] < sums) return CollectiveState::waiting;
+    for (std::size_t i = 0; i < buffer.size(); ++i) {
+      buffer[i] = 0;
+      for (int r = 0; r < size; ++r) buffer[i] += world->values[(sums - 1) % 2][r][i];
+    }
+    return CollectiveState::done;
+  }
+};
+
+namespace {
+
+void add_sums(Interface& interface) {
+  interface.id_size = 64;
+  interface.make_id = [](unsigned char* id, Status* status) {
+    guarded(status, [&] { copy_text("/tally-test-" + std::to_string(getpid()), reinterpret_cast<char*>(id), 64); });
+  };
+  interface.connect = [](std::int32_t, const unsigned char* id, std::int32_t rank, std::int32_t size, Status* status) {
+    return guarded(status, [&] { return new Link(id, rank, size); });
+  };
+  interface.poll_connect = [](Link* link, Status* status) {
+    return guarded(status, [&] {
+      return static_cast<std::int32_t>(link->world->joined < link->size ? CollectiveState::waiting
+                                                                        : CollectiveState::done);
+    });
+  };
+  interface.start_sum = [](Link* link, Model* model, Status* status) {
+    guarded(status, [&] { link->start(model->engine().buffer()); });
+  };
+  interface.poll_sum = [](Link* link, Status* status) {
+    return guarded(status, [&] { return static_cast<std::int32_t>(link->poll()); });
+  };
+  interface.abort = [](Link* link) { link->aborted = true; };
+  interface.disconnect = [](Link* link) { delete link; };
+}
+
+Registry make_registry() {
+  Registry registry;
+  add_builtin_models(registry);
+  return registry;
+}
+
+Interface make_interface() {
+  Interface interface{};
+  interface.version = interface_version;
+#if defined(TALLY_OTHER_VERSION)
+  interface.version += 1;
+#endif
+  interface.backend = "generic";
+  interface.build = "plain loops on the host";
+  interface.versions = [](char* text, std::int64_t size, Status* status) {
+    guarded(status, [&] { copy_text("no driver", text, static_cast<std::size_t>(size)); });
+  };
+  interface.device_count = [](Status* status) { return guarded(status, [] { return std::int32_t{3}; }); };
+  interface.describe_device = [](std::int32_t device, DeviceInfo* info, Status* status) {
+    guarded(status, [&] {
+      copy_text("host memory", info->name, sizeof info->name);
+      copy_text("generic:" + std::to_string(device), info->identity, sizeof info->identity);
+      info->memory_bytes = info->free_bytes = Index{1} << 32;
+    });
+  };
+  interface.reaches = [](std::int32_t, std::int32_t, Status* status) { return guarded(status, [] { return 1; }); };
+  interface.block_rows = [](std::int64_t columns) { return std::int64_t{2 * block_rows_for(columns)}; };
+  interface.open = [](const Request* request, Status* status) {
+    static const Registry registry = make_registry();
+    return guarded(status, [&] { return open_model(registry, *request); });
+  };
+  add_model_functions(interface);
+  if (std::getenv("TALLY_GENERIC_SUM")) add_sums(interface);
+  return interface;
+}
+
+}  // namespace
+}  // namespace tally::module
+
+extern "C" __attribute__((visibility("default"))) const tally::module::Interface* tally_module_interface() {
+  static const tally::module::Interface interface = tally::module::make_interface();
+  return &interface;
+}
