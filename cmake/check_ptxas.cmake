@@ -4,7 +4,7 @@
 cmake_minimum_required(VERSION 3.22)
 
 if(NOT EXISTS "${REPORT}")
-  message(FATAL_ERROR "no report ${REPORT}: build the target tally_cuda_check first")
+  message(FATAL_ERROR "no report ${REPORT}: build the target tally_cuda first")
 endif()
 file(STRINGS "${REPORT}" entries REGEX "Compiling entry function")
 list(LENGTH entries count)
