@@ -28,9 +28,11 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 // A sum on the devices, which begins by taking there what the host knows.
 class SumOfPass final : public DeviceCollective {
  public:
-  SumOfPass(DeviceCollective& sum, BoundModel& bound, const Tally& tally) : sum_(sum), bound_(bound), tally_(tally) {}
+  SumOfPass(DeviceCollective& sum, BoundModel& bound, const Tally& tally, const std::optional<Failure>& failure)
+      : sum_(sum), bound_(bound), tally_(tally), failure_(failure) {}
   const char* name() const noexcept override { return sum_.name(); }
   void start() override {
+    if (failure_ && failure_->kind == ErrorKind::device) throw_error(failure_->kind, failure_->message);
     bound_.before_sum(tally_);
     sum_.start();
   }
@@ -41,6 +43,7 @@ class SumOfPass final : public DeviceCollective {
   DeviceCollective& sum_;
   BoundModel& bound_;
   const Tally& tally_;
+  const std::optional<Failure>& failure_;  // of this rank's part: a broken device cannot take part in the sum
 };
 
 // The state of one pass and its sum over ranks, shared by the loop and the first M-step.
@@ -94,7 +97,7 @@ class Passes {
       write_hash(hash);
       const auto reducing = std::chrono::steady_clock::now();
       tally_->carry();
-      sum_over_ranks();
+      sum_over_ranks(failure);
       if (options_.summation == Summation::plain) communicator_.sum(tally_->plain_buffer());
       reduce_seconds_ += seconds_since(reducing);
       check_hash(hash);
@@ -114,9 +117,9 @@ class Passes {
   }
 
   // Where the statistics are: on the devices, or here. What a device throws on its way is told to all ranks too.
-  void sum_over_ranks() {
+  void sum_over_ranks(const std::optional<Failure>& failure) {
     if (DeviceCollective* const sum = bound_->sum_over_ranks()) {
-      SumOfPass operation(*sum, *bound_, *tally_);
+      SumOfPass operation(*sum, *bound_, *tally_, failure);
       wait_for(operation, communicator_);
       bound_->after_sum(*tally_);
     } else {

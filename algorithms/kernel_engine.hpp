@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstdint>
@@ -16,12 +17,13 @@
 
 namespace tally {
 
-// Rows of a block that a device takes through features, products and posterior at a time: their features take about
-// 16 MiB, which stays in the cache of a data-centre GPU. Depends on precision and model alone.
+// Rows of a block that a device takes through features, products and posterior at a time: `width` values a row that are
+// written and read again take about 24 MiB, which stays in the cache of a data-centre GPU. Depends on precision and model
+// alone.
 template <class Real>
-constexpr Index device_tile_rows(Index feature_width) {
-  constexpr Index cache_values = (Index{16} << 20) / static_cast<Index>(sizeof(Real));
-  return std::clamp<Index>(cache_values / std::max<Index>(feature_width, 1) / 256 * 256, 256, 65536);
+constexpr Index device_tile_rows(Index width) {
+  constexpr Index cache_values = (Index{24} << 20) / static_cast<Index>(sizeof(Real));
+  return std::clamp<Index>(cache_values / std::max<Index>(width, 1) / 256 * 256, 256, Index{1} << 17);
 }
 
 // Runs a kernel (see bound_model.hpp) on lanes whose memory is not the host's: CudaLane, or GenericLane where there is
@@ -38,7 +40,7 @@ class KernelEngine final : public DeviceEngine {
         statistics_(statistics),
         components_(components),
         row_memory_(options.row_memory),
-        tile_rows_(device_tile_rows<Real>(std::max(kernel.feature_width(), components))),
+        tile_rows_(device_tile_rows<Real>(kernel.feature_width() + components)),
         candidates_(static_cast<std::size_t>(options.candidates)),
         lanes_(static_cast<std::size_t>(options.lanes)) {
     for (Candidate& candidate : candidates_) {
@@ -84,15 +86,21 @@ class KernelEngine final : public DeviceEngine {
 
   bool add(int index, const HostBlock& block, Index slot) override {
     Lane& lane = lane_at(index);
-    Rows* rows = slot >= 0 && !block.given ? place_for(lane, block, slot) : nullptr;
-    const bool kept = rows != nullptr;
-    if (!kept) rows = &lane.rows;
-    upload(lane, block, *rows);
+    if (Rows* const kept = slot >= 0 && !block.given ? place_for(lane, block, slot) : nullptr) {
+      send(lane, block, *kept);
+      add_rows(lane, *kept);
+      return true;
+    }
+    const int place = take_turn(lane);
+    Rows& rows = lane.rows[static_cast<std::size_t>(place)];
+    lane.compute.begin_transfer(place);
+    send(lane, block, rows);
     if (block.given)
-      add_given_rows(lane, block, *rows);
+      add_given_rows(lane, block, rows);
     else
-      add_rows(lane, *rows);
-    return kept;
+      add_rows(lane, rows);
+    lane.compute.end_use(place);
+    return false;
   }
 
   void add_kept(int index, Index slot) override { add_rows(lane_at(index), *kept_[static_cast<std::size_t>(slot)]); }
@@ -137,17 +145,21 @@ class KernelEngine final : public DeviceEngine {
 
   void evaluate(int index, const HostBlock& block, const RowOutputs& outputs) override {
     Lane& lane = lane_at(index);
-    upload(lane, block, lane.rows);
-    for_each_tile(lane, lane.rows, [&](const Tile<Real>& tile, Index first) {
+    const int place = take_turn(lane);
+    Rows& rows = lane.rows[static_cast<std::size_t>(place)];
+    lane.compute.begin_transfer(place);
+    send(lane, block, rows);
+    for_each_tile(lane, rows, [&](const Tile<Real>& tile, Index first) {
       evaluate_tile(lane, tile, first, outputs);
     });
+    lane.compute.end_use(place);
   }
 
   Index memory_bytes() const noexcept override {
     Index bytes = limits_.bytes() + units_.bytes() + buffer_.bytes() + kept_bytes_.load();
     for (const Candidate& candidate : candidates_) bytes += candidate.exact.bytes() + candidate.rounded.bytes();
     for (const Lane& lane : lanes_)
-      bytes += lane.compute.scratch_bytes() + lane.rows.bytes() + lane.features.bytes() + lane.posterior.bytes() +
+      bytes += lane.compute.scratch_bytes() + lane.rows[0].bytes() + lane.rows[1].bytes() + lane.features.bytes() + lane.posterior.bytes() +
                lane.row_values.bytes() + lane.row_offsets.bytes() + lane.row_objectives.bytes() + lane.labels.bytes() +
                lane.statistics.bytes() + lane.objectives.bytes() + lane.high.bytes() + lane.low.bytes() +
                lane.misses.bytes();
@@ -174,7 +186,8 @@ class KernelEngine final : public DeviceEngine {
   };
   struct Lane {
     DeviceLane compute;
-    Rows rows;  // of a block that is not kept
+    std::array<Rows, 2> rows;  // of blocks that are not kept: one arrives while the other is computed on
+    int turn = 0;
     // Of the device, rows of a tile each.
     Memory<Real> features, posterior, row_values;
     Memory<double> row_offsets, row_objectives;
@@ -231,22 +244,28 @@ class KernelEngine final : public DeviceEngine {
     return kept_[static_cast<std::size_t>(slot)].get();
   }
 
-  void upload(Lane& lane, const HostBlock& block, Rows& to) {
+  // The place for the next block that is not kept.
+  int take_turn(Lane& lane) {
+    lane.turn = 1 - lane.turn;
+    return lane.turn;
+  }
+
+  void send(Lane& lane, const HostBlock& block, Rows& to) {
     to.first_row = block.first_row;
     to.count = block.rows;
     to.columns = block.columns;
     to.weighted = block.weights != nullptr;
     to.with_offsets = block.offsets != nullptr;
     to.x.reserve(block.rows * to.columns);
-    lane.compute.upload(static_cast<const Real*>(block.x), to.x.data(), block.rows * to.columns);
+    lane.compute.transfer(static_cast<const Real*>(block.x), to.x.data(), block.rows * to.columns);
     if (to.weighted) {
       to.weights.reserve(block.rows);
-      lane.compute.upload(block.weights, to.weights.data(), block.rows);
+      lane.compute.transfer(block.weights, to.weights.data(), block.rows);
     }
     if (to.with_offsets) {
       to.offsets.reserve(block.rows);
-      lane.compute.upload(block.offsets, to.offsets.data(), block.rows);
-    }
+      lane.compute.transfer(block.offsets, to.offsets.data(), block.rows);
+    }  lane.compute.end_transfer();
   }
 
   // Calls visit(tile, first row within the block) for each tile, in order.

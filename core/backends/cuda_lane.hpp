@@ -9,6 +9,7 @@
 
 #include "core/backends/check_cuda.hpp"
 #include "core/backends/cuda_memory.hpp"
+#include "core/backends/cuda_transfer.hpp"
 #include "core/backends/generic_primitives.hpp"
 #include "core/backends/groups.hpp"
 #include "core/view.hpp"
@@ -80,14 +81,12 @@ class CudaLane : public GenericPrimitives<CudaLane, CudaMemory> {
   // On the current device. Throws DeviceError.
   CudaLane() {
     check_cuda(cudaGetDevice(&device_));
-    cudaStream_t stream = nullptr;
-    check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-    stream_.reset(stream);
+    stream_ = make_cuda_stream();
     cublasHandle_t handle = nullptr;
     check_cublas(cublasCreate(&handle));
     handle_.reset(handle);
     workspace_.reserve(workspace_bytes);
-    check_cublas(cublasSetStream(handle, stream));  // forgets any workspace: must come first
+    check_cublas(cublasSetStream(handle, stream_.get()));  // forgets any workspace: must come first
     check_cublas(cublasSetWorkspace(handle, workspace_.data(), workspace_bytes));
     check_cublas(cublasSetPointerMode(handle, CUBLAS_POINTER_MODE_HOST));
     check_cublas(cublasSetAtomicsMode(handle, CUBLAS_ATOMICS_NOT_ALLOWED));
@@ -153,6 +152,14 @@ class CudaLane : public GenericPrimitives<CudaLane, CudaMemory> {
   void download(const T* from, T* to, Index count) {
     copy(from, to, count, cudaMemcpyDeviceToHost);
   }
+  // See GenericLane.
+  void begin_transfer(int place) { transfer_.begin(place); }
+  template <class T>
+  void transfer(const T* from, T* to, Index count) {
+    transfer_.copy(from, to, static_cast<std::size_t>(count) * sizeof(T));
+  }
+  void end_transfer() { transfer_.end(stream_.get()); }
+  void end_use(int place) { transfer_.end_use(place, stream_.get()); }
   // Sets numbers of device memory to zero.
   template <class T>
   void clear(T* values, Index count) {
@@ -200,14 +207,12 @@ class CudaLane : public GenericPrimitives<CudaLane, CudaMemory> {
   }
 
   // Destructors cannot report what they are told.
-  struct DestroyStream {
-    void operator()(cudaStream_t stream) const noexcept { (void)cudaStreamDestroy(stream); }
-  };
   struct DestroyHandle {
     void operator()(cublasHandle_t handle) const noexcept { (void)cublasDestroy(handle); }
   };
   int device_ = 0;
-  std::unique_ptr<std::remove_pointer_t<cudaStream_t>, DestroyStream> stream_;
+  CudaStream stream_;
+  CudaTransfer transfer_;
   CudaMemory<unsigned char> workspace_;
   std::unique_ptr<std::remove_pointer_t<cublasHandle_t>, DestroyHandle> handle_;
 };

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include <cuda_runtime.h>
@@ -30,7 +31,9 @@ class CudaMemory {
     count_ = 0;
     void* allocated = nullptr;
     const std::size_t byte_count = static_cast<std::size_t>(count) * sizeof(T);
-    check_cuda(cudaMalloc(&allocated, byte_count));
+    const cudaError_t code = cudaMalloc(&allocated, byte_count);
+    if (code == cudaErrorMemoryAllocation) throw_out_of_memory(byte_count);
+    check_cuda(code);
     values_.reset(static_cast<T*>(allocated));
     count_ = count;
     // Clearing belongs to no stream of ours: wait, so that it precedes whatever those do.
@@ -41,6 +44,16 @@ class CudaMemory {
   Index bytes() const noexcept { return count_ * static_cast<Index>(sizeof(T)); }
 
  private:
+  [[noreturn]] static void throw_out_of_memory(std::size_t asked) {
+    (void)cudaGetLastError();  // it does not stick
+    std::size_t available = 0, total = 0;
+    check_cuda(cudaMemGetInfo(&available, &total));
+    const auto in_mebibytes = [](std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
+    throw DeviceError("the GPU has too little memory: " + in_mebibytes(asked) + " were asked for and " +
+                      in_mebibytes(available) + " of " + in_mebibytes(total) +
+                      " are free; keep fewer rows there with --memory, or compute in fewer streams with --threads");
+  }
+
   struct Free {
     void operator()(T* values) const noexcept { (void)cudaFree(values); }  // a destructor cannot report
   };

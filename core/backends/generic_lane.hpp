@@ -69,6 +69,18 @@ class GenericLane : public GenericPrimitives<GenericLane, HostMemory> {
   void clear(T* values, Index count) {
     std::fill_n(values, count, T{});
   }
+
+  // Rows on their way to the device, which on a GPU travel while the lane computes on those before them. Two places take
+  // turns: begin_transfer waits until the lane is done with the place, end_use says so.
+  void begin_transfer(int /*place*/) {}
+  // `from` may be reused at once.
+  template <class T>
+  void transfer(const T* from, T* to, Index count) {
+    upload(from, to, count);
+  }
+  // What the lane is given from here on finds the rows there.
+  void end_transfer() {}
+  void end_use(int /*place*/) {}
 };
 
 }  // namespace tally

@@ -124,6 +124,13 @@ class GuardedLane : public GenericPrimitives<GuardedLane, GuardedMemory> {
     const MemoryGuard::Work work;
     host_.clear(values, count);
   }
+  void begin_transfer(int) {}
+  template <class T>
+  void transfer(const T* from, T* to, Index count) {
+    upload(from, to, count);
+  }
+  void end_transfer() {}
+  void end_use(int) {}
 
  private:
   GenericLane host_;
