@@ -111,6 +111,8 @@ std::string why_no_nvidia_driver() {
 DeviceChoice choose_device(const std::string& wanted, CommandContext& context) {
   DeviceChoice choice;
   if (wanted == "cpu") return choice;
+  if (wanted.empty() || wanted.find_first_of("/.") != std::string::npos)
+    throw UsageError("--device takes cpu, auto, cuda or the name of another backend, not '" + wanted + "'");
   Communicator& communicator = context.communicator;
   const bool automatic = wanted == "auto";
   Found found;

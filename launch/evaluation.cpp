@@ -90,6 +90,7 @@ Evaluation::Evaluation(const EvaluationRequest& request, CommandContext& context
     : context_(context), device_(choose_device(request.device, context)), lanes_(device_.lanes(request.threads)) {
   if (request.precision == "single") precision_ = Precision::single_precision;
   if (!request.memory.empty()) memory_ = parse_bytes(request.memory);
+  if (context.is_root() && !device_.note.empty()) fmt::print(stderr, "tally: {}\n", device_.note);
   agree(context_.communicator, [&] { open(request); });
   check_shape();
 }

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 import bits_test
-from tally_cli import command, option_words, run
+from tally_cli import command, option_words, run, usage_status
 
 device_status, communication_status = 4, 5
 
@@ -158,6 +158,13 @@ class ChoosingADevice(bits_test.ManyWays):
                     self.assertEqual(done.stderr.count("tally: error:"), 1, done.stderr)
                     self.assertIn(says, done.stderr)
                     self.assertFalse(os.path.exists(out))
+
+    def test_what_is_no_name_is_refused(self):
+        for device in ("", "../generic", "/lib/x"):
+            done, out = self.try_fit(device, 2)
+            self.assertEqual(done.returncode, usage_status, done.stderr)
+            self.assertEqual(done.stderr.count("tally: error: --device takes"), 1, done.stderr)
+            self.assertFalse(os.path.exists(out))
 
     def test_ranks_of_a_host_take_one_each_and_say_when_they_share(self):
         done, _ = self.try_fit("generic", 2)
