@@ -14,6 +14,7 @@ struct ModelOption {
   std::string name;
   std::string help;
   std::string default_value;
+  std::vector<std::string> choices = {};  // the words that it takes; empty: anything else
 };
 
 using OptionValues = std::map<std::string, std::string>;

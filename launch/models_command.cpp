@@ -13,8 +13,10 @@ void print_as_json(const Registry& registry) {
   nlohmann::json models = nlohmann::json::array();
   for (const ModelEntry& entry : registry.entries()) {
     nlohmann::json options = nlohmann::json::array();
-    for (const ModelOption& option : entry.options)
+    for (const ModelOption& option : entry.options) {
       options.push_back({{"name", option.name}, {"help", option.help}, {"default", option.default_value}});
+      if (!option.choices.empty()) options.back()["choices"] = option.choices;
+    }
     models.push_back({{"name", entry.name},
                       {"summary", entry.summary},
                       {"components", entry.has_components},

@@ -30,7 +30,8 @@ std::unique_ptr<Model> make_gaussian_mixture(Index components, Index columns, co
 ModelEntry gmm_entry() {
   return {"gmm",
           "Gaussian mixture",
-          {{"covariance", "shape of the covariances: full, tied, diag or spherical", "full"},
+          {{"covariance", "shape of the covariances: full, tied, diag or spherical", "full",
+            {"full", "tied", "diag", "spherical"}},
            {"reg-covar", "added to every variance after every M-step, in the data's units squared", "1e-6"}},
           "kmeans",
           [](Index components, Index columns, const OptionValues& options) {

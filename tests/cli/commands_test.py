@@ -334,6 +334,8 @@ class Commands(unittest.TestCase):
         self.assertEqual(models["gmm"]["default_init"], "kmeans")
         self.assertIn({"name": "covariance", "default": "full"},
                       [{k: o[k] for k in ("name", "default")} for o in models["gmm"]["options"]])
+        self.assertEqual([o["choices"] for o in models["gmm"]["options"] if "choices" in o],
+                         [["full", "tied", "diag", "spherical"]])
         self.assertIn("--covariance", run("models").stdout)
 
     # bad input
