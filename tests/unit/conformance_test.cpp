@@ -11,6 +11,7 @@
 
 #include "algorithms/models/kmeans.hpp"
 #include "algorithms/models/poisson.hpp"
+#include "algorithms/tolerances.hpp"
 #include "comm/agreement.hpp"
 #include "core/error.hpp"
 
@@ -77,10 +78,7 @@ void expect_close(const NamedArrays& a, const NamedArrays& b, double tolerance) 
     EXPECT_NEAR(left[i], right[i], tolerance * std::max(1.0, std::abs(left[i]))) << "number " << i;
 }
 
-// Other blocks, other roundings of a block's sums: a few thousand units of the last place after six iterations.
-double rounding_of(const ModelCase& model_case) {
-  return model_case.precision == Precision::single_precision ? 2e-3 : 1e-10;
-}
+double rounding_of(const ModelCase& model_case) { return tolerances_of(model_case.precision).parameters; }
 
 class Conformance : public ::testing::TestWithParam<ModelCase> {};
 
@@ -144,8 +142,7 @@ TEST_P(Conformance, ResumingLosesNoBit) {
 TEST_P(Conformance, ObjectiveNeverFalls) {
   FitPlan plan;
   plan.options.max_iterations = 15;
-  // Rounding of one E-step, in units of the objective.
-  const double slack = GetParam().precision == Precision::single_precision ? 1e-5 : 1e-12;
+  const double slack = tolerances_of(GetParam().precision).objective;
 
   const Fitted fitted = fit_in_world(GetParam(), planted(GetParam(), many_rows), {2, 1, false}, plan);
 

@@ -1,0 +1,21 @@
+#pragma once
+#include "core/block.hpp"
+
+namespace tally {
+
+// How far results may lie apart where the same fit is computed by other backends or in other blocks, each relative to
+// the largest number of its kind. docs/numerics.md, "Between devices", gives the reasons.
+struct Tolerances {
+  double m_step;      // parameters after one M-step of given labels: no logit is involved
+  double parameters;  // after some iterations
+  double objective;   // of all rows
+  double rows;        // objectives and responsibilities of single rows under the same parameters
+  double labels;      // share of rows whose best component is another one under the same parameters
+};
+
+constexpr Tolerances tolerances_of(Precision precision) {
+  if (precision == Precision::single_precision) return {1e-4, 2e-3, 1e-5, 2e-4, 1e-4};
+  return {1e-12, 1e-10, 1e-12, 1e-11, 1e-6};
+}
+
+}  // namespace tally
