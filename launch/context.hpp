@@ -39,6 +39,7 @@ void add_info_command(CLI::App& app, const Choose& choose);
 void add_convert_command(CLI::App& app, const Choose& choose);
 void add_generate_command(CLI::App& app, const Choose& choose);
 void add_devices_command(CLI::App& app, const Choose& choose);
+void add_check_device_command(CLI::App& app, const Choose& choose);
 void add_models_command(CLI::App& app, const Registry& registry, const Choose& choose);
 
 }  // namespace tally

@@ -140,7 +140,8 @@ DeviceChoice choose_device(const std::string& wanted, CommandContext& context) {
     choice.note = "running on the CPU: there are more ranks than GPUs on some host";
     return choice;
   }
-  agree(communicator, [&] { choice.device = found.loaded->device(found.number); });
+  choice.alone = [found] { return found.loaded->device(found.number); };
+  agree(communicator, [&] { choice.device = choice.alone(); });
   choice.note = "running on " + choice.device->description();
   if (communicator.size() == 1) return choice;
   if (!own) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,8 @@ void add_device_option(CLI::App& command, std::string& wanted);
 struct DeviceChoice {
   std::unique_ptr<Device> device;  // null: the CPU
   std::string note;                // one line for people where there is something to say
+  // The same device once more, unaware of the other ranks' devices: its engines sum over no rank.
+  std::function<std::unique_ptr<Device>()> alone;
 
   // Rows of a block, and lanes where `threads` (0: as many as sensible) were asked for.
   Index block_rows(Index columns) const { return device ? device->block_rows(columns) : block_rows_for(columns); }

@@ -4,6 +4,10 @@
 // The environment variable TALLY_GENERIC_SUM makes its devices sum over ranks, through memory that the ranks of one host
 // share: "on"; "slow", each sum taking its time; "fail:R", where rank R fails in its third sum; "stuck:R", where rank R
 // never gets there. TALLY_GENERIC_LOG names a file to which each rank adds the number of its sums.
+//
+// TALLY_GENERIC_FAULT makes its devices wrong in one small way, or only device D where ":D" follows: "statistic", off by
+// 2^-24 of it; "lanes", "streamed", "candidates", off in the last bits with several lanes, where few rows may be kept, in
+// all candidates but the first; "label", of row 0.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,7 +16,10 @@
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "algorithms/module_models.hpp"
 #include "core/block.hpp"
@@ -79,6 +86,68 @@ struct Link {
 
 namespace {
 
+// How a model was asked for.
+struct Opened {
+  int device, lanes, candidates;
+  bool streamed;
+};
+std::map<const Model*, Opened>& opened_models() {
+  static std::map<const Model*, Opened> models;
+  return models;
+}
+
+bool has_fault(const char* what, const Model* model) {
+  const std::string fault = std::getenv("TALLY_GENERIC_FAULT");
+  return fault == what || fault == std::string(what) + ":" + std::to_string(opened_models().at(model).device);
+}
+
+void spoil_sums(Model* model) {
+  const Opened& opened = opened_models().at(model);
+  const auto first_sum = [&](int candidate) -> std::int64_t& {
+    const Tally::Place place = Tally::place_of(candidate, model->model->statistics());
+    return model->engine().buffer()[static_cast<std::size_t>(place.high)];
+  };
+  constexpr std::int64_t last_bits = 256;  // where a sum has 2^62 at most
+  for (int candidate = 0; candidate < opened.candidates; ++candidate) {
+    std::int64_t& sum = first_sum(candidate);
+    if (has_fault("statistic", model)) sum += sum >> 24;
+    if (opened.lanes > 1 && has_fault("lanes", model)) sum += last_bits;
+    if (opened.streamed && has_fault("streamed", model)) sum += last_bits;
+    if (candidate > 0 && has_fault("candidates", model)) sum += last_bits;
+  }
+}
+
+template <auto Member>
+auto& original() {
+  static std::remove_reference_t<decltype(std::declval<Interface>().*Member)> function = nullptr;
+  return function;
+}
+
+void add_faults(Interface& interface) {
+  original<&Interface::open>() = interface.open;
+  original<&Interface::close>() = interface.close;
+  original<&Interface::finish>() = interface.finish;
+  original<&Interface::evaluate>() = interface.evaluate;
+  interface.open = [](const Request* request, Status* status) {
+    Model* const model = original<&Interface::open>()(request, status);
+    opened_models()[model] = {request->device, request->lanes, request->candidates, request->row_memory > 0};
+    return model;
+  };
+  interface.close = [](Model* model) {
+    opened_models().erase(model);
+    original<&Interface::close>()(model);
+  };
+  interface.finish = [](Model* model, Status* status) {
+    original<&Interface::finish>()(model, status);
+    if (status->kind == 0) guarded(status, [&] { spoil_sums(model); });
+  };
+  interface.evaluate = [](Model* model, std::int32_t lane, const HostBlock* block, const RowOutputs* outputs,
+                          Status* status) {
+    original<&Interface::evaluate>()(model, lane, block, outputs, status);
+    if (block->first_row == 0 && outputs->labels && has_fault("label", model)) outputs->labels[0] ^= 1;
+  };
+}
+
 void add_sums(Interface& interface) {
   interface.id_size = 64;
   interface.make_id = [](unsigned char* id, Status* status) {
@@ -136,6 +205,7 @@ Interface make_interface() {
   };
   add_model_functions(interface);
   if (std::getenv("TALLY_GENERIC_SUM")) add_sums(interface);
+  if (std::getenv("TALLY_GENERIC_FAULT")) add_faults(interface);
   return interface;
 }
 

@@ -1,0 +1,57 @@
+#include "launch/planted_rows.hpp"
+
+#include <cmath>
+
+#include "core/philox.hpp"
+#include "core/random_streams.hpp"
+
+namespace tally {
+namespace {
+
+constexpr RandomKey key{1, static_cast<std::uint32_t>(RandomStream::generate)};
+
+// How many places along a column the grid of clusters has.
+Index places_of(Index columns, Index components) {
+  Index places = 1;
+  while (std::pow(static_cast<double>(places), static_cast<double>(columns)) < static_cast<double>(components)) ++places;
+  return places;
+}
+
+// A value about place `place`. Counts have a standard deviation of half a unit of their root.
+double draw_value(Domain domain, std::uint64_t row, Index column, Index place) {
+  const auto draw = 1 + static_cast<std::uint32_t>(column) * poisson_draws;
+  const auto at = static_cast<double>(place);
+  if (domain == Domain::counts) return static_cast<double>(poisson(key, row, draw, 4 * (1 + at) * (1 + at)));
+  return (10 + 4 * at + normal(key, row, draw)) * static_cast<double>(1 + column % 3);
+}
+
+}  // namespace
+
+std::vector<double> PlantedRows::blurred_labels(std::uint64_t seed) const {
+  const RandomKey blur{seed, static_cast<std::uint32_t>(RandomStream::initialise)};
+  std::vector<double> labels(clusters.begin(), clusters.end());
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    if (below(blur, i, 0, 5) == 0)
+      labels[i] = static_cast<double>(below(blur, i, 1, static_cast<std::uint64_t>(components)));
+  return labels;
+}
+
+PlantedRows plant_rows(Domain domain, Index rows, Index columns, Index components, bool weighted) {
+  PlantedRows planted;
+  planted.columns = columns;
+  planted.components = components;
+  planted.values.reserve(static_cast<std::size_t>(rows * columns));
+  const Index places = places_of(columns, components);
+  for (Index i = 0; i < rows; ++i) {
+    const auto row = static_cast<std::uint64_t>(i);
+    auto cluster = static_cast<Index>(below(key, row, 0, static_cast<std::uint64_t>(components)));
+    planted.clusters.push_back(static_cast<std::int32_t>(cluster));
+    for (Index d = 0; d < columns; ++d, cluster /= places)
+      planted.values.push_back(draw_value(domain, row, d, cluster % places));
+    constexpr double weights[] = {0, 1, 0.5, 3};
+    if (weighted) planted.weights.push_back(weights[below(key, row, 0x40000000, 4)]);
+  }
+  return planted;
+}
+
+}  // namespace tally

@@ -1,0 +1,135 @@
+"""`tally check-device` on the tests' own backend, whose device is the host: right, absent, and wrong in small ways."""
+
+import json
+import os
+import unittest
+
+from tally_cli import TallyTest, run
+
+device_status, communication_status = 4, 5
+models = [("gmm", "full"), ("gmm", "tied"), ("gmm", "diag"), ("gmm", "spherical"), ("kmeans", None), ("poisson", None)]
+from_the_cpu = ["first M-step", "parameters", "trace", "objectives", "responsibilities", "labels"]
+same_bits = ["lanes", "streamed", "candidates"]
+
+
+class CheckDevice(TallyTest):
+    def with_environment(self, **variables):
+        for name, value in variables.items():
+            os.environ[name] = value
+            self.addCleanup(os.environ.pop, name, None)
+
+    def verdicts(self, status, *words, ranks=1):
+        done = run("check-device", "--device", "generic", "--json", *words, ranks=ranks)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertEqual(done.stderr.count("tally: error:"), 0 if status == 0 else 1, done.stderr)
+        return json.loads(done.stdout), done.stderr
+
+
+class ARightDevice(CheckDevice):
+    def assert_all_passed(self, verdict, ranks):
+        self.assertTrue(verdict["passed"])
+        self.assertEqual(len(verdict["devices"]), ranks)
+        self.assertEqual([(model["model"], model["options"].get("covariance")) for model in verdict["models"]], models * 2)
+        self.assertEqual([model["precision"] for model in verdict["models"]], ["double"] * 6 + ["single"] * 6)
+        for model in verdict["models"]:
+            self.assertTrue(model["passed"])
+            self.assertEqual([check["check"] for check in model["checks"]],
+                             from_the_cpu + same_bits + (["ranks"] if ranks > 1 else []))
+            for check in model["checks"]:
+                self.assertLessEqual(check["measured"], check["tolerance"])
+                self.assertEqual(check["tolerance"] == 0, check["check"] not in from_the_cpu)
+
+    def test_passes_alone(self):
+        verdict, _ = self.verdicts(0)
+        self.assert_all_passed(verdict, 1)
+
+    def test_passes_on_several_ranks_that_sum_by_mpi_or_on_the_devices(self):
+        verdict, _ = self.verdicts(0, ranks=2)
+        self.assert_all_passed(verdict, 2)
+        log = self.path(".log")
+        self.with_environment(TALLY_GENERIC_SUM="on", TALLY_GENERIC_LOG=log)
+        verdict, _ = self.verdicts(0, ranks=2)
+        self.assert_all_passed(verdict, 2)
+        with open(log, encoding="utf-8") as file:
+            sums = file.read().split()
+        self.assertEqual(len(sums), 2)
+        self.assertEqual(sums[0], sums[1])
+        self.assertGreater(int(sums[0]), 5 * len(verdict["models"]))
+
+    def test_the_table_names_every_model_and_rank(self):
+        done = run("check-device", "--device", "generic", ranks=2)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for model, covariance in models:
+            name = f"{model} {covariance}" if covariance else model
+            for precision in ("double", "single"):
+                self.assertRegex(done.stdout, rf"(?m)^{name} +{precision}  passed, worst on rank [01] ")
+        self.assertIn("rank 1: generic 1: host memory on ", done.stdout)
+        self.assertIn("all 120 checks passed\n", done.stdout)
+
+
+class AWrongDevice(CheckDevice):
+    def failing(self, fault, model, ranks=1):
+        """(precision, checks that fail) of each way of the model, the ranks whose differences fail, and the message."""
+        self.with_environment(TALLY_GENERIC_FAULT=fault)
+        verdict, error = self.verdicts(device_status, "--model", model, ranks=ranks)
+        self.assertFalse(verdict["passed"])
+        failing, of_ranks = [], set()
+        for checked in verdict["models"]:
+            self.assertEqual(checked["model"], model)
+            failed = [check for check in checked["checks"] if not check["passed"]]
+            self.assertEqual(checked["passed"], not failed)
+            failing.append((checked["precision"], {check["check"] for check in failed}))
+            of_ranks |= {check["rank"] for check in failed if check["tolerance"] > 0}
+        return failing, of_ranks, error
+
+    def test_bits_that_depend_on_lanes_rows_or_candidates_fail_that_check_alone(self):
+        for fault, model, first in (("lanes", "gmm", "gmm full"), ("streamed", "poisson", "poisson"),
+                                    ("candidates", "poisson", "poisson")):
+            with self.subTest(fault=fault):
+                failing, _, error = self.failing(fault, model)
+                for _, checks in failing:
+                    self.assertEqual(checks, {fault})
+                self.assertIn(f"first {first}, double: {fault} change", error)
+
+    def test_a_statistic_that_is_off_fails_in_double_precision_on_its_rank(self):
+        failing, of_ranks, error = self.failing("statistic:1", "gmm", ranks=2)
+        self.assertEqual(of_ranks, {1})
+        for precision, checks in failing:
+            self.assertFalse(checks & set(same_bits))
+            self.assertEqual("first M-step" in checks, precision == "double")
+            self.assertIn("ranks", checks)
+        self.assertIn("first gmm full, double: first M-step differ by ", error)
+        self.assertIn("on rank 1 (generic 1: host memory on ", error)
+
+    def test_a_label_that_is_off_is_found(self):
+        failing, _, _ = self.failing("label", "kmeans")
+        self.assertEqual(failing, [("double", {"labels"}), ("single", set())])
+
+
+class ADeviceThatIsNotUsable(CheckDevice):
+    def test_is_refused_once(self):
+        for device, says in (("absent", "there is no backend 'absent'"), ("other_version", "of the interface")):
+            for ranks in (1, 2):
+                with self.subTest(device=device, ranks=ranks):
+                    self.refuse("check-device", "--device", device, status=device_status, says=says, ranks=ranks)
+
+    def test_the_cpu_is_no_device_to_check(self):
+        self.refuse("check-device", "--device", "cpu", status=2, says="names no backend")
+
+    @unittest.skipIf(os.path.exists("/dev/nvidiactl"), "there is a GPU here")
+    def test_without_a_gpu(self):
+        self.refuse("check-device", status=device_status, says="no usable GPU")
+
+    def test_one_that_breaks_ends_all_ranks_with_its_message(self):
+        for manner, status, says in (("fail:1", device_status, "fallen off the bus"),
+                                     ("stuck:0", communication_status, "the sum on the devices")):
+            with self.subTest(manner=manner):
+                self.with_environment(TALLY_GENERIC_SUM=manner)
+                done = run("check-device", "--device", "generic", "--timeout", "3", ranks=2)
+                self.assertEqual(done.returncode, status, done.stderr)
+                self.assertEqual(done.stderr.count("tally: error:"), 1, done.stderr)
+                self.assertIn(says, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
