@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "algorithms/bound_device_model.hpp"
 #include "algorithms/em_fit.hpp"
 #include "algorithms/em_scan.hpp"
 #include "algorithms/em_start.hpp"
@@ -23,6 +24,8 @@
 #include "core/hdf5_rows.hpp"
 #include "core/memory_rows.hpp"
 #include "core/random_streams.hpp"
+#include "launch/context.hpp"
+#include "launch/device_choice.hpp"
 
 // Times EM iterations through the real loop, beside what the machine can do, and checks the results.
 namespace tally::bench {
@@ -41,7 +44,9 @@ struct Request {
   std::string data, start;  // FILE.h5:/PATH, instead of random ones
   std::uint64_t seed = 1;
   bool skip_ceilings = false;
+  std::string device = "cpu";
 
+  bool on_cpu() const { return device == "cpu"; }
   Precision real() const {
     return precision == "single" ? Precision::single_precision : Precision::double_precision;
   }
@@ -93,8 +98,9 @@ class Problem {
   explicit Problem(Request& request)
       : values_(request.data.empty() ? random_rows(request) : rows_of_file(io_, request)),
         rows_(MatrixView<const double>(values_.data(), request.rows, request.columns), "random rows"),
+        device_(take_device(request)),
         model_(make_model(request)) {
-    const Index block_rows = block_rows_for(request.columns);
+    const Index block_rows = device_.block_rows(request.columns);
     Shard::Options options;
     options.lanes = request.threads;
     options.precision = request.real();
@@ -108,6 +114,7 @@ class Problem {
   }
 
   const Model& model() const { return *model_; }
+  std::string device() const { return device_.device ? device_.device->description() : "cpu"; }
   MatrixView<const double> rows(Index count) const {
     return {values_.data(), std::min(count, rows_.rows()), rows_.columns()};
   }
@@ -122,13 +129,14 @@ class Problem {
     options.tolerance = 0;
     options.precision = request.real();
     options.summation = summation;
+    options.device = device_.device.get();
     fit(*model_, *shard_, scan_.summary, state, options, world_, observer);
     return state;
   }
 
   // Objective of every row in the user's units.
   std::vector<double> row_objectives(const std::vector<double>& parameters, const Request& request) {
-    const auto bound = model_->bind({request.real(), request.threads, 1, Summation::exact});
+    const auto bound = bind_model(*model_, {request.real(), request.threads, 1, Summation::exact, device_.device.get()});
     bound->prepare(0, parameters);
     std::vector<double> objectives(static_cast<std::size_t>(request.rows));
     BoundModel::Wanted wanted;
@@ -144,6 +152,12 @@ class Problem {
   }
 
  private:
+  DeviceChoice take_device(const Request& request) {
+    const Registry none;
+    CommandContext context{world_, io_, none, ""};
+    return choose_device(request.device, context);
+  }
+
   static std::unique_ptr<Model> make_model(const Request& request) {
     Registry registry;
     add_builtin_models(registry);
@@ -176,6 +190,7 @@ class Problem {
   SingleProcess world_;
   std::vector<double> values_;
   MemoryRows rows_;
+  DeviceChoice device_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Shard> shard_;
   Scan scan_;
@@ -264,7 +279,10 @@ nlohmann::json timing_of(const Stopwatch& watch, const Work& work, const Ceiling
                            {"reduce_median_ms", 1e3 * median(watch.reduce)},
                            {"maximize_median_ms", 1e3 * median(watch.maximize)},
                            {"gflops", work.operations / best * 1e-9}};
-  if (ceilings.gemm.empty()) return result;
+  if (ceilings.gemm.empty()) {
+    result["fraction_of_ceiling"] = nullptr;
+    return result;
+  }
   const double share = work.operations / Ceilings::gemm_operations;
   result["fraction_of_ceiling"] = share * smallest(ceilings.gemm) / best;
   result["fraction_by_processor_time"] = share * smallest(ceilings.gemm_processor) / best_processor;
@@ -298,11 +316,12 @@ int run(Request& request) {
   blas::use_one_thread();
   Problem problem(request);
   const Work work = work_of(request);
+  const bool with_ceilings = request.on_cpu() && !request.skip_ceilings;  // they are the CPU's
   Stopwatch exact, plain;
   Ceilings ceilings;
   Candidate fitted;
   for (int repetition = 0; repetition < request.repeat; ++repetition) {
-    if (!request.skip_ceilings) ceilings.measure(request);
+    if (with_ceilings) ceilings.measure(request);
     if (request.summation != "plain") {
       exact.begin_fit();
       fitted = problem.run(request, Summation::exact, exact).candidates[0];
@@ -318,6 +337,7 @@ int run(Request& request) {
                            {"columns", request.columns},
                            {"components", request.components},
                            {"precision", request.precision},
+                           {"device", problem.device()},
                            {"threads", request.threads},
                            {"blas", blas::library_name()},
                            {"operations", work.operations},
@@ -367,6 +387,8 @@ int main(int argc, char** argv) {
   app.add_option("--data", request.data, "FILE.h5:/PATH instead of random rows");
   app.add_option("--start", request.start, "FILE.h5:/GROUP of start parameters instead of random ones");
   app.add_option("--seed", request.seed)->capture_default_str();
+  app.add_option("--device", request.device, "cpu, cuda, or another backend, with --threads lanes; the ceilings are the "
+                                             "CPU's and left out elsewhere")->capture_default_str();
   app.add_flag("--skip-ceilings", request.skip_ceilings, "do not measure matrix products and copies");
   CLI11_PARSE(app, argc, argv);
   try {
