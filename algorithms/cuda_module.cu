@@ -25,17 +25,10 @@ namespace tally::module {
 // A connection and the sum that runs over it, if one does.
 struct Link {
   NcclConnection connection;
-  cudaStream_t stream = nullptr;
+  CudaStream stream = make_cuda_stream();
   std::unique_ptr<NcclSum> sum;
 
-  Link(const unsigned char* id, int rank, int size) : connection(id, rank, size) {
-    check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-    connection.start();
-  }
-  ~Link() {
-    sum.reset();
-    (void)cudaStreamDestroy(stream);  // a destructor cannot report
-  }
+  Link(const unsigned char* id, int rank, int size) : connection(id, rank, size) { connection.start(); }
 };
 #endif
 
@@ -163,7 +156,7 @@ Interface make_interface() {
   interface.start_sum = [](Link* link, Model* model, Status* status) {
     guarded(status, [&] {
       const std::span<std::int64_t> buffer = model->engine().buffer();
-      link->sum = std::make_unique<NcclSum>(link->connection, link->stream, buffer.data(), buffer.size());
+      link->sum = std::make_unique<NcclSum>(link->connection, link->stream.get(), buffer.data(), buffer.size());
       link->sum->start();
     });
   };

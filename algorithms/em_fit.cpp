@@ -25,10 +25,10 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// A sum on the devices, which begins by taking there what the host knows.
+// A sum on the devices, from what the host knows going there to the sum being here.
 class SumOfPass final : public DeviceCollective {
  public:
-  SumOfPass(DeviceCollective& sum, BoundModel& bound, const Tally& tally, const std::optional<Failure>& failure)
+  SumOfPass(DeviceCollective& sum, BoundModel& bound, Tally& tally, const std::optional<Failure>& failure)
       : sum_(sum), bound_(bound), tally_(tally), failure_(failure) {}
   const char* name() const noexcept override { return sum_.name(); }
   void start() override {
@@ -36,13 +36,17 @@ class SumOfPass final : public DeviceCollective {
     bound_.before_sum(tally_);
     sum_.start();
   }
-  CollectiveState poll() override { return sum_.poll(); }
+  CollectiveState poll() override {
+    const CollectiveState state = sum_.poll();
+    if (state == CollectiveState::done) bound_.after_sum(tally_);
+    return state;
+  }
   void abort() noexcept override { sum_.abort(); }
 
  private:
   DeviceCollective& sum_;
   BoundModel& bound_;
-  const Tally& tally_;
+  Tally& tally_;
   const std::optional<Failure>& failure_;  // of this rank's part: a broken device cannot take part in the sum
 };
 
@@ -62,11 +66,17 @@ class Passes {
         exponents_.push_back(
             make_grid(bound * summary.largest_weight * static_cast<double>(shard.block_rows()), 0).exponent);
     tally_.emplace(candidates, model.statistics(), grids(), options.summation);
-    bound_ = bind_model(model, {options.precision, shard.lanes(), candidates, options.summation, options.device,
-                                options.row_memory});
+    const auto bind = [&] {
+      bound_ = bind_model(model, {options.precision, shard.lanes(), candidates, options.summation, options.device,
+                                  options.row_memory});
+    };
+    // A device of one rank alone may have too little memory.
+    if (options.device)
+      agree(communicator, bind);
+    else
+      bind();
   }
 
-  BoundModel& bound() { return *bound_; }
   Tally& tally() { return *tally_; }
   const std::vector<int>& exponents() const { return exponents_; }
   double compute_seconds() const { return compute_seconds_; }
@@ -85,8 +95,11 @@ class Passes {
       std::optional<Failure> failure;
       const auto start = std::chrono::steady_clock::now();
       try {
+        for (std::size_t i = 0; i < candidates.size(); ++i) bound_->prepare(candidates[i], *parameters[i]);
         bound_->accumulate(shard_, candidates, kind, *tally_, [this] { communicator_.pulse(); });
       } catch (const CommunicationError&) {
+        throw;
+      } catch (const RelayedFailure&) {
         throw;
       } catch (...) {
         failure = describe_failure(std::current_exception());
@@ -121,7 +134,6 @@ class Passes {
     if (DeviceCollective* const sum = bound_->sum_over_ranks()) {
       SumOfPass operation(*sum, *bound_, *tally_, failure);
       wait_for(operation, communicator_);
-      bound_->after_sum(*tally_);
     } else {
       communicator_.sum(tally_->buffer());
     }
@@ -243,7 +255,6 @@ FitOutcome fit(const Model& model, Shard& shard, const DataSummary& summary, Fit
       if (!candidate.active()) continue;
       running.push_back(c);
       parameters.push_back(&candidate.parameters);
-      passes.bound().prepare(c, candidate.parameters);
     }
     if (running.empty()) break;
     passes.run(running, PassKind::expectation, parameters, observer.stop_requested());
@@ -322,7 +333,6 @@ std::vector<double> fit_given(const Model& model, Shard& shard, const DataSummar
   std::vector<double> parameters(static_cast<std::size_t>(model.parameters().size()));
   model.set_defaults(parameters);
   Passes passes(model, shard, summary, 1, options, {}, communicator);
-  passes.bound().prepare(0, parameters);
   const int first[] = {0};
   passes.run(first, PassKind::given, {&parameters}, false);
   if (passes.tally().non_finite(0) > 0) throw DataError("the statistics of the first M-step are not finite");

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -110,10 +111,11 @@ class KernelEngine final : public DeviceEngine {
     for (Lane& lane : lanes_) {
       lane.compute.select_device();
       carry(lane);
+      lane.compute.wait();
       const std::size_t before = objectives_.size();
       const Index count = lane.blocks * static_cast<Index>(running_.size());
       objectives_.resize(before + static_cast<std::size_t>(count));
-      lane.compute.download(lane.objectives.data(), objectives_.data() + before, count);  // waits for the lane
+      lane.compute.download(lane.objectives.data(), objectives_.data() + before, count);
     }
     DeviceLane& compute = first_lane();
     Lane& total = lanes_.front();
@@ -236,7 +238,8 @@ class KernelEngine final : public DeviceEngine {
     const Index bytes = block.rows * (block.columns * static_cast<Index>(sizeof(Real)) + (block.weights ? 8 : 0) +
                                       (block.offsets ? 8 : 0));
     const std::lock_guard lock(keeping_);
-    const Index room = row_memory_ > 0 ? row_memory_ - kept_bytes_.load() : lane.compute.bytes_to_spare();
+    const Index allowed = row_memory_ > 0 ? row_memory_ - kept_bytes_.load() : std::numeric_limits<Index>::max();
+    const Index room = std::min(allowed, lane.compute.bytes_to_spare());
     if (bytes > room) return nullptr;
     if (static_cast<std::size_t>(slot) >= kept_.size()) kept_.resize(static_cast<std::size_t>(slot) + 1);
     kept_[static_cast<std::size_t>(slot)] = std::make_unique<Rows>();

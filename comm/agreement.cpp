@@ -79,6 +79,8 @@ void replicate(const std::function<void()>& work) {
     throw;
   } catch (const OwnFailure&) {
     throw;
+  } catch (const DeviceError&) {
+    throw;
   } catch (const Error& error) {
     throw_agreed({error.kind(), error.what()});
   }

@@ -48,7 +48,8 @@ class OwnFailure {
 void agree(Communicator& communicator, const std::function<void()>& local_work);
 
 // Runs work that every rank does alike on the same input, collectives included: an Error it throws is thrown by all
-// ranks, and becomes an AgreedFailure without a word between them. A CommunicationError passes as it is.
+// ranks, and becomes an AgreedFailure without a word between them. A CommunicationError passes as it is, and so does a
+// DeviceError, since devices break on one rank alone.
 void replicate(const std::function<void()>& work);
 
 // Makes all ranks throw the error of the lowest rank that has one, as agree() does: for ranks that know already, from

@@ -21,7 +21,8 @@ template <class Function, class... Arguments>
 auto call(Function* function, Arguments... arguments) {
   Status status{};
   const auto check = [&status] {
-    if (status.kind != 0) throw_error(static_cast<ErrorKind>(status.kind), status.message);
+    const auto kind = static_cast<ErrorKind>(status.kind);
+    if (status.kind != 0) throw_error(kind == ErrorKind::other ? ErrorKind::device : kind, status.message);
   };
   if constexpr (std::is_void_v<decltype(function(arguments..., &status))>) {
     function(arguments..., &status);

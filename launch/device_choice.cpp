@@ -5,9 +5,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdlib>
-#include <cstring>
+#include <exception>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -122,7 +123,7 @@ DeviceChoice choose_device(const std::string& wanted, CommandContext& context) {
     std::int64_t without = 0;
     try {
       find();
-    } catch (const DeviceError& error) {
+    } catch (const std::exception& error) {
       why = error.what();
       without = 1;
     }
@@ -144,11 +145,14 @@ DeviceChoice choose_device(const std::string& wanted, CommandContext& context) {
   agree(communicator, [&] { choice.device = choice.alone(); });
   choice.note = "running on " + choice.device->description();
   if (communicator.size() == 1) return choice;
-  if (!own) {
+  // Modules of different hosts may differ in what they can: all ranks link or none.
+  const auto size = static_cast<std::int64_t>(choice.device->id_size());
+  std::array<std::int64_t, 2> extremes = {size, -size};
+  communicator.sum_and_max({}, extremes);
+  if (!own)
     choice.note += "; ranks share devices, and sum through MPI";
-  } else if (choice.device->id_size() > 0) {
+  else if (extremes[0] > 0 && extremes[0] == -extremes[1])
     link_devices(*choice.device, communicator);
-  }
   return choice;
 }
 

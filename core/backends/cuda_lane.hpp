@@ -153,6 +153,7 @@ class CudaLane : public GenericPrimitives<CudaLane, CudaMemory> {
     copy(from, to, count, cudaMemcpyDeviceToHost);
   }
   // See GenericLane.
+  void wait() { check_cuda(cudaStreamSynchronize(stream_.get())); }
   void begin_transfer(int place) { transfer_.begin(place); }
   template <class T>
   void transfer(const T* from, T* to, Index count) {

@@ -44,6 +44,13 @@ inline CudaEvent make_cuda_event() {
 // turns: while one travels the host fills the other.
 class CudaTransfer {
  public:
+  CudaTransfer() = default;
+  CudaTransfer(CudaTransfer&&) = default;
+  CudaTransfer& operator=(CudaTransfer&&) = default;
+  ~CudaTransfer() {
+    if (stream_) (void)cudaStreamSynchronize(stream_.get());  // what it still copies ends before the memory goes
+  }
+
   // Waits, on the device, until `computing` is done with the place.
   void begin(int place) {
     make();
@@ -99,7 +106,7 @@ class CudaTransfer {
   std::array<CudaEvent, 2> used_;
   CudaEvent arrived_;
   std::size_t next_ = 0;
-  CudaStream stream_;  // goes first: what it still copies ends before the memory does
+  CudaStream stream_;
 };
 
 }  // namespace tally

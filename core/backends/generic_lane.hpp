@@ -69,6 +69,8 @@ class GenericLane : public GenericPrimitives<GenericLane, HostMemory> {
   void clear(T* values, Index count) {
     std::fill_n(values, count, T{});
   }
+  // Until all that the lane was given is done.
+  void wait() {}
 
   // Rows on their way to the device, which on a GPU travel while the lane computes on those before them. Two places take
   // turns: begin_transfer waits until the lane is done with the place, end_use says so.

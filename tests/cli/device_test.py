@@ -102,9 +102,13 @@ class SummingOnDevices(bits_test.ManyWays):
         self.log = self.path(".log")
         self.addCleanup(os.environ.pop, "TALLY_GENERIC_SUM", None)
         self.addCleanup(os.environ.pop, "TALLY_GENERIC_LOG", None)
+        self.addCleanup(os.environ.pop, "TALLY_GENERIC_FAIL", None)
 
     def summing(self, manner):
-        os.environ["TALLY_GENERIC_SUM"] = manner
+        if manner is None:
+            os.environ.pop("TALLY_GENERIC_SUM", None)
+        else:
+            os.environ["TALLY_GENERIC_SUM"] = manner
         os.environ["TALLY_GENERIC_LOG"] = self.log
 
     def test_gives_the_bits_of_a_sum_by_mpi_with_one_sum_an_iteration(self):
@@ -136,6 +140,17 @@ class SummingOnDevices(bits_test.ManyWays):
     def test_a_device_that_breaks_ends_all_ranks_with_its_message(self):
         self.ends("fail:1", 2, "fallen off the bus", device_status)
         self.ends("fail:0", 3, "fallen off the bus", device_status)
+
+    def test_a_device_that_breaks_elsewhere_does_too(self):
+        for where in ("open", "prepare", "read"):
+            for manner in (None, "on"):
+                with self.subTest(where=where, manner=manner):
+                    os.environ["TALLY_GENERIC_FAIL"] = where + ":1"
+                    self.ends(manner, 2, "the device breaks in " + where, device_status)
+
+    def test_a_rank_that_still_computes_does_not_claim_the_error(self):
+        os.environ["TALLY_GENERIC_FAIL"] = "slow:0"
+        self.ends("fail:1", 2, "tally: error: rank 1 on", device_status)
 
     def test_a_sum_that_never_ends_ends_at_the_deadline(self):
         self.ends("stuck:1", 2, "the sum on the devices", communication_status, "--timeout", "2")

@@ -8,6 +8,8 @@
 // TALLY_GENERIC_FAULT makes its devices wrong in one small way, or only device D where ":D" follows: "statistic", off by
 // 2^-24 of it; "lanes", "streamed", "candidates", off in the last bits with several lanes, where few rows may be kept, in
 // all candidates but the first; "label", of row 0.
+// TALLY_GENERIC_FAIL makes one rank's device break, "open:R", "prepare:R" (its third time) or "read:R", or be slow,
+// "slow:R".
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -25,6 +27,22 @@
 #include "core/block.hpp"
 
 namespace tally::module {
+
+namespace {
+
+// Whether TALLY_GENERIC_FAIL says this of this rank.
+bool is_told_to(const char* what) {
+  const char* told = std::getenv("TALLY_GENERIC_FAIL");
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMI_RANK"})
+    if (const char* rank = std::getenv(name); rank && told) return std::string(what) + ":" + rank == told;
+  return false;
+}
+
+void fail_if_told_to(const char* what) {
+  if (is_told_to(what)) throw DeviceError(std::string("the device breaks in ") + what);
+}
+
+}  // namespace
 
 // What the ranks share. Sums take the two halves in turn: nobody writes to one while another may still read it.
 struct World {
@@ -168,7 +186,10 @@ void add_sums(Interface& interface) {
   interface.poll_sum = [](Link* link, Status* status) {
     return guarded(status, [&] { return static_cast<std::int32_t>(link->poll()); });
   };
-  interface.abort = [](Link* link) { link->aborted = true; };
+  interface.abort = [](Link* link) {
+    link->aborted = true;
+    if (std::getenv("TALLY_GENERIC_FAIL")) std::this_thread::sleep_for(std::chrono::seconds(2));  // as NCCL may
+  };
   interface.disconnect = [](Link* link) { delete link; };
 }
 
@@ -176,6 +197,29 @@ Registry make_registry() {
   Registry registry;
   add_builtin_models(registry);
   return registry;
+}
+
+void add_failures(Interface& interface) {
+  interface.prepare = [](Model* model, std::int32_t candidate, const double* parameters, std::int64_t count,
+                         Status* status) {
+    static int calls = 0;
+    guarded(status, [&] {
+      if (++calls == 3) fail_if_told_to("prepare");
+      model->engine().prepare(candidate, std::span(parameters, static_cast<std::size_t>(count)));
+    });
+  };
+  interface.read = [](Model* model, std::int64_t first, std::int64_t* out, std::int64_t count, Status* status) {
+    guarded(status, [&] {
+      fail_if_told_to("read");
+      model->engine().read(first, std::span(out, static_cast<std::size_t>(count)));
+    });
+  };
+  interface.add_kept = [](Model* model, std::int32_t lane, std::int64_t slot, Status* status) {
+    guarded(status, [&] {
+      if (is_told_to("slow")) std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      model->engine().add_kept(lane, slot);
+    });
+  };
 }
 
 Interface make_interface() {
@@ -201,9 +245,13 @@ Interface make_interface() {
   interface.block_rows = [](std::int64_t columns) { return std::int64_t{2 * block_rows_for(columns)}; };
   interface.open = [](const Request* request, Status* status) {
     static const Registry registry = make_registry();
-    return guarded(status, [&] { return open_model(registry, *request); });
+    return guarded(status, [&] {
+      fail_if_told_to("open");
+      return open_model(registry, *request);
+    });
   };
   add_model_functions(interface);
+  add_failures(interface);
   if (std::getenv("TALLY_GENERIC_SUM")) add_sums(interface);
   if (std::getenv("TALLY_GENERIC_FAULT")) add_faults(interface);
   return interface;

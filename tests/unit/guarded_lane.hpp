@@ -124,6 +124,7 @@ class GuardedLane : public GenericPrimitives<GuardedLane, GuardedMemory> {
     const MemoryGuard::Work work;
     host_.clear(values, count);
   }
+  void wait() {}
   void begin_transfer(int) {}
   template <class T>
   void transfer(const T* from, T* to, Index count) {
