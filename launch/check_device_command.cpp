@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/agreement.hpp"
 #include "core/error.hpp"
 #include "launch/context.hpp"
 #include "launch/device_check.hpp"
@@ -194,7 +195,9 @@ int check_device(const CheckRequest& request, CommandContext& context) {
   std::int64_t failures = report ? report->failures() : 0;
   communicator.sum(std::span(&failures, 1));
   if (report) report->finish();
-  if (failures > 0) throw DeviceError(report ? report->failure_message() : "checks failed");
+  agree(context.communicator, [&] {
+    if (failures > 0) throw DeviceError(report ? report->failure_message() : "checks failed");
+  });
   return 0;
 }
 
