@@ -158,7 +158,7 @@ int main(int argc, char** argv) {
     const bool told = dynamic_cast<const tally::RelayedFailure*>(&error) != nullptr;
     note((told ? "told: " : "own: ") + std::string(error.what()));
     if (!in_time || (!aborted && has_sum)) {
-      std::fprintf(stderr, "rank %d %s\n", rank, in_time ? "did not abort its sum" : "took too long");
+      std::fprintf(stderr, "rank %d %s: %s\n", rank, in_time ? "did not abort its sum" : "took too long", error.what());
       session.abort(1);
     }
     if (!told) std::fprintf(stderr, "error: %s\n", error.what());
