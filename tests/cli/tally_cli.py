@@ -54,8 +54,8 @@ class Model:
 class Case:
     """A reference case: its published values and where its arrays are."""
 
-    def __init__(self, name):
-        folder = os.path.join(data_folder, "cases", name)
+    def __init__(self, name, cases_folder=os.path.join(data_folder, "cases")):
+        folder = os.path.join(cases_folder, name)
         with open(os.path.join(folder, "golden.json"), encoding="utf-8") as file:
             self.golden = json.load(file)
         self.file = os.path.join(folder, "data.h5")
