@@ -1,11 +1,13 @@
 #include "algorithms/kernel_engine.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <random>
+#include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -18,18 +20,19 @@
 #include "algorithms/latent/mixture.hpp"
 #include "algorithms/pair_model.hpp"
 #include "core/memory_rows.hpp"
-#include "tests/unit/guarded_lane.hpp"
+#include "tests/unit/late_lane.hpp"
 
 namespace tally {
 namespace {
 
-// Runs every model as a device would, on memory that the host may not touch.
-struct GuardedBackend {
+// Runs every model on a lane that the tests have in a GPU's place.
+template <class Lane>
+struct LaneBackend {
   template <class Kernel>
   static std::unique_ptr<BoundModel> bind_kernel(const Kernel& kernel, const Coefficients& coefficients,
                                                  const Layout& statistics, Index components,
                                                  const BindOptions& options) {
-    return bind_to_lanes<GuardedLane>(kernel, coefficients, statistics, components, options);
+    return bind_to_lanes<Lane>(kernel, coefficients, statistics, components, options);
   }
 };
 
@@ -44,7 +47,8 @@ GaussianFamily gaussian(Covariance covariance) {
 template <class Family, class Latent, class FamilyKernel>
 struct Pair {
   using OnCpu = PairModel<Family, Latent, FamilyKernel, CpuBackend>;
-  using OnDevice = PairModel<Family, Latent, FamilyKernel, GuardedBackend>;
+  using OnDevice = PairModel<Family, Latent, FamilyKernel, LaneBackend<LateLane>>;
+  using OnHost = PairModel<Family, Latent, FamilyKernel, LaneBackend<GenericLane>>;
 };
 struct Full : Pair<GaussianFamily, Mixture, GaussianFullKernel> {
   static GaussianFamily family() { return gaussian(Covariance::full); }
@@ -217,8 +221,112 @@ TYPED_TEST(BoundDeviceModels, AgreeWithTheCpu) {
   }
 }
 
+// How blocks are dealt out: nothing of it may change a bit.
+struct Cut {
+  int lanes = 1;
+  Index kept_blocks = 0;
+  LateDevice::Behind behind = LateDevice::Behind::copies;
+};
+
+// Passes over blocks by a model's engine, and the bits of their sums.
+template <class Real>
+class EnginePasses {
+ public:
+  EnginePasses(Model& model, const Cut& cut) : model_(model), cut_(cut), kept_(block_count) {
+    LateDevice::instance().choose(cut.behind);
+    model.set_standardisation(Standardisation::none(D));
+    BindOptions options{sizeof(Real) == 8 ? Precision::double_precision : Precision::single_precision, cut.lanes, 2};
+    options.row_memory = std::max<Index>(1, cut.kept_blocks * block_rows * (D * static_cast<Index>(sizeof(Real)) + 8));
+    bound_ = model.bind(options);
+    for (const double most : model.bounds(data_.summary)) grids_.push_back(make_grid(most * 2 * rows, 20));
+  }
+
+  // A first M-step from labels, then E-steps under other parameters each. Blocks move on by one lane from pass to pass,
+  // so that lanes meet what others left; the last pass leaves lanes without any.
+  std::vector<std::int64_t> sums() {
+    run(PassKind::given, {0, 1}, block_count);
+    run(PassKind::expectation, {0, 1}, block_count);
+    run(PassKind::expectation, {1}, block_count);
+    run(PassKind::expectation, {0, 1}, 1);
+    EXPECT_EQ(std::count(kept_.begin(), kept_.end(), true), cut_.kept_blocks);
+    return sums_;
+  }
+
+  static constexpr Index block_count = 11;
+
+ private:
+  static constexpr Index block_rows = 64, last_rows = 37;
+
+  void run(PassKind kind, const std::vector<std::int32_t>& candidates, Index blocks) {
+    DeviceEngine& engine = dynamic_cast<BoundDeviceModel&>(*bound_).engine();
+    std::vector<double> parameters(static_cast<std::size_t>(model_.parameters().size()));
+    for (const std::int32_t candidate : candidates) {
+      const double* const rows_to_start_at = data_.values.data() + (pass_ + K * candidate) * D;
+      model_.start_at(MatrixView<const double>(rows_to_start_at, K, D), data_.summary, parameters);
+      engine.prepare(candidate, parameters);
+    }
+    engine.begin(candidates, grids_, blocks);
+    for (Index block = 0; block < blocks; ++block) add(engine, block, kind);
+    engine.finish();
+    ++pass_;
+    std::vector<std::int64_t> buffer(static_cast<std::size_t>(Tally::buffer_size(2, model_.statistics())));
+    engine.read(0, buffer);
+    sums_.insert(sums_.end(), buffer.begin(), buffer.end());
+    std::vector<double> objectives = engine.objectives();
+    std::sort(objectives.begin(), objectives.end());
+    for (const double objective : objectives) sums_.push_back(std::bit_cast<std::int64_t>(objective));
+  }
+
+  void add(DeviceEngine& engine, Index number, PassKind kind) {
+    const int lane = static_cast<int>((number + pass_) % cut_.lanes);
+    const auto at = static_cast<std::size_t>(number);
+    if (kept_[at]) return engine.add_kept(lane, number);
+    HostBlock block;
+    block.first_row = number * block_rows;
+    block.rows = number + 1 < block_count ? block_rows : last_rows;
+    block.columns = D;
+    block.x = x_.data() + block.first_row * D;
+    block.weights = data_.weights.data() + block.first_row;
+    if (kind == PassKind::given) {
+      block.given = data_.labels.data() + block.first_row;
+      block.given_columns = 1;
+    }
+    kept_[at] = engine.add(lane, block, kind == PassKind::given ? -1 : number);
+  }
+
+  const Data data_;
+  const std::vector<Real> x_{data_.values.begin(), data_.values.end()};
+  Model& model_;
+  Cut cut_;
+  std::vector<bool> kept_;
+  std::unique_ptr<BoundModel> bound_;
+  std::vector<Grid> grids_;
+  Index pass_ = 0;
+  std::vector<std::int64_t> sums_;
+};
+
+template <class Case, class Real>
+void expect_same_bits_on_a_late_device() {
+  typename Case::OnHost reference("reference", Case::family(), Case::kernel());
+  typename Case::OnDevice model("model", Case::family(), Case::kernel());
+  const std::vector<std::int64_t> expected = EnginePasses<Real>(reference, {}).sums();
+  for (const auto behind : {LateDevice::Behind::copies, LateDevice::Behind::work})
+    for (const int lanes : {1, 4})
+      for (const Index kept_blocks : {Index{0}, Index{4}, EnginePasses<Real>::block_count}) {
+        const std::vector<std::int64_t> sums = EnginePasses<Real>(model, {lanes, kept_blocks, behind}).sums();
+        EXPECT_TRUE(sums == expected) << lanes << " lanes, " << kept_blocks << " blocks kept, "
+                                      << (behind == LateDevice::Behind::copies ? "copies" : "work") << " behind";
+      }
+}
+
+// A device that is always late needs every wait and every event.
+TYPED_TEST(BoundDeviceModels, DoNotDependOnLanesOnRowsKeptOrOnWhatIsLate) {
+  expect_same_bits_on_a_late_device<TypeParam, double>();
+  expect_same_bits_on_a_late_device<TypeParam, float>();
+}
+
 TEST(GuardedMemoryDeathTest, TheHostCannotReadIt) {
-  GuardedMemory<double> memory;
+  LateMemory<double> memory;
   memory.reserve(1);
 
   EXPECT_DEATH(

@@ -8,12 +8,12 @@
 
 #include <sys/mman.h>
 
-#include "core/backends/generic_lane.hpp"
+#include "core/view.hpp"
 
 namespace tally {
 
-// Makes host memory behave like a device's: it can be touched only while a lane works, so that a host that
-// reads or writes it crashes the test.
+// Makes host memory behave like a device's: it can be touched only while the device works, so that a host that reads or
+// writes it crashes the test.
 class MemoryGuard {
  public:
   static MemoryGuard& instance() {
@@ -48,7 +48,9 @@ class MemoryGuard {
   int access() const { return working_ > 0 ? PROT_READ | PROT_WRITE : PROT_NONE; }
   void change(int step) {
     const std::lock_guard lock(mutex_);
+    const bool was_open = working_ > 0;
     working_ += step;
+    if (was_open == (working_ > 0)) return;
     for (const auto& [address, bytes] : regions_) mprotect(address, bytes, access());
   }
 
@@ -57,7 +59,8 @@ class MemoryGuard {
   int working_ = 0;
 };
 
-template <class T>
+// Before memory is given back Device::instance().synchronize() is called, as cudaFree does.
+template <class T, class Device>
 class GuardedMemory {
  public:
   GuardedMemory() = default;
@@ -69,7 +72,9 @@ class GuardedMemory {
     return *this;
   }
   ~GuardedMemory() {
-    if (values_) MemoryGuard::instance().free(values_);
+    if (!values_) return;
+    Device::instance().synchronize();
+    MemoryGuard::instance().free(values_);
   }
   void reserve(Index count) {
     if (count <= count_) return;
@@ -83,58 +88,6 @@ class GuardedMemory {
  private:
   T* values_ = nullptr;
   Index count_ = 0;
-};
-
-// A GenericLane on guarded memory.
-class GuardedLane : public GenericPrimitives<GuardedLane, GuardedMemory> {
- public:
-  template <class T>
-  using Memory = GuardedMemory<T>;
-
-  void select_device() {}
-  Index bytes_to_spare() { return host_.bytes_to_spare(); }
-
-  template <class Functor>
-  void for_each(Index n, const Functor& f) {
-    const MemoryGuard::Work work;
-    host_.for_each(n, f);
-  }
-  template <class Real>
-  void multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<Real> c) {
-    const MemoryGuard::Work work;
-    host_.multiply_nt(a, b, c);
-  }
-  template <class Real>
-  void multiply_tn(MatrixView<const Real> a, MatrixView<const Real> b, Real beta, MatrixView<Real> c) {
-    const MemoryGuard::Work work;
-    host_.multiply_tn(a, b, beta, c);
-  }
-  template <class T>
-  void upload(const T* from, T* to, Index count) {
-    const MemoryGuard::Work work;
-    host_.upload(from, to, count);
-  }
-  template <class T>
-  void download(const T* from, T* to, Index count) {
-    const MemoryGuard::Work work;
-    host_.download(from, to, count);
-  }
-  template <class T>
-  void clear(T* values, Index count) {
-    const MemoryGuard::Work work;
-    host_.clear(values, count);
-  }
-  void wait() {}
-  void begin_transfer(int) {}
-  template <class T>
-  void transfer(const T* from, T* to, Index count) {
-    upload(from, to, count);
-  }
-  void end_transfer() {}
-  void end_use(int) {}
-
- private:
-  GenericLane host_;
 };
 
 }  // namespace tally
