@@ -11,27 +11,34 @@
 namespace tally {
 
 // A model as a pair: an observation family under a latent structure. Everything a model must say follows from the two.
+// Kernels read the family's coefficients, then the latent structure's; their statistics lie in the same order.
 // FamilyKernel is the family's block half, a value made of shapes alone; it runs on the backend that the source is
 // compiled for.
 template <class Family, class Latent, class FamilyKernel, class RunsOn = Backend>
 class PairModel final : public Model {
  public:
-  using Kernel = typename Latent::template Kernel<FamilyKernel>;
+  using Kernel = decltype(std::declval<const Latent&>().kernel(std::declval<FamilyKernel>()));
 
-  PairModel(std::string name, Family family, FamilyKernel kernel)
+  PairModel(std::string name, Latent latent, Family family, FamilyKernel kernel)
       : name_(std::move(name)),
+        latent_(std::move(latent)),
         family_(std::move(family)),
-        kernel_{std::move(kernel)},
+        kernel_(latent_.kernel(std::move(kernel))),
         standardisation_(Standardisation::none(family_.columns())) {
-    Latent::add_parameters(parameters_, family_.components());
+    latent_.add_parameters(parameters_);
     family_.add_parameters(parameters_);
     family_.add_statistics(statistics_);
+    latent_.add_statistics(statistics_);
   }
 
   std::string name() const override { return name_; }
-  Index components() const noexcept override { return family_.components(); }
+  Index components() const noexcept override { return latent_.components(); }
   Index columns() const noexcept override { return family_.columns(); }
-  std::map<std::string, std::string> options() const override { return family_.options(); }
+  std::map<std::string, std::string> options() const override {
+    auto options = family_.options();
+    options.merge(latent_.options());
+    return options;
+  }
   Domain domain() const noexcept override { return Family::domain; }
   Scaling scaling() const noexcept override { return family_.scaling(); }
   void set_standardisation(Standardisation standardisation) override {
@@ -43,14 +50,19 @@ class PairModel final : public Model {
 
   const Layout& parameters() const noexcept override { return parameters_; }
   const Layout& statistics() const noexcept override { return statistics_; }
-  std::vector<double> bounds(const DataSummary& summary) const override { return family_.bounds(summary); }
+  std::vector<double> bounds(const DataSummary& summary) const override {
+    std::vector<double> bounds = family_.bounds(summary);
+    const std::vector<double> of_latent = latent_.bounds();
+    bounds.insert(bounds.end(), of_latent.begin(), of_latent.end());
+    return bounds;
+  }
   void maximize(std::span<const double> statistics, double total_weight,
                 std::span<double> parameters) const override {
-    Latent::maximize(statistics_["moments"].matrix(statistics), total_weight, parameters_, parameters);
+    latent_.maximize(statistics_, statistics, total_weight, parameters_, parameters);
     family_.maximize(statistics_, statistics, total_weight, parameters_, parameters);
   }
   void set_defaults(std::span<double> parameters) const override {
-    Latent::set_defaults(parameters_, parameters);
+    latent_.set_defaults(parameters_, parameters);
     family_.set_defaults(parameters_, parameters);
   }
 
@@ -61,24 +73,24 @@ class PairModel final : public Model {
   }
   bool stops_at_fixed_point() const noexcept override { return !Latent::larger_is_better; }
   Index free_parameters() const noexcept override {
-    return family_.free_parameters() + Latent::free_parameters(family_.components());
+    return family_.free_parameters() + latent_.free_parameters();
   }
   std::vector<std::string> warnings(const DataSummary& summary) const override { return family_.warnings(summary); }
 
   NamedArrays describe(std::span<const double> parameters) const override {
     NamedArrays arrays;
-    Latent::describe(parameters_, parameters, arrays);
+    latent_.describe(parameters_, parameters, arrays);
     family_.describe(parameters_, parameters, arrays);
     return arrays;
   }
   void read(const NamedArrays& arrays, std::span<double> parameters) const override {
     for (const auto& [name, array] : arrays) check_name(name);
-    Latent::read(parameters_, arrays, parameters);
+    latent_.read(parameters_, arrays, parameters);
     family_.read(parameters_, arrays, parameters);
   }
   void start_at(MatrixView<const double> rows, const DataSummary& summary,
                 std::span<double> parameters) const override {
-    Latent::set_defaults(parameters_, parameters);
+    latent_.set_defaults(parameters_, parameters);
     family_.start_at(parameters_, rows, summary, parameters);
   }
   void soften_start(const DataSummary& summary, std::span<double> parameters) const override {
@@ -86,7 +98,7 @@ class PairModel final : public Model {
       family_.soften_start(parameters_, summary, parameters);
   }
   Sampler sampler(std::span<const double> parameters) const override {
-    return [component = Latent::sampler(parameters_, parameters, family_.components()),
+    return [component = latent_.sampler(parameters_, parameters),
             value = family_.sampler(parameters_, parameters)](RandomKey key, Index row, double* out) {
       const Index k = component(key, row);
       value(k, key, row, out);
@@ -95,10 +107,14 @@ class PairModel final : public Model {
   }
 
   std::unique_ptr<BoundModel> bind(const BindOptions& options) const override {
+    const Index of_family = family_.coefficient_count();
     const Coefficients coefficients{
-        family_.coefficient_count(), [this](std::span<const double> parameters, std::span<double> out) {
-          family_.coefficients(parameters_, parameters, out);
-          Latent::add_to_coefficients(parameters_, parameters, out, family_.coefficient_stride());
+        of_family + latent_.coefficient_count(),
+        [this, of_family](std::span<const double> parameters, std::span<double> out) {
+          const auto first = out.first(static_cast<std::size_t>(of_family));
+          family_.coefficients(parameters_, parameters, first);
+          latent_.add_to_coefficients(parameters_, parameters, family_.coefficient_stride(), first,
+                                      out.subspan(first.size()));
         }};
     return RunsOn::bind_kernel(kernel_, coefficients, statistics_, family_.components(), options);
   }
@@ -114,6 +130,7 @@ class PairModel final : public Model {
   }
 
   std::string name_;
+  Latent latent_;
   Family family_;
   Kernel kernel_;
   Standardisation standardisation_;

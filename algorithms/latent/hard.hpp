@@ -1,7 +1,11 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "algorithms/kernel.hpp"
 #include "algorithms/model.hpp"
@@ -52,28 +56,41 @@ struct HardKernel {
 };
 
 // The host half: no parameters of its own.
-struct Hard {
-  template <class Family>
-  using Kernel = HardKernel<Family>;
-
-  static void add_parameters(Layout&, Index) {}
-  static void set_defaults(const Layout&, std::span<double>) {}
-  static void maximize(MatrixView<const double>, double, const Layout&, std::span<double>) {}
-  static void add_to_coefficients(const Layout&, std::span<const double>, std::span<double>, Index) {}
-  static Index free_parameters(Index) { return 0; }
-
+class Hard {
+ public:
   static constexpr const char* objective_name = "inertia";
   static constexpr bool larger_is_better = false;
 
-  static void describe(const Layout&, std::span<const double>, NamedArrays&) {}
-  static void read(const Layout&, const NamedArrays&, std::span<double>) {}
+  explicit Hard(Index components) : components_(components) {}
+
+  template <class Family>
+  HardKernel<Family> kernel(Family family) const {
+    return {std::move(family)};
+  }
+
+  Index components() const noexcept { return components_; }
+  std::map<std::string, std::string> options() const { return {}; }
+  void add_parameters(Layout&) const {}
+  void add_statistics(Layout&) const {}
+  std::vector<double> bounds() const { return {}; }
+  void set_defaults(const Layout&, std::span<double>) const {}
+  void maximize(const Layout&, std::span<const double>, double, const Layout&, std::span<double>) const {}
+  Index coefficient_count() const noexcept { return 0; }
+  void add_to_coefficients(const Layout&, std::span<const double>, Index, std::span<double>, std::span<double>) const {}
+  Index free_parameters() const noexcept { return 0; }
+
+  void describe(const Layout&, std::span<const double>, NamedArrays&) const {}
+  void read(const Layout&, const NamedArrays&, std::span<double>) const {}
   // Every component equally often.
-  static auto sampler(const Layout&, std::span<const double>, Index components) {
-    return [components](RandomKey key, Index row) {
+  auto sampler(const Layout&, std::span<const double>) const {
+    return [components = components_](RandomKey key, Index row) {
       return static_cast<Index>(
           below(key, static_cast<std::uint64_t>(row), 0, static_cast<std::uint64_t>(components)));
     };
   }
+
+ private:
+  Index components_;
 };
 
 }  // namespace tally

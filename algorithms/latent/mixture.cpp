@@ -1,13 +1,37 @@
 #include "algorithms/latent/mixture.hpp"
 
+#include <cmath>
 #include <memory>
-#include <vector>
 
 #include "core/error.hpp"
 
 namespace tally {
 
-void Mixture::read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) {
+void Mixture::set_defaults(const Layout& layout, std::span<double> parameters) const {
+  const auto weights = layout["weights"].in(parameters);
+  std::fill(weights.begin(), weights.end(), 1 / static_cast<double>(weights.size()));
+}
+
+void Mixture::maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
+                       const Layout& layout, std::span<double> parameters) const {
+  const MatrixView<const double> moments = statistics_layout["moments"].matrix(statistics);
+  const auto weights = layout["weights"].in(parameters);
+  for (Index k = 0; k < components_; ++k) weights[static_cast<std::size_t>(k)] = moments(k, 0) / total_weight;
+}
+
+void Mixture::add_to_coefficients(const Layout& layout, std::span<const double> parameters, Index stride,
+                                  std::span<double> of_family, std::span<double>) const {
+  const auto weights = layout["weights"].in(parameters);
+  for (std::size_t k = 0; k < weights.size(); ++k)
+    of_family[k * static_cast<std::size_t>(stride)] += std::log(weights[k]);
+}
+
+void Mixture::describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const {
+  const auto weights = layout["weights"].in(parameters);
+  arrays["weights"] = {layout["weights"].shape, {weights.begin(), weights.end()}};
+}
+
+void Mixture::read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const {
   const auto found = arrays.find("weights");
   if (found == arrays.end()) return;
   const auto weights = layout["weights"].in(parameters);
@@ -23,11 +47,11 @@ void Mixture::read(const Layout& layout, const NamedArrays& arrays, std::span<do
   std::copy(found->second.values.begin(), found->second.values.end(), weights.begin());
 }
 
-Mixture::DrawComponent Mixture::sampler(const Layout& layout, std::span<const double> parameters, Index components) {
+Mixture::DrawComponent Mixture::sampler(const Layout& layout, std::span<const double> parameters) const {
   const auto cumulative = std::make_shared<std::vector<double>>();
   double sum = 0;
   for (const double weight : layout["weights"].in(parameters)) cumulative->push_back(sum += weight);
-  return [cumulative, components](RandomKey key, Index row) {
+  return [cumulative, components = components_](RandomKey key, Index row) {
     const double u = uniform(key, static_cast<std::uint64_t>(row), 0) * cumulative->back();
     const auto found = std::upper_bound(cumulative->begin(), cumulative->end(), u) - cumulative->begin();
     return std::min<Index>(found, components - 1);

@@ -1,9 +1,12 @@
 #pragma once
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "algorithms/kernel.hpp"
 #include "algorithms/model.hpp"
@@ -88,40 +91,40 @@ struct MixtureKernel {
 };
 
 // The host half: component weights "weights" (K).
-struct Mixture {
-  template <class Family>
-  using Kernel = MixtureKernel<Family>;
-
-  static void add_parameters(Layout& layout, Index components) { layout.add("weights", {components}); }
-  static void set_defaults(const Layout& layout, std::span<double> parameters) {
-    const auto weights = layout["weights"].in(parameters);
-    std::fill(weights.begin(), weights.end(), 1 / static_cast<double>(weights.size()));
-  }
-  // w_k = sum of posterior weights of k / total weight; `counts` is column 0 of the moments.
-  static void maximize(MatrixView<const double> moments, double total_weight, const Layout& layout,
-                       std::span<double> parameters) {
-    const auto weights = layout["weights"].in(parameters);
-    for (Index k = 0; k < moments.rows; ++k) weights[static_cast<std::size_t>(k)] = moments(k, 0) / total_weight;
-  }
-  // Adds log w_k to the constant of each component's natural parameters.
-  static void add_to_coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out,
-                                  Index stride) {
-    const auto weights = layout["weights"].in(parameters);
-    for (std::size_t k = 0; k < weights.size(); ++k)
-      out[k * static_cast<std::size_t>(stride)] += std::log(weights[k]);
-  }
-  static Index free_parameters(Index components) { return components - 1; }
-
+class Mixture {
+ public:
   static constexpr const char* objective_name = "log-likelihood";
   static constexpr bool larger_is_better = true;
 
-  static void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) {
-    const auto weights = layout["weights"].in(parameters);
-    arrays["weights"] = {layout["weights"].shape, {weights.begin(), weights.end()}};
+  explicit Mixture(Index components) : components_(components) {}
+
+  template <class Family>
+  MixtureKernel<Family> kernel(Family family) const {
+    return {std::move(family)};
   }
-  static void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters);
+
+  Index components() const noexcept { return components_; }
+  std::map<std::string, std::string> options() const { return {}; }
+  void add_parameters(Layout& layout) const { layout.add("weights", {components_}); }
+  void add_statistics(Layout&) const {}
+  std::vector<double> bounds() const { return {}; }
+  void set_defaults(const Layout& layout, std::span<double> parameters) const;
+  // w_k = sum of posterior weights of k, which is column 0 of the family's moments, / total weight.
+  void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
+                const Layout& layout, std::span<double> parameters) const;
+  Index coefficient_count() const noexcept { return 0; }
+  // Adds log w_k to the constant of each component's natural parameters, which are `stride` apart.
+  void add_to_coefficients(const Layout& layout, std::span<const double> parameters, Index stride,
+                           std::span<double> of_family, std::span<double> own) const;
+  Index free_parameters() const noexcept { return components_ - 1; }
+
+  void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
+  void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
   using DrawComponent = std::function<Index(RandomKey key, Index row)>;
-  static DrawComponent sampler(const Layout& layout, std::span<const double> parameters, Index components);
+  DrawComponent sampler(const Layout& layout, std::span<const double> parameters) const;
+
+ private:
+  Index components_;
 };
 
 }  // namespace tally

@@ -8,21 +8,22 @@
 namespace tally {
 
 std::unique_ptr<Model> make_gaussian_mixture(Index components, Index columns, const GaussianOptions& options) {
+  const Mixture mixture(components);
   const GaussianFamily family(options, components, columns);
   const ExponentialKernel shape{components, family.width()};
   switch (options.covariance) {
     case Covariance::full:
-      return std::make_unique<PairModel<GaussianFamily, Mixture, GaussianFullKernel>>("gmm", family,
+      return std::make_unique<PairModel<GaussianFamily, Mixture, GaussianFullKernel>>("gmm", mixture, family,
                                                                                       GaussianFullKernel{shape});
     case Covariance::tied:
       return std::make_unique<PairModel<GaussianFamily, Mixture, GaussianTiedKernel>>(
-          "gmm", family, GaussianTiedKernel{components, columns});
+          "gmm", mixture, family, GaussianTiedKernel{components, columns});
     case Covariance::diag:
-      return std::make_unique<PairModel<GaussianFamily, Mixture, GaussianDiagKernel>>("gmm", family,
+      return std::make_unique<PairModel<GaussianFamily, Mixture, GaussianDiagKernel>>("gmm", mixture, family,
                                                                                       GaussianDiagKernel{shape});
     case Covariance::spherical:
       return std::make_unique<PairModel<GaussianFamily, Mixture, GaussianSphericalKernel>>(
-          "gmm", family, GaussianSphericalKernel{shape});
+          "gmm", mixture, family, GaussianSphericalKernel{shape});
   }
   return nullptr;
 }

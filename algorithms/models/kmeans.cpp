@@ -8,7 +8,7 @@ namespace tally {
 
 std::unique_ptr<Model> make_kmeans(Index components, Index columns) {
   return std::make_unique<PairModel<CentroidFamily, Hard, CentroidKernel>>(
-      "kmeans", CentroidFamily(components, columns), CentroidKernel{components, columns});
+      "kmeans", Hard(components), CentroidFamily(components, columns), CentroidKernel{components, columns});
 }
 
 ModelEntry kmeans_entry() {

@@ -8,7 +8,7 @@ namespace tally {
 
 std::unique_ptr<Model> make_poisson_mixture(Index components, Index columns) {
   return std::make_unique<PairModel<PoissonFamily, Mixture, PoissonKernel>>(
-      "poisson", PoissonFamily(components, columns), PoissonKernel{{components, 1 + columns}});
+      "poisson", Mixture(components), PoissonFamily(components, columns), PoissonKernel{{components, 1 + columns}});
 }
 
 ModelEntry poisson_entry() {

@@ -49,6 +49,7 @@ struct Pair {
   using OnCpu = PairModel<Family, Latent, FamilyKernel, CpuBackend>;
   using OnDevice = PairModel<Family, Latent, FamilyKernel, LaneBackend<LateLane>>;
   using OnHost = PairModel<Family, Latent, FamilyKernel, LaneBackend<GenericLane>>;
+  static Latent latent() { return Latent(K); }
 };
 struct Full : Pair<GaussianFamily, Mixture, GaussianFullKernel> {
   static GaussianFamily family() { return gaussian(Covariance::full); }
@@ -186,8 +187,8 @@ TYPED_TEST(BoundDeviceModels, AgreeWithTheCpu) {
     SCOPED_TRACE(precision == Precision::double_precision ? "double" : "single");
     const double tolerance = tolerance_of(precision);
     Fixture fixture(precision);
-    typename TypeParam::OnCpu reference("reference", TypeParam::family(), TypeParam::kernel());
-    typename TypeParam::OnDevice model("model", TypeParam::family(), TypeParam::kernel());
+    typename TypeParam::OnCpu reference("reference", TypeParam::latent(), TypeParam::family(), TypeParam::kernel());
+    typename TypeParam::OnDevice model("model", TypeParam::latent(), TypeParam::family(), TypeParam::kernel());
     fixture.prepare(reference);
     model.set_standardisation(reference.standardisation());
     const auto expected_bound = reference.bind(fixture.options()), bound = model.bind(fixture.options());
@@ -307,8 +308,8 @@ class EnginePasses {
 
 template <class Case, class Real>
 void expect_same_bits_on_a_late_device() {
-  typename Case::OnHost reference("reference", Case::family(), Case::kernel());
-  typename Case::OnDevice model("model", Case::family(), Case::kernel());
+  typename Case::OnHost reference("reference", Case::latent(), Case::family(), Case::kernel());
+  typename Case::OnDevice model("model", Case::latent(), Case::family(), Case::kernel());
   const std::vector<std::int64_t> expected = EnginePasses<Real>(reference, {}).sums();
   for (const auto behind : {LateDevice::Behind::copies, LateDevice::Behind::work})
     for (const int lanes : {1, 4})
