@@ -51,6 +51,34 @@ struct Nearer {
   }
 };
 
+// A group of threads measures a row against all centres in double; one of them calls take(nearest). A thread's own
+// `nearest` and the group's `nearest[threads / 32]` are used on the way.
+template <int threads, class Real, class Group, class Shared, class Take>
+TALLY_HD void measure_all(const Real* values, const MatrixView<const double>& centres, Group& group, Shared& shared,
+                          const Take& take) {
+  group.each([&](int thread, auto& own) {
+    own.nearest = {0, -1, 0};
+    for (Index k = thread; k < centres.rows; k += threads) {
+      double distance = 0;
+      for (Index d = 0; d < centres.cols; ++d) {
+        const double difference = static_cast<double>(values[d]) - centres(k, d);
+        distance += difference * difference;
+      }
+      own.nearest = Nearer{}(own.nearest, {distance, static_cast<std::int32_t>(k), 0});
+    }
+  });
+  group.template combine<32>([](auto& own) -> Candidate& { return own.nearest; }, Nearer{});
+  group.each([&](int thread, auto& own) {
+    if (thread % 32 == 0) shared.nearest[thread / 32] = own.nearest;
+  });
+  group.each([&](int thread, auto&) {
+    if (thread != 0) return;
+    Candidate nearest = shared.nearest[0];
+    for (int i = 1; i < threads / 32; ++i) nearest = Nearer{}(nearest, shared.nearest[i]);
+    take(nearest);
+  });
+}
+
 // `columns` centres and a few rows a thread, 8 times as many centres a panel. Scores x . c - |c|^2 / 2 are summed over
 // dimensions in their order. Where the second best comes within twice the bound on rounding of nearest.cpp of the best,
 // or something may have overflowed, the group measures the row against all centres in double.
@@ -119,7 +147,11 @@ struct NearestRows {
     for (int i = 0; i < threads / lanes; ++i) {
       const std::uint32_t unsure = shared.unsure[i];
       for (int r = 0; r < rows; ++r)
-        if (unsure >> r & 1) measure_all(first_row + i * rows + r, group, shared);
+        if (unsure >> r & 1) {
+          const Index row = first_row + i * rows + r;
+          measure_all<threads>(x.row(row), centres.exact, group, shared,
+                               [&](const Candidate& nearest) { write(row, nearest.label, nearest.distance); });
+        }
     }
   }
 
@@ -247,31 +279,6 @@ struct NearestRows {
     if (!(magnitude < limit) || found.label < 0) return false;
     const double error = static_cast<double>(x.cols + 4) * (epsilon * magnitude + smallest);
     return found.second < static_cast<Real>(static_cast<double>(found.best) - 2.0 * error);
-  }
-
-  template <class Group>
-  TALLY_HD void measure_all(Index row, Group& group, Shared& shared) const {
-    group.each([&](int thread, Own& own) {
-      own.nearest = {0, -1, 0};
-      for (Index k = thread; k < centres.exact.rows; k += threads) {
-        double distance = 0;
-        for (Index d = 0; d < x.cols; ++d) {
-          const double difference = static_cast<double>(x(row, d)) - centres.exact(k, d);
-          distance += difference * difference;
-        }
-        own.nearest = Nearer{}(own.nearest, {distance, static_cast<std::int32_t>(k), 0});
-      }
-    });
-    group.template combine<32>([](Own& own) -> Candidate& { return own.nearest; }, Nearer{});
-    group.each([&](int thread, Own& own) {
-      if (thread % 32 == 0) shared.nearest[thread / 32] = own.nearest;
-    });
-    group.each([&](int thread, Own&) {
-      if (thread != 0) return;
-      Candidate nearest = shared.nearest[0];
-      for (int i = 1; i < threads / 32; ++i) nearest = Nearer{}(nearest, shared.nearest[i]);
-      write(row, nearest.label, nearest.distance);
-    });
   }
 
   TALLY_HD void write(Index row, std::int32_t label, double distance) const {
