@@ -54,7 +54,7 @@ function(tally_compile_cuda name source)
   set(includes "$<FILTER:${includes},EXCLUDE,^/usr/include$>")  # nvcc finds the system's headers by itself
   add_custom_command(OUTPUT "${folder}/${name}.o" "${folder}/${name}.ptxas"
     COMMAND "${CMAKE_COMMAND}" "-DREPORT=${folder}/${name}.ptxas" -P "${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake" --
-      "${TALLY_NVCC}" -ccbin "${CMAKE_CXX_COMPILER}" -x cu -std=c++20 -O2 ${TALLY_GENERATE}
+      "${TALLY_NVCC}" -ccbin "${CMAKE_CXX_COMPILER}" -x cu -std=c++20 -O2 ${TALLY_GENERATE} -no-compress
       -Xptxas -v -Xcompiler -ffp-contract=off,-fno-math-errno,-fPIC,-fvisibility=hidden --expt-relaxed-constexpr
       -DTALLY_BACKEND_CUDA=1 ${ARGN} "-I$<JOIN:${includes},;-I>" -MD -MF "${folder}/${name}.d" -MT "${folder}/${name}.o"
       -c "${source}" -o "${folder}/${name}.o"
@@ -65,14 +65,16 @@ function(tally_compile_cuda name source)
   set_property(GLOBAL APPEND PROPERTY TALLY_CUDA_OBJECTS "${folder}/${name}.o")
 endfunction()
 
-# tally_test_cuda_report(name functors...) tests that the assembler's report of a model names a kernel for each of the
-# functors in both precisions, and no spills.
-function(tally_test_cuda_report name)
+# tally_test_cuda_report(name functors tensor_core_functors) tests that the assembler's report of a model names a kernel
+# for each of the functors in both precisions, and no spills; and for each of the others a kernel whose PTX in the object
+# (which is not compressed for this) multiplies on tensor cores.
+function(tally_test_cuda_report name functors tensor_core_functors)
   if(NOT TALLY_BUILD_TESTS)
     return()
   endif()
   add_test(NAME cuda.${name}_kernels COMMAND "${CMAKE_COMMAND}" "-DREPORT=${PROJECT_BINARY_DIR}/cuda/${name}.ptxas"
-    "-DKERNELS=${ARGN}" -P "${PROJECT_SOURCE_DIR}/cmake/check_ptxas.cmake")
+    "-DOBJECT=${PROJECT_BINARY_DIR}/cuda/${name}.o" "-DKERNELS=${functors}" "-DTENSOR_CORE_KERNELS=${tensor_core_functors}"
+    -P "${PROJECT_SOURCE_DIR}/cmake/check_ptxas.cmake")
   set_tests_properties(cuda.${name}_kernels PROPERTIES LABELS cuda TIMEOUT 60)
 endfunction()
 

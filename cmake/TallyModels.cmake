@@ -1,11 +1,11 @@
 # The registry of built-in models is generated: an object that registers itself from a static library is dropped
 # by the linker.
 
-# tally_add_model(NAME [SOURCE models/NAME.cpp] [KERNELS a b]) names a model whose source defines ModelEntry NAME_entry()
+# tally_add_model(NAME [SOURCE models/NAME.cpp] [KERNELS a b] [TENSOR_CORE_KERNELS c]) names a model whose source defines ModelEntry NAME_entry()
 # and holds all its kernels. Where nvcc is found the source is compiled as CUDA too, and the assembler's report must
-# name a kernel for each of these functors in both precisions.
+# name a kernel for each of these functors in both precisions, and for the others one that uses tensor cores.
 function(tally_add_model name)
-  cmake_parse_arguments(arg "" "SOURCE" "KERNELS" ${ARGN})
+  cmake_parse_arguments(arg "" "SOURCE" "KERNELS;TENSOR_CORE_KERNELS" ${ARGN})
   if(NOT arg_SOURCE)
     set(arg_SOURCE models/${name}.cpp)
   endif()
@@ -14,7 +14,7 @@ function(tally_add_model name)
   set_property(GLOBAL APPEND PROPERTY TALLY_MODEL_SOURCES "${path}")
   if(COMMAND tally_compile_cuda)
     tally_compile_cuda(${name} "${path}")
-    tally_test_cuda_report(${name} ${arg_KERNELS})
+    tally_test_cuda_report(${name} "${arg_KERNELS}" "${arg_TENSOR_CORE_KERNELS}")
   endif()
 endfunction()
 

@@ -1,6 +1,7 @@
-# cmake -DREPORT=file [-DKERNELS=A;B] -P check_ptxas.cmake: fails unless the assembler's report names a kernel, and one
-# for each of the functors A<Real> and B<Real> in both precisions, and if a kernel keeps registers in memory. Prints what
-# each kernel takes.
+# cmake -DREPORT=file [-DKERNELS=A;B] [-DTENSOR_CORE_KERNELS=C -DOBJECT=file] -P check_ptxas.cmake: fails unless the assembler's report names a kernel, and one
+# for each of the functors A<Real> and B<Real> in both precisions, and if a kernel keeps registers in memory; and unless
+# the object holds, not compressed, PTX of a kernel for each functor C that multiplies in TF32 on tensor cores. Prints
+# what each kernel takes.
 cmake_minimum_required(VERSION 3.22)
 
 if(NOT EXISTS "${REPORT}")
@@ -17,6 +18,25 @@ foreach(kernel IN LISTS KERNELS)
       message(FATAL_ERROR "${REPORT} names no kernel that runs ${kernel} in precision ${precision}")
     endif()
   endforeach()
+endforeach()
+
+if(TENSOR_CORE_KERNELS)
+  file(STRINGS "${OBJECT}" ptx REGEX "[.]visible [.]entry |^[^/]*mma[.]sync")
+endif()
+foreach(kernel IN LISTS TENSOR_CORE_KERNELS)
+  set(inside -1)
+  set(products 0)
+  foreach(line IN LISTS ptx)
+    if(line MATCHES "[.]entry ([A-Za-z0-9_]+)")
+      string(FIND "${CMAKE_MATCH_1}" "${kernel}I" inside)
+    elseif(NOT inside EQUAL -1 AND line MATCHES "mma[.]sync[.]aligned[.]m16n8k8[.]row[.]col[.]f32[.]tf32[.]tf32[.]f32")
+      math(EXPR products "${products} + 1")
+    endif()
+  endforeach()
+  if(products EQUAL 0)
+    message(FATAL_ERROR "${OBJECT} has no PTX of ${kernel} that multiplies on tensor cores")
+  endif()
+  message("${products} TF32 products on tensor cores in the PTX of ${kernel}")
 endforeach()
 
 file(STRINGS "${REPORT}" lines REGEX "Compiling entry function|bytes spill stores|Used [0-9]+ registers")

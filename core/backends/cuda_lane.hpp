@@ -35,6 +35,26 @@ class BlockGroup {
     __syncthreads();
 #endif
   }
+  template <class F>
+  TALLY_HD void each_alone(const F& f) {
+#ifdef __CUDA_ARCH__
+    f(static_cast<int>(threadIdx.x), own_);
+#endif
+  }
+  template <class A, class B, class C>
+  TALLY_HD void multiply_tf32(const A& a, const B& b, const C& c) {
+#ifdef __CUDA_ARCH__
+    const generic::Pack<float, 4> left = a(own_);
+    const generic::Pack<float, 2> right = b(own_);
+    float(&sums)[4] = c(own_);
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(__float_as_uint(left.values[0])), "r"(__float_as_uint(left.values[1])),
+          "r"(__float_as_uint(left.values[2])), "r"(__float_as_uint(left.values[3])),
+          "r"(__float_as_uint(right.values[0])), "r"(__float_as_uint(right.values[1])));
+#endif
+  }
   template <int lanes, class Member, class Op>
   TALLY_HD void combine(const Member& member, const Op& op) {
 #ifdef __CUDA_ARCH__
@@ -90,7 +110,7 @@ class CudaLane : public GenericPrimitives<CudaLane, CudaMemory> {
     check_cublas(cublasSetWorkspace(handle, workspace_.data(), workspace_bytes));
     check_cublas(cublasSetPointerMode(handle, CUBLAS_POINTER_MODE_HOST));
     check_cublas(cublasSetAtomicsMode(handle, CUBLAS_ATOMICS_NOT_ALLOWED));
-    check_cublas(cublasSetMathMode(handle, CUBLAS_DEFAULT_MATH));  // no TF32
+    check_cublas(cublasSetMathMode(handle, CUBLAS_DEFAULT_MATH));  // no TF32 but where a call asks for it
   }
 
   // Makes this lane's device the calling thread's.
@@ -189,8 +209,9 @@ class CudaLane : public GenericPrimitives<CudaLane, CudaMemory> {
   void multiply(cublasOperation_t of_b, cublasOperation_t of_a, Index inner, MatrixView<const float> b,
                 MatrixView<const float> a, float beta, MatrixView<float> c) {
     const float one = 1;
-    check_cublas(cublasSgemm_64(handle_.get(), of_b, of_a, c.cols, c.rows, inner, &one, b.data, b.stride,
-                                a.data, a.stride, &beta, c.data, c.stride));
+    check_cublas(cublasGemmEx_64(handle_.get(), of_b, of_a, c.cols, c.rows, inner, &one, b.data, CUDA_R_32F, b.stride,
+                                 a.data, CUDA_R_32F, a.stride, &beta, c.data, CUDA_R_32F, c.stride,
+                                 compute_of_floats(), CUBLAS_GEMM_DEFAULT));
   }
 
   // The products of the first `count` slices of slice_rows rows.
@@ -202,10 +223,13 @@ class CudaLane : public GenericPrimitives<CudaLane, CudaMemory> {
   }
   void multiply_slices(Index count, MatrixView<const float> a, MatrixView<const float> b, float* products) {
     const float one = 1, zero = 0;
-    check_cublas(cublasSgemmStridedBatched_64(handle_.get(), CUBLAS_OP_N, CUBLAS_OP_T, b.cols, a.cols, slice_rows, &one,
-                                              b.data, b.stride, slice_rows * b.stride, a.data, a.stride,
-                                              slice_rows * a.stride, &zero, products, b.cols, a.cols * b.cols, count));
+    check_cublas(cublasGemmStridedBatchedEx_64(
+        handle_.get(), CUBLAS_OP_N, CUBLAS_OP_T, b.cols, a.cols, slice_rows, &one, b.data, CUDA_R_32F, b.stride,
+        slice_rows * b.stride, a.data, CUDA_R_32F, a.stride, slice_rows * a.stride, &zero, products, CUDA_R_32F, b.cols,
+        a.cols * b.cols, count, compute_of_floats(), CUBLAS_GEMM_DEFAULT));
   }
+
+  cublasComputeType_t compute_of_floats() const { return tf32() ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F; }
 
   // Destructors cannot report what they are told.
   struct DestroyHandle {

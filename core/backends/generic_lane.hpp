@@ -43,7 +43,7 @@ class GenericLane : public GenericPrimitives<GenericLane, HostMemory> {
     for (Index i = 0; i < c.rows; ++i)
       for (Index j = 0; j < c.cols; ++j) {
         Real sum = 0;
-        for (Index k = 0; k < a.cols; ++k) sum += a(i, k) * b(j, k);
+        for (Index k = 0; k < a.cols; ++k) sum += rounded(a(i, k)) * rounded(b(j, k));
         c(i, j) = sum;
       }
   }
@@ -52,7 +52,7 @@ class GenericLane : public GenericPrimitives<GenericLane, HostMemory> {
     for (Index i = 0; i < c.rows; ++i)
       for (Index j = 0; j < c.cols; ++j) {
         Real sum = 0;
-        for (Index k = 0; k < a.rows; ++k) sum += a(k, i) * b(k, j);
+        for (Index k = 0; k < a.rows; ++k) sum += rounded(a(k, i)) * rounded(b(k, j));
         c(i, j) = beta == 0 ? sum : sum + beta * c(i, j);
       }
   }
@@ -71,6 +71,10 @@ class GenericLane : public GenericPrimitives<GenericLane, HostMemory> {
   }
   // Until all that the lane was given is done.
   void wait() {}
+
+  // What a device's product makes of it.
+  double rounded(double value) const { return value; }
+  float rounded(float value) const { return tf32() ? generic::to_tf32(value) : value; }
 
   // Rows on their way to the device, which on a GPU travel while the lane computes on those before them. Two places take
   // turns: begin_transfer waits until the lane is done with the place, end_use says so.

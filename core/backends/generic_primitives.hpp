@@ -1,9 +1,11 @@
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
 #include "core/backends/generic_kernels.hpp"
 #include "core/backends/generic_label_sums.hpp"
 #include "core/backends/generic_nearest.hpp"
+#include "core/backends/generic_nearest_tf32.hpp"
 #include "core/backends/generic_posterior.hpp"
 #include "core/backends/groups.hpp"
 #include "core/block.hpp"
@@ -22,6 +24,9 @@ namespace tally {
 template <class Lane, template <class> class Memory>
 class GenericPrimitives {
  public:
+  // From here on matrix products of floats, and the search for the nearest centre, may round what they multiply to TF32.
+  void allow_tf32() { tf32_ = true; }
+
   // c += a' b: products of slice_rows rows each, whose sum is taken in double and in order. On a GPU there is one
   // product a slice where one for all rows would leave most of it idle; in float longer sums would drift.
   static constexpr Index slice_rows = 256;
@@ -73,6 +78,11 @@ class GenericPrimitives {
                     std::int32_t* labels, double* objective) {
     const Index K = centres.exact.rows;
     double* const sums = row_sums(x.rows);
+    if constexpr (std::is_same_v<Real, float>)
+      if (tf32_) {
+        search_by_tf32(x, centres, terms, labels, sums);
+        return add_row_sums(x.rows, objective);
+      }
     if (K <= 16)
       self().for_each_group(generic::NearestRows<Real, 2>{x, centres, terms, labels, sums});
     else if (K <= 32)
@@ -125,6 +135,8 @@ class GenericPrimitives {
   }
 
  protected:
+  bool tf32() const { return tf32_; }
+
   // At most `count` rows from row `first` on.
   template <class Real>
   static MatrixView<const Real> rows_of(MatrixView<const Real> matrix, Index first, Index count) {
@@ -159,6 +171,17 @@ class GenericPrimitives {
     }
   }
 
+  void search_by_tf32(MatrixView<const float> x, const cpu::Centres<float>& centres, const cpu::RowTerms& terms,
+                      std::int32_t* labels, double* sums) {
+    const Index K = centres.exact.rows;
+    if (K <= 16)
+      self().for_each_group(generic::NearestRowsTf32<2>{x, centres, terms, labels, sums});
+    else if (K <= 32)
+      self().for_each_group(generic::NearestRowsTf32<4>{x, centres, terms, labels, sums});
+    else
+      self().for_each_group(generic::NearestRowsTf32<8>{x, centres, terms, labels, sums});
+  }
+
   double* row_sums(Index rows) {
     row_sums_.reserve(rows);
     return row_sums_.data();
@@ -171,6 +194,7 @@ class GenericPrimitives {
     self().for_each_group(generic::SumRuns{run_sums_.data(), runs, runs, generic::SumTo::add, to});
   }
 
+  bool tf32_ = false;
   Memory<double> products_;
   Memory<float> float_products_;
   Memory<double> row_sums_, run_sums_, pieces_;

@@ -1,5 +1,7 @@
 #pragma once
 #include <array>
+#include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -16,9 +18,14 @@
 //   template <class Group> TALLY_HD void operator()(Index index, Group& group, Shared& shared) const;
 // A group offers
 //   group.each(f)    f(thread, own) for each thread, all done before it returns
+//   group.each_alone(f)  the same where f reads what is shared and writes to its own alone: nobody waits
 //   group.template combine<lanes>(member, op)
 //                    with member(own) a reference: in each run of `lanes` threads every one receives all values, combined
 //                    by op, which does not mind the order of its two arguments; always the same tree
+//   group.multiply_tf32(a, b, c)
+//                    with c(own) a reference: each 32 threads add the product of a (16, 8) and b (8, 8) to c (16, 8), as
+//                    tensor cores do. a(own), b(own) and c(own) are 4, 2 and 4 floats, see TileOf; a and b come from
+//                    to_tf32
 // Between those calls a kernel computes only with what all threads of the group agree on, and writes nothing shared.
 #if defined(__CUDACC__)
 #define TALLY_UNROLL _Pragma("unroll")
@@ -30,6 +37,38 @@
 #endif
 
 namespace tally::generic {
+
+// The nearest number of TF32, a float with 10 bits of fraction; of two that are as near the larger in magnitude. Nobody
+// reads the other 13 bits.
+TALLY_HD inline float to_tf32(float value) {
+#ifdef __CUDA_ARCH__
+  std::uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
+  return __uint_as_float(bits);
+#else
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if ((bits & 0x7F800000U) == 0x7F800000U) return value;  // infinity or NaN
+  return std::bit_cast<float>((bits + 0x1000U) & 0xFFFFE000U);
+#endif
+}
+
+// As many neighbours as a GPU moves at once.
+template <class T, int count>
+struct alignas(sizeof(T) * count) Pack {
+  T values[count];
+};
+
+// Which numbers of a product's tiles a thread of 32 holds (PTX ISA, mma.m16n8k8 with .tf32), i of them:
+// of a (16, 8) row a_row, column a_column; of b (8, 8) row b_row, column thread / 4; of c (16, 8) row c_row, column c_column.
+struct TileOf {
+  int thread;
+  TALLY_HD int a_row(int i) const { return thread / 4 + i % 2 * 8; }
+  TALLY_HD int a_column(int i) const { return thread % 4 + i / 2 * 4; }
+  TALLY_HD int b_row(int i) const { return thread % 4 + i * 4; }
+  TALLY_HD int b_column() const { return thread / 4; }
+  TALLY_HD int c_row(int i) const { return thread / 4 + i / 2 * 8; }
+  TALLY_HD int c_column(int i) const { return thread % 4 * 2 + i % 2; }
+};
 
 // One thread plays all threads of a group, now from the first on and now from the last, so that a test sees threads that
 // read what another writes in the same call.
@@ -62,7 +101,45 @@ class SerialGroup {
     }
   }
 
+  template <class F>
+  void each_alone(const F& f) {
+    each(f);
+  }
+
+  // Sums of exact products that are cut off after the bits of a float, as tensor cores cut them.
+  template <class A, class B, class C>
+  void multiply_tf32(const A& a, const B& b, const C& c) {
+    for (std::size_t warp = 0; warp < threads; warp += 32) {
+      float left[16][8], right[8][8];
+      for (int thread = 0; thread < 32; ++thread) {
+        const TileOf tile{thread};
+        Own& own = own_[warp + static_cast<std::size_t>(thread)];
+        const Pack<float, 4> of_left = a(own);
+        const Pack<float, 2> of_right = b(own);
+        for (int i = 0; i < 4; ++i) left[tile.a_row(i)][tile.a_column(i)] = cut(of_left.values[i]);
+        for (int i = 0; i < 2; ++i) right[tile.b_row(i)][tile.b_column()] = cut(of_right.values[i]);
+      }
+      for (int thread = 0; thread < 32; ++thread) {
+        const TileOf tile{thread};
+        float(&sums)[4] = c(own_[warp + static_cast<std::size_t>(thread)]);
+        for (int i = 0; i < 4; ++i) {
+          double sum = sums[i];
+          for (int k = 0; k < 8; ++k)
+            sum += static_cast<double>(left[tile.c_row(i)][k]) * static_cast<double>(right[k][tile.c_column(i)]);
+          sums[i] = towards_zero(sum);
+        }
+      }
+    }
+  }
+
  private:
+  // Without the bits that TF32 does not have.
+  static float cut(float value) { return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & 0xFFFFE000U); }
+  static float towards_zero(double value) {
+    const auto nearest = static_cast<float>(value);
+    return std::abs(static_cast<double>(nearest)) > std::abs(value) ? std::nextafter(nearest, 0.0F) : nearest;
+  }
+
   static_assert(threads % 32 == 0 && std::is_trivial_v<Own>);
   std::array<Own, threads> own_;
   std::uint32_t order_ = 1;
@@ -80,12 +157,6 @@ struct RunSerially {
     std::memset(&shared, 0xFF, sizeof shared);
     kernel(i, group, shared);
   }
-};
-
-// As many neighbours as a GPU moves at once.
-template <class T, int count>
-struct alignas(sizeof(T) * count) Pack {
-  T values[count];
 };
 
 struct Plus {

@@ -96,11 +96,11 @@ class LateLane : public GenericPrimitives<LateLane, LateMemory> {
   }
   template <class Real>
   void multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<Real> c) {
-    give([=] { GenericLane().multiply_nt(a, b, c); });
+    give([=, rounding = tf32()] { host(rounding).multiply_nt(a, b, c); });
   }
   template <class Real>
   void multiply_tn(MatrixView<const Real> a, MatrixView<const Real> b, Real beta, MatrixView<Real> c) {
-    give([=] { GenericLane().multiply_tn(a, b, beta, c); });
+    give([=, rounding = tf32()] { host(rounding).multiply_tn(a, b, beta, c); });
   }
   template <class T>
   void clear(T* values, Index count) {
@@ -138,6 +138,11 @@ class LateLane : public GenericPrimitives<LateLane, LateMemory> {
   }
 
  private:
+  static GenericLane host(bool rounding) {
+    GenericLane lane;
+    if (rounding) lane.allow_tf32();
+    return lane;
+  }
   template <class Work>
   void give(Work work) {
     const LateDevice::Turn turn;
