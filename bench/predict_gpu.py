@@ -6,8 +6,11 @@ docs/decisions/cuda-kernels.md says what is counted and what the figures leave o
 
 FP64_PRODUCTS, FP32_PRODUCTS = 60e12, 50e12  # flop/s that cuBLAS reached in large products
 FP64, FP32 = 33.5e12, 50e12  # flop/s without tensor cores
+TF32_PRODUCTS = 386e12  # flop/s that cuBLAS reached in large products
+TF32_MMA = 0.62 * 495e12  # flop/s: what mma.sync was seen to reach of the data sheet's rate on Hopper
 MEMORY, L2 = 4.3e12, 5.5e12  # bytes/s
 MULTIPROCESSORS, CLOCK = 132, 1.7e9
+SHARED = MULTIPROCESSORS * CLOCK * 128  # bytes/s of shared memory
 LANES, LAUNCH = 4, 2.5e-6  # streams at work, seconds from one launch of a stream to its next
 TILE_BYTES = 24e6  # of features and posterior, so that they stay in the L2
 SLICE_ROWS = 256
@@ -51,6 +54,19 @@ def mixture(D, K, width, size, shared=0):
     return Work(kernels, 13 if shared else 7, max(SLICE_ROWS, min(1 << 17, tile)), flops, products, size * D)
 
 
+def after_search(D, size):
+    integers = MULTIPROCESSORS * CLOCK * 64
+    return [
+        Kernel("winner", 8 * D, integers, (size + 8) * D),
+        Kernel("rank by label", 2 * 127, integers, 8),
+        Kernel("sums", 10 * (1 + D), 2 * integers, size * D + 12 + 16 * (1 + D) / 64),
+    ]
+
+
+def kmeans_tile(D, size):
+    return max(1 << 14, min(1 << 17, int(TILE_BYTES / (size * D))))
+
+
 def kmeans(D, K, size):
     columns = -(-K // 64) * 64 if K > 32 else 32 if K > 16 else 16
     integers = MULTIPROCESSORS * CLOCK * 64
@@ -58,12 +74,26 @@ def kmeans(D, K, size):
     kernels = [
         Kernel("search", 2 * columns * D, arithmetic, size * D * max(1, columns // 64), size * D),
         Kernel("best scores", 5 * columns, integers, 0),
-        Kernel("winner", 8 * D, integers, (size + 8) * D),
-        Kernel("rank by label", 2 * 127, integers, 8),
-        Kernel("sums", 10 * (1 + D), 2 * integers, size * D + 12 + 16 * (1 + D) / 64),
     ]
-    tile = max(1 << 14, min(1 << 17, int(TILE_BYTES / (size * D))))
-    return Work(kernels, 11, tile, 2 * K * D, peak, size * D)
+    return Work(kernels + after_search(D, size), 11, kmeans_tile(D, size), 2 * K * D, peak, size * D)
+
+
+def kmeans_tf32(D, K):
+    """NearestRowsTf32: 128 rows a group, 64 centres a panel, 16 dimensions a stage."""
+    columns = -(-K // 64) * 64 if K > 32 else 32 if K > 16 else 16
+    depth, panels = -(-D // 16) * 16, max(1, columns // 64)
+    tiles = min(8, columns // 8)
+    integers = MULTIPROCESSORS * CLOCK * 64
+    from_shared = panels * depth / 16 * (4 + tiles) * 512 / 32  # 16-byte loads of 32 threads, for 32 rows
+    to_shared = panels * depth * 4 * (1 + 2 * 8 * tiles / 128)  # the centres' writes meet in pairs
+    kernels = [
+        Kernel("products", 2 * columns * depth, TF32_MMA, 4 * depth * panels + 4 * depth * columns / 128, 4 * D),
+        Kernel("best scores", 6 * columns + 100 * panels, integers, 0),
+        Kernel("rounding", 2 * depth * (panels + columns / 128), integers, 0),
+    ]
+    waits = (from_shared + to_shared) / SHARED
+    kernels[0].seconds = max(kernels[0].seconds, waits)
+    return Work(kernels + after_search(D, 4), 11, kmeans_tile(D, 4), 2 * K * D, TF32_PRODUCTS, 4 * D)
 
 
 def full(D):
@@ -87,6 +117,12 @@ SHAPES = [
     ("k-means f32, 4.2e6 x 128, K 1024", 32 * 131072, kmeans(128, 1024, 4)),
     ("k-means f32, 70k x 784, K 256", 7e4, kmeans(784, 256, 4)),
     ("k-means f64, 1e6 x 32, K 64", 1e6, kmeans(32, 64, 8)),
+    ("k-means tf32, 500k x 32, K 64", 5e5, kmeans_tf32(32, 64)),
+    ("k-means tf32, 1e8 x 32, K 64", 1e8, kmeans_tf32(32, 64)),
+    ("k-means tf32, 1e6 x 17, K 50", 1e6, kmeans_tf32(17, 50)),
+    ("k-means tf32, 4.2e6 x 128, K 128", 32 * 131072, kmeans_tf32(128, 128)),
+    ("k-means tf32, 4.2e6 x 128, K 1024", 32 * 131072, kmeans_tf32(128, 1024)),
+    ("k-means tf32, 70k x 784, K 256", 7e4, kmeans_tf32(784, 256)),
 ]
 
 
