@@ -47,7 +47,7 @@ void BoundDeviceModel::for_each_host_block(Shard& shard, std::span<const Index> 
 template <class Visit>
 void BoundDeviceModel::for_each_host_block(Shard& shard, std::span<const Index> blocks, bool weighted,
                                            const Visit& visit, const Shard::Pulse& pulse) const {
-  if (precision_ == Precision::single_precision)
+  if (in_float(precision_))
     for_each_host_block<float>(shard, blocks, weighted, visit, pulse);
   else
     for_each_host_block<double>(shard, blocks, weighted, visit, pulse);

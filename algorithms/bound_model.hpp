@@ -183,11 +183,11 @@ class BoundCpuModel final : public BoundModel {
   std::vector<Lane> lanes_;
 };
 
-// Binds a kernel to the CPU in the precision asked for.
+// Binds a kernel to the CPU in the precision asked for, tf32 being single there.
 template <class Kernel>
 std::unique_ptr<BoundModel> bind_to_cpu(const Kernel& kernel, const Coefficients& coefficients,
                                         const Layout& statistics, Index components, const BindOptions& options) {
-  if (options.precision == Precision::single_precision)
+  if (in_float(options.precision))
     return std::make_unique<BoundCpuModel<Kernel, float>>(kernel, coefficients, statistics, components, options);
   return std::make_unique<BoundCpuModel<Kernel, double>>(kernel, coefficients, statistics, components, options);
 }

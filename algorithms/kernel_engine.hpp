@@ -53,6 +53,7 @@ class KernelEngine final : public DeviceEngine {
     units_.reserve(size);
     buffer_.reserve(Tally::buffer_size(options.candidates, statistics_));
     for (Lane& lane : lanes_) {
+      if (options.precision == Precision::tf32) lane.compute.allow_tf32();
       lane.statistics.reserve(all);
       lane.high.reserve(all);
       lane.low.reserve(all);
@@ -455,13 +456,13 @@ class KernelEngine final : public DeviceEngine {
   std::atomic<Index> kept_bytes_ = 0;
 };
 
-// Binds a kernel to lanes of this type in the precision asked for. Both precisions are compiled into every model's
-// object.
+// Binds a kernel to lanes of this type in the precision asked for. Double and float are both compiled into every
+// model's object.
 template <class DeviceLane, class Kernel>
 std::unique_ptr<BoundModel> bind_to_lanes(const Kernel& kernel, const Coefficients& coefficients,
                                           const Layout& statistics, Index components, const BindOptions& options) {
   std::unique_ptr<DeviceEngine> engine;
-  if (options.precision == Precision::single_precision)
+  if (in_float(options.precision))
     engine = std::make_unique<KernelEngine<Kernel, float, DeviceLane>>(kernel, coefficients, statistics, components,
                                                                        options);
   else

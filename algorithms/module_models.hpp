@@ -66,7 +66,7 @@ inline Model* open_model(const Registry& registry, const Request& request) {
     throw DeviceError(std::string("the backend's model ") + request.model +
                       " differs from this program's: build both from the same Tally");
   BindOptions bind;
-  bind.precision = request.single_precision ? Precision::single_precision : Precision::double_precision;
+  bind.precision = static_cast<Precision>(request.precision);
   bind.lanes = request.lanes;
   bind.candidates = request.candidates;
   bind.row_memory = request.row_memory;

@@ -13,8 +13,11 @@ struct Tolerances {
   double labels;      // share of rows whose best component is another one under the same parameters
 };
 
-constexpr Tolerances tolerances_of(Precision precision) {
-  if (precision == Precision::single_precision) return {1e-4, 2e-3, 1e-5, 2e-4, 1e-4};
+// In tf32 what products of floats round away reaches the results of all models but those that settle it in double, as
+// k-means does.
+constexpr Tolerances tolerances_of(Precision precision, bool settles_products = false) {
+  if (precision == Precision::tf32 && !settles_products) return {2e-3, 5e-2, 3e-3, 1e-1, 2e-2};
+  if (in_float(precision)) return {1e-4, 2e-3, 1e-5, 2e-4, 1e-4};
   return {1e-12, 1e-10, 1e-12, 1e-11, 1e-6};
 }
 

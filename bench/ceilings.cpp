@@ -46,7 +46,7 @@ Seconds time_gemm_of(int threads) {
 }  // namespace
 
 Seconds time_gemm(Precision precision, int threads) {
-  return precision == Precision::single_precision ? time_gemm_of<float>(threads) : time_gemm_of<double>(threads);
+  return in_float(precision) ? time_gemm_of<float>(threads) : time_gemm_of<double>(threads);
 }
 
 Seconds time_copy(int threads) {

@@ -3,11 +3,10 @@
 #include <bit>
 #include <cstdint>
 
+#include "core/precision.hpp"
 #include "core/view.hpp"
 
 namespace tally {
-
-enum class Precision { double_precision, single_precision };
 
 // Rows of data with their global numbers, as a lane receives them: a piece of a block, standardised.
 template <class Real>

@@ -195,7 +195,7 @@ class ModuleDevice final : public Device {
     wanted.exponent = exponent.data();
     wanted.reference = standardisation.reference.empty() ? nullptr : standardisation.reference.data();
     wanted.device = number_;
-    wanted.single_precision = request.precision == Precision::single_precision;
+    wanted.precision = static_cast<std::int32_t>(request.precision);
     wanted.lanes = request.lanes;
     wanted.candidates = request.candidates;
     wanted.row_memory = request.row_memory;

@@ -11,7 +11,7 @@
 namespace tally::module {
 
 // Grows with every change of anything in this header or of the structures that it takes from device_engine.hpp.
-inline constexpr std::int32_t interface_version = 1;
+inline constexpr std::int32_t interface_version = 2;
 inline constexpr char entry_name[] = "tally_module_interface";
 
 // How a call went: kind 0 is well, anything else an ErrorKind.
@@ -42,7 +42,7 @@ struct Request {
   const std::int32_t* exponent;
   const double* reference;        // or null
   std::int32_t device;
-  std::int32_t single_precision;  // 0 or 1
+  std::int32_t precision;         // 0: double, 1: single, 2: single with products that may round to TF32
   std::int32_t lanes;
   std::int32_t candidates;
   std::int64_t row_memory;        // bytes; 0: what the device has

@@ -35,7 +35,7 @@ Shard::Shard(IoExecutor& io, Inputs inputs, Index block_rows, ShardRange range, 
 Shard::~Shard() = default;
 
 Index Shard::resident_bytes(Index rows, Index columns, bool weights, Index given_columns, Precision precision) {
-  const Index value_bytes = precision == Precision::single_precision ? 12 : 8;  // raw and single meet while converting
+  const Index value_bytes = in_float(precision) ? 12 : 8;  // raw and single meet while converting
   return rows * (columns * value_bytes + ((weights ? 1 : 0) + given_columns + 1) * 8);
 }
 
@@ -289,7 +289,7 @@ void Shard::prepare(Preparation preparation, const Pulse& pulse) {
   const Index D = columns_;
   std::vector<double> scale(static_cast<std::size_t>(D));
   for (Index d = 0; d < D; ++d) scale[static_cast<std::size_t>(d)] = preparation.standardisation.scale(d);
-  const bool single = options_.precision == Precision::single_precision;
+  const bool single = in_float(options_.precision);
   if (single) single_values_ = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(local_rows_ * D));
   if (preparation.log_base_measure) offsets_.resize(static_cast<std::size_t>(local_rows_));
   for_each_block(

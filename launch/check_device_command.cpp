@@ -68,10 +68,6 @@ std::vector<WorstResult> worst_of(const std::vector<std::vector<CheckResult>>& o
   return worst;
 }
 
-std::string precision_name(const CheckedModel& checked) {
-  return checked.precision == Precision::single_precision ? "single" : "double";
-}
-
 std::string name_of(const CheckedModel& checked) {
   std::string name = checked.entry->name;
   for (const auto& [option, value] : checked.options) name += " " + value;
@@ -103,14 +99,14 @@ class Report {
       failed += !each.result.passed();
       if (each.result.severity() > gravest->result.severity()) gravest = &each;
       if (!each.result.passed() && first_failure_.empty())
-        first_failure_ = fmt::format("{}, {}: {} {} on rank {} ({})", name_of(checked), precision_name(checked),
+        first_failure_ = fmt::format("{}, {}: {} {} on rank {} ({})", name_of(checked), name_of(checked.precision),
                                      each.result.check, words_of(each.result), each.rank, devices_[each.rank]);
     }
     checks_ += static_cast<std::int64_t>(worst.size());
     failures_ += failed;
     models_.push_back({{"model", checked.entry->name},
                        {"options", checked.options},
-                       {"precision", precision_name(checked)},
+                       {"precision", name_of(checked.precision)},
                        {"passed", failed == 0},
                        {"worst_rank", gravest->rank},
                        {"checks", std::move(checks)}});
@@ -149,7 +145,7 @@ class Report {
 
   void print(const CheckedModel& checked, const std::vector<WorstResult>& worst, const WorstResult& gravest,
              bool passed) {
-    fmt::print("{:<18} {}  {}{}\n", name_of(checked), precision_name(checked), passed ? "passed" : "FAILED",
+    fmt::print("{:<18} {}  {}{}\n", name_of(checked), name_of(checked.precision), passed ? "passed" : "FAILED",
                devices_.size() > 1 ? fmt::format(", worst on rank {} ({})", gravest.rank, gravest.result.check) : "");
     std::string line = "   ";
     const auto flush = [&] {

@@ -18,7 +18,7 @@ struct CheckedModel {
   OptionValues options;
   Precision precision = Precision::double_precision;
 };
-// Every choice of every model, or of the one that is named, in double precision and then in single. Throws UsageError.
+// Every choice of every model, or of the one that is named, in double, then in single, then in tf32. Throws UsageError.
 std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& name);
 
 // What one check found: a difference and what is allowed, or why there is none.

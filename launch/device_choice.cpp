@@ -73,6 +73,14 @@ void add_device_option(CLI::App& command, std::string& wanted) {
       ->capture_default_str();
 }
 
+void add_precision_option(CLI::App& command, std::string& wanted) {
+  command.add_option("--precision", wanted,
+                     "double; single: blocks in float, sums exact all the same; tf32: single whose matrix products on a GPU "
+                     "round what they multiply to 11 bits (the CPU computes single; k-means labels stay exact)")
+      ->capture_default_str()
+      ->check(CLI::IsMember(precision_names()));
+}
+
 int DeviceChoice::lanes(int threads) const {
   if (!device) return threads > 0 ? threads : default_threads();
   return threads > 0 ? threads : std::min(default_threads(), most_device_lanes);

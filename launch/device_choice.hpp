@@ -14,6 +14,7 @@ namespace tally {
 
 // --device, with its default.
 void add_device_option(CLI::App& command, std::string& wanted);
+void add_precision_option(CLI::App& command, std::string& wanted);
 
 // What this rank computes on.
 struct DeviceChoice {

@@ -81,14 +81,12 @@ void add_evaluation_options(CLI::App& command, EvaluationRequest& request) {
   add_device_option(command, request.device);
   command.add_option("--memory", request.memory,
                      "Memory for results that wait to be written, as 512M (default: 128M)");
-  command.add_option("--precision", request.precision, "double, or single: blocks in float")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"double", "single"}));
+  add_precision_option(command, request.precision);
 }
 
 Evaluation::Evaluation(const EvaluationRequest& request, CommandContext& context)
     : context_(context), device_(choose_device(request.device, context)), lanes_(device_.lanes(request.threads)) {
-  if (request.precision == "single") precision_ = Precision::single_precision;
+  precision_ = precision_named(request.precision);
   if (!request.memory.empty()) memory_ = parse_bytes(request.memory);
   if (context.is_root() && !device_.note.empty()) fmt::print(stderr, "tally: {}\n", device_.note);
   agree(context_.communicator, [&] { open(request); });

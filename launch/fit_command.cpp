@@ -42,9 +42,7 @@ void add_common_options(CLI::App& command, FitWords& words, const ModelEntry& en
   command.add_option("--threads", request.threads, "Threads of each rank (default: its processors)")
       ->check(CLI::PositiveNumber);
   add_device_option(command, request.device);
-  command.add_option("--precision", words.precision, "double, or single: blocks in float, sums exact all the same")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"double", "single"}));
+  add_precision_option(command, words.precision);
   command.add_option_function<std::string>(
       "--memory", [&request](const std::string& text) { request.memory = parse_bytes(text); },
       "Memory for the rows of each rank, as 512M; more is streamed (default: 70 % of what is available)");
@@ -80,7 +78,7 @@ void add_fit_command(CLI::App& app, const Registry& registry, const Choose& choo
     command->callback([words, choose] {
       choose([words](CommandContext& context) {
         FitRequest& request = words->request;
-        if (words->precision == "single") request.fit.precision = Precision::single_precision;
+        request.fit.precision = precision_named(words->precision);
         if (words->summation == "plain") request.fit.summation = Summation::plain;
         return run_fit(request, context);
       });

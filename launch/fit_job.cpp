@@ -222,6 +222,7 @@ class FitJob final : public FitObserver {
     hasher.add(std::string_view(options_hash()));
     hasher.add(request_.fit.max_iterations);
     hasher.add(request_.fit.tolerance);
+    hasher.add(static_cast<int>(request_.fit.precision));
     hasher.add(static_cast<int>(request_.fit.summation));
     hasher.add(request_.checkpoint_every);
     hasher.add(std::string_view(request_.device));
@@ -268,7 +269,7 @@ class FitJob final : public FitObserver {
     hasher.add(std::string_view(init_.place));
     hasher.add(request_.restarts);
     hasher.add(request_.seed);
-    hasher.add(static_cast<int>(request_.fit.precision));
+    hasher.add(static_cast<int>(in_float(request_.fit.precision)));  // single and tf32 go on from one another
     return hex(hasher.value());
   }
 
@@ -388,7 +389,7 @@ class FitJob final : public FitObserver {
     record.total_weight = scan_.summary.total_weight;
     record.free_parameters = model_->free_parameters();
     record.seed = request_.seed;
-    record.precision = request_.fit.precision == Precision::single_precision ? "single" : "double";
+    record.precision = name_of(request_.fit.precision);
     record.data = rows_->name();
     record.fingerprint = fingerprint_of(scan_.summary);
     record.command_line = context_.command_line;

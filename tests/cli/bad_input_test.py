@@ -271,7 +271,7 @@ class BadOptions(BadInput):
         self.usage("--colour", words=["--colour", "red"])
         self.usage("square", covariance="square")
         self.usage("sorted", init="sorted")
-        self.usage("half", precision="half")
+        self.usage("half not in {double,single,tf32}", precision="half")
         self.usage("--covariance", model="kmeans", covariance="full")
         for line in (["fit"], ["fit", "forest", self.data], ["befit"], []):
             for ranks in rank_counts:

@@ -29,8 +29,8 @@ class ARightDevice(CheckDevice):
     def assert_all_passed(self, verdict, ranks):
         self.assertTrue(verdict["passed"])
         self.assertEqual(len(verdict["devices"]), ranks)
-        self.assertEqual([(model["model"], model["options"].get("covariance")) for model in verdict["models"]], models * 2)
-        self.assertEqual([model["precision"] for model in verdict["models"]], ["double"] * 6 + ["single"] * 6)
+        self.assertEqual([(model["model"], model["options"].get("covariance")) for model in verdict["models"]], models * 3)
+        self.assertEqual([model["precision"] for model in verdict["models"]], ["double"] * 6 + ["single"] * 6 + ["tf32"] * 6)
         for model in verdict["models"]:
             self.assertTrue(model["passed"])
             self.assertEqual([check["check"] for check in model["checks"]],
@@ -61,10 +61,10 @@ class ARightDevice(CheckDevice):
         self.assertEqual(done.returncode, 0, done.stderr)
         for model, covariance in models:
             name = f"{model} {covariance}" if covariance else model
-            for precision in ("double", "single"):
+            for precision in ("double", "single", "tf32"):
                 self.assertRegex(done.stdout, rf"(?m)^{name} +{precision}  passed, worst on rank [01] ")
         self.assertIn("rank 1: generic 1: host memory on ", done.stdout)
-        self.assertIn("all 120 checks passed\n", done.stdout)
+        self.assertIn("all 180 checks passed\n", done.stdout)
 
 
 class AWrongDevice(CheckDevice):
@@ -103,7 +103,7 @@ class AWrongDevice(CheckDevice):
 
     def test_a_label_that_is_off_is_found(self):
         failing, _, _ = self.failing("label", "kmeans")
-        self.assertEqual(failing, [("double", {"labels"}), ("single", set())])
+        self.assertEqual(failing, [("double", {"labels"}), ("single", set()), ("tf32", set())])
 
 
 class ADeviceThatIsNotUsable(CheckDevice):

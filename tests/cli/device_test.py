@@ -24,12 +24,13 @@ class OnADevice(bits_test.ManyWays):
         return self.fit_file(model, *place, device="generic", **options)
 
     def check_model(self, model):
-        for options in ({}, {"precision": "single", "n_init": 2}):
+        for options in ({}, {"precision": "single", "n_init": 2}, {"precision": "tf32"}):
             expected = self.on_device(model, **options)
             for ranks, threads, rows in ((2, 2, "streamed"), (3, 1, "in memory"), (4, 2, "streamed")):
                 with self.subTest(options=options, ranks=ranks, threads=threads, rows=rows):
                     self.assert_same(self.on_device(model, ranks, threads, rows, **options), expected)
-            self.assert_near(expected, self.fit_file(model, **options), 1e-9 if not options else 2e-3)
+            self.assert_near(expected, self.fit_file(model, **options),
+                             {"double": 1e-9, "single": 2e-3, "tf32": 5e-2}[options.get("precision", "double")])
 
     def test_the_bits_of_every_model_are_the_same_and_near_the_cpus(self):
         for model in bits_test.models:
@@ -51,6 +52,28 @@ class OnADevice(bits_test.ManyWays):
                 folder = self.path("")
                 self.fit_file("gmm full", 2, checkpoint=folder, every=1, max_iter=2, device=first)
                 resumed = self.fit_file("gmm full", 3, checkpoint=folder, resume=True, device=then)
+                self.assert_near(resumed, uninterrupted, 1e-9)
+
+    def test_tf32_on_the_cpu_is_single(self):
+        for model in ("gmm full", "kmeans"):
+            tf32, single = (bits_test.contents(self.fit_file(model, precision=each)) for each in ("tf32", "single"))
+            self.assertEqual([name for name in single if tf32[name] != single[name]], ["training@precision"])
+
+    def test_the_centres_of_tf32_are_those_of_single(self):
+        with h5py.File(self.on_device("kmeans", precision="tf32"), "r") as tf32:
+            with h5py.File(self.on_device("kmeans", precision="single"), "r") as single:
+                self.assertEqual(tf32["training"].attrs["precision"], "tf32")
+                np.testing.assert_array_equal(tf32["parameters/centers"][()], single["parameters/centers"][()])
+                np.testing.assert_allclose(tf32["training/objective"][()], single["training/objective"][()], rtol=1e-13)
+
+    def test_single_and_tf32_go_on_from_one_another(self):
+        uninterrupted = self.fit_file("kmeans", precision="single")
+        for first, then in ((("single", "cpu"), ("tf32", "generic")), (("tf32", "generic"), ("single", "cpu")),
+                            (("tf32", "cpu"), ("tf32", "generic"))):
+            with self.subTest(first=first, then=then):
+                folder = self.path("")
+                self.fit_file("kmeans", 2, checkpoint=folder, every=1, max_iter=2, precision=first[0], device=first[1])
+                resumed = self.fit_file("kmeans", 3, checkpoint=folder, resume=True, precision=then[0], device=then[1])
                 self.assert_near(resumed, uninterrupted, 1e-9)
 
     def test_a_start_from_labels(self):
@@ -167,7 +190,7 @@ class ChoosingADevice(bits_test.ManyWays):
         return done, out
 
     def test_one_that_cannot_be_had_is_refused_once(self):
-        for device, says in (("absent", "there is no backend 'absent'"), ("other_version", "version 2 of the interface")):
+        for device, says in (("absent", "there is no backend 'absent'"), ("other_version", "version 3 of the interface")):
             for ranks in (1, 3):
                 with self.subTest(device=device, ranks=ranks):
                     done, out = self.try_fit(device, ranks)

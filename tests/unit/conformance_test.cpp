@@ -29,7 +29,7 @@ ModelCase registered(const std::string& model, const OptionValues& options, Prec
   add_builtin_models(registry);
   std::string name = model;
   if (const auto found = options.find("covariance"); found != options.end()) name += "_" + found->second;
-  name += precision == Precision::single_precision ? "_single" : "_double";
+  name += "_" + name_of(precision);
   const auto make = registry.find(model).make;
   return {name, [make, options](Index K, Index D) { return make(K, D, options); }, precision};
 }
@@ -37,7 +37,7 @@ ModelCase registered(const std::string& model, const OptionValues& options, Prec
 // `reg-covar` 0: then the likelihood itself is what rises.
 std::vector<ModelCase> all_cases() {
   std::vector<ModelCase> cases;
-  for (const Precision precision : {Precision::double_precision, Precision::single_precision}) {
+  for (const Precision precision : {Precision::double_precision, Precision::single_precision, Precision::tf32}) {
     for (const char* covariance : {"full", "tied", "diag", "spherical"})
       cases.push_back(registered("gmm", {{"covariance", covariance}, {"reg-covar", "0"}}, precision));
     cases.push_back(registered("kmeans", {}, precision));
@@ -94,6 +94,16 @@ TEST_P(Conformance, SameBitsOnAnyRanksThreadsAndMemory) {
       for (const bool streamed : {false, true})
         EXPECT_EQ(bits_of(fit_in_world(GetParam(), table, {ranks, threads, streamed}, {}).state), expected)
             << ranks << " ranks, " << threads << " threads, " << (streamed ? "streamed" : "resident");
+}
+
+TEST_P(Conformance, Tf32OnTheCpuIsSingle) {
+  const Table table = planted(GetParam(), 2 * block_rows + 5);
+  ModelCase single = GetParam(), tf32 = GetParam();
+  single.precision = Precision::single_precision;
+  tf32.precision = Precision::tf32;
+
+  EXPECT_EQ(bits_of(fit_in_world(tf32, table, {1, 1, false}, {}).state),
+            bits_of(fit_in_world(single, table, {1, 1, false}, {}).state));
 }
 
 TEST_P(Conformance, RanksWithoutRowsDoNotMatter) {
