@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 import unittest
+import unittest.mock
 
 import h5py
 import numpy as np
@@ -104,16 +105,30 @@ class OnADevice(bits_test.ManyWays):
                 if isinstance(value, float):
                     self.assertAlmostEqual(results["generic score"][name] / value, 1, places=9, msg=name)
 
-    def test_a_device_may_keep_a_part_of_the_rows(self):
-        expected = self.on_device("gmm diag")
-        all_rows = 19 * bits_test.block_rows * 3 * 8
-        for memory in (all_rows // 10, all_rows // 2, all_rows * 9 // 10):
-            kept = self.path()
+    def kept_and_sent(self, **options):
+        """A fit's file, how many blocks the device kept, and how many it was sent and did not keep."""
+        log, out = self.path(".log"), self.path()
+        with unittest.mock.patch.dict(os.environ, TALLY_GENERIC_ROWS=log):
             done = run("fit", "gmm", self.data + ":/x", *option_words({
                 "components": 3, "covariance": "diag", "device": "generic", "tol": 0, "init": "random-from-data",
-                "max_iter": bits_test.iterations, "threads": 2, "memory": memory, "out": kept}))
-            self.assertEqual(done.returncode, 0, done.stderr)
-            self.assert_same(kept, expected)
+                "max_iter": bits_test.iterations, "threads": 2, "out": out, **options}))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(log, encoding="utf-8") as file:
+            kept, sent = map(int, file.read().split())
+        return out, kept, sent
+
+    def test_a_device_may_keep_a_part_of_the_rows(self):
+        expected, blocks, sent = self.kept_and_sent()
+        self.assertEqual(sent, 0)
+        all_rows = 19 * bits_test.block_rows * 3 * 8
+        kept_before = 0
+        for memory in (all_rows // 5, all_rows // 2, all_rows * 9 // 10):
+            with self.subTest(memory=memory):
+                fitted, kept, sent = self.kept_and_sent(memory=memory)
+                self.assert_same(fitted, expected)
+                self.assertTrue(kept_before < kept < blocks, (kept_before, kept, blocks))
+                self.assertEqual(sent, (blocks - kept) * (bits_test.iterations + 1))
+                kept_before = kept
 
 
 class SummingOnDevices(bits_test.ManyWays):

@@ -5,6 +5,9 @@
 // share: "on"; "slow", each sum taking its time; "fail:R", where rank R fails in its third sum; "stuck:R", where rank R
 // never gets there. TALLY_GENERIC_LOG names a file to which each rank adds the number of its sums.
 //
+// TALLY_GENERIC_ROWS names a file to which each model that ends adds how many of the blocks that it was sent it kept, and
+// how many not.
+//
 // TALLY_GENERIC_FAULT makes its devices wrong in one small way, or only device D where ":D" follows: "statistic", off by
 // 2^-24 of it; "lanes", "streamed", "candidates", off in the last bits with several lanes, where few rows may be kept, in
 // all candidates but the first; "label", of row 0.
@@ -166,6 +169,22 @@ void add_faults(Interface& interface) {
   };
 }
 
+void add_counts_of_rows(Interface& interface) {
+  static const auto add = interface.add;
+  static const auto close = interface.close;
+  static std::atomic<int> kept, not_kept;
+  interface.add = [](Model* model, std::int32_t lane, const HostBlock* block, std::int64_t slot, Status* status) {
+    const auto was_kept = add(model, lane, block, slot, status);
+    ++(was_kept ? kept : not_kept);
+    return was_kept;
+  };
+  interface.close = [](Model* model) {
+    close(model);
+    std::ofstream file(std::getenv("TALLY_GENERIC_ROWS"), std::ios::app);
+    file << kept.exchange(0) << " " << not_kept.exchange(0) << "\n";
+  };
+}
+
 void add_sums(Interface& interface) {
   interface.id_size = 64;
   interface.make_id = [](unsigned char* id, Status* status) {
@@ -253,6 +272,7 @@ Interface make_interface() {
   add_model_functions(interface);
   add_failures(interface);
   if (std::getenv("TALLY_GENERIC_SUM")) add_sums(interface);
+  if (std::getenv("TALLY_GENERIC_ROWS")) add_counts_of_rows(interface);
   if (std::getenv("TALLY_GENERIC_FAULT")) add_faults(interface);
   return interface;
 }
