@@ -274,7 +274,7 @@ class Counts:
 def normalized(counts, prior, before):
     """The mode under a Dirichlet prior of this concentration; what was 0 stays 0, what has no count stays as it was."""
     allowed = np.asarray(before) > 0
-    counts = np.where(allowed, counts + prior - 1, 0.0)
+    counts = np.where(allowed, counts + (prior - 1), 0.0)
     return counts / counts.sum() if counts.sum() > 0 else np.array(before)
 
 

@@ -5,30 +5,10 @@ import unittest
 import numpy as np
 
 import hmm_naive as naive
+from hmm_cli import categorical_parameters, gaussian_covariances, gaussian_parameters, poisson_parameters
 from tally_cli import Case, EdgeInput, TallyTest
 
 gaussian_types = ("full", "tied", "diag", "spherical")
-
-
-def gaussian_covariances(matrices, shape):
-    """Matrices (K, D, D) in the layout of a type of covariance."""
-    matrices = np.asarray(matrices, float)
-    return {"full": lambda: matrices, "tied": lambda: matrices[0],
-            "diag": lambda: np.array([np.diag(matrix) for matrix in matrices]),
-            "spherical": lambda: matrices[:, 0, 0]}[shape]()
-
-
-def gaussian_parameters(theta, shape):
-    return {"startprob": theta["pi"], "transmat": theta["A"], "means": theta["mean"],
-            "covariances": gaussian_covariances(theta["cov"], shape)}
-
-
-def poisson_parameters(theta):
-    return {"startprob": theta["pi"], "transmat": theta["A"], "rates": np.reshape(theta["lam"], (-1, 1))}
-
-
-def categorical_parameters(theta):
-    return {"startprob": theta["pi"], "transmat": theta["A"], "probabilities": np.array(theta["E"])[:, None, :]}
 
 
 class NaiveReference(TallyTest):
@@ -202,6 +182,9 @@ class EveryMStep(TallyTest):
         trace, _ = naive.baum_welch(start, sequences, 8, weights=[1.0, 0.5, 2.0])
 
         self.assertTrue(np.all(np.diff(trace) > -1e-12), trace)
+
+    def test_keeps_probabilities_that_are_tiny(self):
+        np.testing.assert_array_equal(naive.normalized(np.array([1e-24, 1.0]), 1.0, [0.5, 0.5]), [1e-24, 1.0])
 
     def test_of_weight_two_is_that_of_two_copies(self):
         random = np.random.default_rng(11)
