@@ -8,6 +8,7 @@
 #endif
 
 #include <algorithm>
+#include <limits>
 
 #include "core/view.hpp"
 #include "hwy/highway.h"
@@ -103,6 +104,75 @@ struct Squares {
     return hn::MulAdd(v, v, sum);
   }
 };
+
+// exp(x) = 2^n (1 + r + r^2 q(r)) with n = round(x / log 2), r = x - n log 2 and q a Chebyshev fit on |r|
+// <= 0.34675 (relative error of the sum below 2^-55 and 2^-26). `round_and_bias` rounds by pushing the
+// fraction out of the significand and leaves n + bias in its low bits. `limit` is ln 2^-1008 and ln 2^-112:
+// what is smaller counts as 0, far above the subnormals, so that dividing by a sum of up to 2^14 terms
+// cannot make any.
+template <class Real>
+struct Exponential;
+
+template <>
+struct Exponential<double> {
+  static constexpr double limit = -698.69, inverse_log2 = 0x1.71547652b82fep0;
+  static constexpr double round_and_bias = 0x1.8p52 + 1023.0;
+  static constexpr double log2_high = 0x1.62e42feep-1, log2_low = 0x1.a39ef35793c76p-33;
+  static constexpr int fraction_bits = 52;
+  template <class D, class V = hn::Vec<D>>
+  static HWY_INLINE V q(D d, V r) {
+    const V r2 = hn::Mul(r, r);
+    V even = hn::MulAdd(hn::Set(d, 0x1.2891a98de7fcbp-22), r2, hn::Set(d, 0x1.a019b8eebc08ap-16));
+    V odd = hn::MulAdd(hn::Set(d, 0x1.af38d6336c037p-26), r2, hn::Set(d, 0x1.71de0d9baab4ap-19));
+    even = hn::MulAdd(even, r2, hn::Set(d, 0x1.6c16c17893af7p-10));
+    odd = hn::MulAdd(odd, r2, hn::Set(d, 0x1.a01a01a7c8efbp-13));
+    even = hn::MulAdd(even, r2, hn::Set(d, 0x1.5555555553d4fp-5));
+    odd = hn::MulAdd(odd, r2, hn::Set(d, 0x1.11111111109adp-7));
+    even = hn::MulAdd(even, r2, hn::Set(d, 0x1.0000000000001p-1));
+    odd = hn::MulAdd(odd, r2, hn::Set(d, 0x1.5555555555556p-3));
+    return hn::MulAdd(odd, r, even);
+  }
+};
+
+template <>
+struct Exponential<float> {
+  static constexpr float limit = -77.63f, inverse_log2 = 0x1.715476p0f;
+  static constexpr float round_and_bias = 0x1.8p23f + 127.0f;
+  static constexpr float log2_high = 0x1.62e4p-1f, log2_low = 0x1.7f7d1cp-20f;
+  static constexpr int fraction_bits = 23;
+  template <class D, class V = hn::Vec<D>>
+  static HWY_INLINE V q(D d, V r) {
+    V sum = hn::MulAdd(hn::Set(d, 0x1.6d113ep-10f), r, hn::Set(d, 0x1.120ba2p-7f));
+    sum = hn::MulAdd(sum, r, hn::Set(d, 0x1.55551ap-5f));
+    sum = hn::MulAdd(sum, r, hn::Set(d, 0x1.5554dcp-3f));
+    return hn::MulAdd(sum, r, hn::Set(d, 0.5f));
+  }
+};
+
+// exp(x) for x <= 0, within an ulp; 0 below the limit and for -inf. A NaN stays one: Highway's own Exp
+// makes it 0.
+template <class D>
+HWY_INLINE hn::Vec<D> exp_of_nonpositive(D d, hn::Vec<D> x) {
+  using E = Exponential<Value<D>>;
+  const hn::RebindToUnsigned<D> d_bits;
+  const auto magic = hn::Set(d, E::round_and_bias);
+  const auto rounded = hn::MulAdd(x, hn::Set(d, E::inverse_log2), magic);
+  const auto n = hn::Sub(rounded, magic);
+  const auto r = hn::NegMulAdd(n, hn::Set(d, E::log2_low), hn::NegMulAdd(n, hn::Set(d, E::log2_high), x));
+  const auto power = hn::BitCast(d, hn::ShiftLeft<E::fraction_bits>(hn::BitCast(d_bits, rounded)));
+  const auto exp_minus_one = hn::MulAdd(hn::Mul(r, r), E::q(d, r), r);
+  const auto result = hn::MulAdd(power, exp_minus_one, power);
+  return hn::IfThenElse(hn::Lt(x, hn::Set(d, E::limit)), hn::Zero(d), result);
+}
+
+// Highway's emulated maximum starts from the lowest finite number and so misses -inf.
+template <class D>
+HWY_INLINE Value<D> largest_lane(D d, hn::Vec<D> v) {
+  const Value<D> largest = hn::GetLane(hn::MaxOfLanes(d, v));
+  if (largest != std::numeric_limits<Value<D>>::lowest()) return largest;
+  const auto impossible = hn::Set(d, -infinity<Value<D>>);
+  return hn::AllTrue(d, hn::Eq(v, impossible)) ? -infinity<Value<D>> : largest;
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace tally::cpu
