@@ -3,181 +3,697 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
+#include "hwy/aligned_allocator.h"
+#include "hwy/cache_control.h"
+
+// Vectors of a size that the compiler does not know cannot be kept in arrays; such processors take NEON instead.
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_RVV)
+
+// Highway compiles what lies between HWY_BEFORE_NAMESPACE and HWY_AFTER_NAMESPACE once per instruction set,
+// by including this file again.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/backends/chain.cpp"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "core/backends/vectors-inl.hpp"
+
+#ifndef TALLY_CHAIN_TABLE
+#define TALLY_CHAIN_TABLE
 namespace tally::cpu {
-namespace {
 
-// y = x' a for a of (K, K) by rows.
+// The kernels of one instruction set.
 template <class Real>
-void multiply(const Real* a, const std::vector<Real>& x, std::vector<Real>& y) {
-  const Index K = static_cast<Index>(x.size());
-  std::fill(y.begin(), y.end(), Real(0));
-  for (Index i = 0; i < K; ++i)
-    for (Index j = 0; j < K; ++j) y[j] += x[i] * a[i * K + j];
-}
+struct ChainTable {
+  void (*scale_emissions)(MatrixView<Real>, double*);
+  Index (*forward)(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<const Real>, MatrixView<Real>,
+                   double*);
+  void (*backward)(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<Real>, MatrixView<const Real>,
+                   const double*, MatrixView<Real>);
+  void (*compose)(const ChainWeights<Real>&, MatrixView<const Real>, MatrixView<double>, double*);
+  void (*backward_message)(const ChainWeights<Real>&, MatrixView<const Real>, const double*, double*);
+};
 
+// Rows that begin on a cache line, zeros behind their last column.
 template <class Real>
-bool possible(Real scale) {
+class AlignedRows {
+ public:
+  AlignedRows(Index rows, Index width)
+      : width_(width), values_(hwy::AllocateAligned<Real>(static_cast<std::size_t>(rows * width))) {
+    std::fill_n(values_.get(), rows * width, Real(0));
+  }
+  AlignedRows(const Real* from, Index rows, Index cols, Index width) : AlignedRows(rows, width) {
+    for (Index i = 0; i < rows; ++i) std::copy_n(from + i * cols, cols, row(i));
+  }
+
+  Real* row(Index i) const { return values_.get() + i * width_; }
+  Index width() const { return width_; }
+
+ private:
+  Index width_;
+  hwy::AlignedFreeUniquePtr<Real[]> values_;
+};
+
+// A piece on its way through a recursion.
+template <class Real>
+struct Walk {
+  Index number = 0;  // of the piece
+  Index row = 0;     // the next
+  Index left = 0;    // steps
+  Real* state = nullptr;  // (K) and zeros up to a whole vector
+  Real* next = nullptr;   // where the next state goes
+  Real scale = 1;         // sum of the state
+  Real factor = 1;        // its inverse, or 1 once it has been applied
+};
+
+// Below the smallest normal number a scale has lost its digits and its inverse may overflow.
+template <class Real>
+inline bool possible(Real scale) {
   return scale >= std::numeric_limits<Real>::min() && scale <= std::numeric_limits<Real>::max();
 }
 
-// Scales to a sum of 1 and returns the sum; where that is impossible, zeros and 0.
-template <class Real>
-Real normalise(std::vector<Real>& values) {
-  Real sum = 0;
-  for (const Real value : values) sum += value;
-  const Real factor = possible(sum) ? 1 / sum : 0;
-  for (Real& value : values) value = factor == 0 ? 0 : value * factor;
-  return factor == 0 ? 0 : sum;
-}
+// A product of many probabilities, which no double could hold.
+class Probability {
+ public:
+  explicit Probability(double value = 1) : significand_(value) {}
+  void multiply(double factor) {
+    significand_ *= factor;
+    if (significand_ < 0x1p-300) {
+      int exponent = 0;
+      significand_ = std::frexp(significand_, &exponent);
+      exponent_ += exponent;
+    }
+  }
+  double log() const { return std::log(significand_) + static_cast<double>(exponent_) * 0x1.62e42fefa39efp-1; }
 
-}  // namespace
+ private:
+  double significand_;
+  Index exponent_ = 0;
+};
+
+}  // namespace tally::cpu
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace tally::cpu {
+namespace HWY_NAMESPACE {
+
+// Takes the widest vector that a row fills. The last vector ends where the row ends and may overlap the one before.
+template <size_t max_lanes, class Real>
+void scale_emissions_within(MatrixView<Real> logits, double* maxima) {
+  const hn::CappedTag<Real, max_lanes> d;
+  const Index K = logits.cols, n = lanes_of(d);
+  if constexpr (max_lanes > 1) {
+    if (n > K) return scale_emissions_within<max_lanes / 2>(logits, maxima);
+  }
+  for (Index t = 0; t < logits.rows; ++t) {
+    Real* const row = logits.row(t);
+    const auto end = hn::LoadU(d, row + K - n);
+    auto largest_lanes = end;
+    auto invalid = hn::IsNaN(end);
+    for (Index j = 0; j + n < K; j += n) {
+      const auto v = hn::LoadU(d, row + j);
+      largest_lanes = hn::Max(largest_lanes, v);
+      invalid = hn::Or(invalid, hn::IsNaN(v));
+    }
+    const Real largest = largest_lane(d, largest_lanes);
+    const bool finite = hn::AllFalse(d, invalid) && largest < infinity<Real>;
+    maxima[t] = finite ? static_cast<double>(largest) : std::numeric_limits<double>::quiet_NaN();
+    if (largest == -infinity<Real>) {
+      std::fill_n(row, K, finite ? Real(0) : std::numeric_limits<Real>::quiet_NaN());
+      continue;
+    }
+    const auto shift = hn::Set(d, largest);
+    for (Index j = 0; j + n < K; j += n)
+      hn::StoreU(exp_of_nonpositive(d, hn::Sub(hn::LoadU(d, row + j), shift)), d, row + j);
+    hn::StoreU(exp_of_nonpositive(d, hn::Sub(end, shift)), d, row + K - n);
+  }
+}
 
 template <class Real>
 void scale_emissions(MatrixView<Real> logits, double* maxima) {
-  for (Index t = 0; t < logits.rows; ++t) {
-    Real* row = logits.row(t);
-    const Real largest = *std::max_element(row, row + logits.cols);
-    bool invalid = largest == std::numeric_limits<Real>::infinity();
-    for (Index k = 0; k < logits.cols; ++k) invalid = invalid || std::isnan(row[k]);
-    maxima[t] = invalid ? std::numeric_limits<double>::quiet_NaN() : static_cast<double>(largest);
-    for (Index k = 0; k < logits.cols; ++k)
-      row[k] = largest == -std::numeric_limits<Real>::infinity() ? 0 : std::exp(row[k] - largest);
+  scale_emissions_within<HWY_LANES(Real)>(logits, maxima);
+}
+
+// Sums that the registers hold beside the weights.
+#if HWY_ARCH_X86 && HWY_MAX_BYTES < 64
+constexpr int held_sums = 8;  // 16 registers
+#else
+constexpr int held_sums = 16;  // 32
+#endif
+
+// How many partial sums a product takes to hide the latency of multiply-adds, and how many pieces are advanced together.
+// The order of a sum, and so its bits, depends on the first alone.
+template <int partial_sums, int pieces>
+struct Shape {
+  static constexpr int parts = partial_sums, group = pieces;
+};
+
+// take(p, column, vector) receives x_p' weights for some `vectors` vectors of columns.
+template <int parts, int pieces, int vectors, class D, class Real, class Take>
+HWY_INLINE void multiply_strip(D d, const AlignedRows<Real>& weights, Index K, const Real* const* x, Index column,
+                               Take& take) {
+  const Index n = lanes_of(d), width = weights.width();
+  hn::Vec<D> sums[parts][pieces][vectors], row[vectors];
+  for (int part = 0; part < parts; ++part)
+    for (int p = 0; p < pieces; ++p)
+      for (int v = 0; v < vectors; ++v) sums[part][p][v] = hn::Zero(d);
+  const Real* from = weights.row(0) + column;
+  Index i = 0;
+  for (; i + parts <= K; i += parts)
+    for (int part = 0; part < parts; ++part, from += width) {
+      for (int v = 0; v < vectors; ++v) row[v] = hn::Load(d, from + v * n);
+      for (int p = 0; p < pieces; ++p) {
+        const auto value = hn::Set(d, x[p][i + part]);
+        for (int v = 0; v < vectors; ++v) sums[part][p][v] = hn::MulAdd(value, row[v], sums[part][p][v]);
+      }
+    }
+  if (parts == 2 && i < K) {
+    for (int v = 0; v < vectors; ++v) row[v] = hn::Load(d, from + v * n);
+    for (int p = 0; p < pieces; ++p) {
+      const auto value = hn::Set(d, x[p][i]);
+      for (int v = 0; v < vectors; ++v) sums[0][p][v] = hn::MulAdd(value, row[v], sums[0][p][v]);
+    }
+  }
+  for (int v = 0; v < vectors; ++v)
+    for (int p = 0; p < pieces; ++p)
+      take(p, column + v * n, parts == 2 ? hn::Add(sums[0][p][v], sums[parts - 1][p][v]) : sums[0][p][v]);
+}
+
+template <int parts, int pieces>
+constexpr int strip_vectors = std::clamp(held_sums / (parts * pieces), 1, 8 / parts);
+
+// All columns in order.
+template <int parts, int pieces, int vectors = strip_vectors<parts, pieces>, class D, class Real, class Take>
+HWY_INLINE void multiply(D d, const AlignedRows<Real>& weights, Index K, const Real* const* x, Take& take,
+                         Index column = 0) {
+  const Index strip = vectors * lanes_of(d);
+  for (; column + strip <= weights.width(); column += strip)
+    multiply_strip<parts, pieces, vectors>(d, weights, K, x, column, take);
+  if constexpr (vectors > 1) {
+    if (column < weights.width()) multiply<parts, pieces, vectors / 2>(d, weights, K, x, take, column);
+  }
+}
+
+// Advances as many walks as a group holds, or half of that and so on, until one of them ends.
+template <int pieces, class Recursion, class Real>
+HWY_INLINE void advance(Recursion& recursion, Walk<Real>* walks, Index active) {
+  if constexpr (pieces > 1) {
+    if (active < pieces) return advance<pieces / 2>(recursion, walks, active);
+  }
+  Index steps = walks[0].left;
+  for (int p = 1; p < pieces; ++p) steps = std::min(steps, walks[p].left);
+  recursion.template run<pieces>(walks, steps);
+}
+
+// Walks all pieces of a recursion; one that ends makes room for the next.
+template <int group, class Recursion>
+void walk_all(Recursion& recursion, Index count, Index width) {
+  using Real = typename Recursion::Real;
+  const AlignedRows<Real> states(2 * group, width);
+  Walk<Real> walks[group];
+  for (Index p = 0; p < group; ++p) {
+    walks[p].state = states.row(2 * p);
+    walks[p].next = states.row(2 * p + 1);
+  }
+  Index active = 0, next = 0;
+  while (active > 0 || next < count) {
+    while (active < group && next < count) {
+      walks[active].number = next++;
+      recursion.start(walks[active++]);
+    }
+    if (std::all_of(walks, walks + active, [](const Walk<Real>& walk) { return walk.left > 0; }))
+      advance<group>(recursion, walks, active);
+    for (Index p = 0; p < active;) {
+      if (walks[p].left > 0) {
+        ++p;
+      } else {
+        recursion.finish(walks[p]);
+        std::swap(walks[p], walks[--active]);
+      }
+    }
+  }
+}
+
+// v_t = (weights' v_{t-1}) o b_t / sum(v_{t-1}): a step's scale, the sum of v_t, is found and inverted while the next
+// product is under way. `Output` says where each walk begins and what becomes of its steps.
+template <class Shape, class D, class Output>
+class Forward {
+ public:
+  using Real = Value<D>;
+
+  Forward(const AlignedRows<Real>& weights, MatrixView<const Real> b, Output& output)
+      : weights_(weights), b_(b), output_(output) {}
+
+  void start(Walk<Real>& walk) {
+    walk.factor = 1;
+    const Real* start = output_.start(walk);
+    if (!start || walk.left == 0) return;
+    Products<1> products(*this, &walk);
+    for (Index column = 0; column < weights_.width(); column += lanes_of(D()))
+      products(0, column, hn::Load(D(), start + column));
+    if (!conclude(walk, products.sums[0])) settle(walk);
+  }
+
+  template <int pieces>
+  void run(Walk<Real>* walks, Index steps) {
+    for (; steps > 0; --steps) {
+      Products<pieces> products(*this, walks);
+      const Real* states[pieces];
+      for (int p = 0; p < pieces; ++p) states[p] = walks[p].state;
+      multiply<Shape::parts, pieces>(D(), weights_, b_.cols, states, products);
+      bool ordinary = true;
+      for (int p = 0; p < pieces; ++p) ordinary &= conclude(walks[p], products.sums[p]);
+      if (!ordinary) {
+        for (int p = 0; p < pieces; ++p) settle(walks[p]);
+        return;
+      }
+    }
+  }
+
+  void finish(const Walk<Real>& walk) { output_.finish(walk); }
+
+ private:
+  template <int pieces>
+  struct Products {
+    Index K;
+    const Real* b[pieces];
+    Real* next[pieces];
+    hn::Vec<D> factors[pieces], sums[pieces];
+
+    HWY_INLINE Products(const Forward& forward, const Walk<Real>* walks) : K(forward.b_.cols) {
+      for (int p = 0; p < pieces; ++p) {
+        b[p] = forward.b_.row(walks[p].row);
+        next[p] = walks[p].next;
+        factors[p] = hn::Set(D(), walks[p].factor);
+        sums[p] = hn::Zero(D());
+      }
+    }
+    HWY_INLINE void operator()(int p, Index column, hn::Vec<D> product) {
+      const auto v = hn::Mul(product, hn::Mul(load_part(D(), b[p] + column, K - column), factors[p]));
+      hn::Store(v, D(), next[p] + column);
+      sums[p] = hn::Add(sums[p], v);
+    }
+  };
+
+  // Whether the next step may go on from here.
+  HWY_INLINE bool conclude(Walk<Real>& walk, hn::Vec<D> sums) {
+    const Real scale = hn::GetLane(hn::SumOfLanes(D(), sums));
+    walk.scale = scale;
+    walk.factor = 1 / scale;
+    std::swap(walk.state, walk.next);
+    output_.step(D(), walk, scale);
+    ++walk.row;
+    --walk.left;
+    return scale >= smallest_ordinary && scale <= std::numeric_limits<Real>::max();
+  }
+
+  // A state of a small sum is scaled at once: products of what is smaller still would lose digits.
+  HWY_NOINLINE void settle(Walk<Real>& walk) {
+    if (!possible(walk.scale)) {
+      output_.impossible(walk);
+      walk.left = 0;
+    } else if (walk.scale < smallest_ordinary) {
+      for (Index k = 0; k < b_.cols; ++k) walk.state[k] *= walk.factor;
+      walk.factor = 1;
+    }
+  }
+
+  static constexpr Real smallest_ordinary = sizeof(Real) == 4 ? Real(0x1p-24f) : Real(0x1p-256);
+  const AlignedRows<Real>& weights_;
+  MatrixView<const Real> b_;
+  Output& output_;
+};
+
+template <class Real>
+struct Filtered {
+  const AlignedRows<Real>& start_row;
+  std::span<const ChainPiece> pieces;
+  MatrixView<Real> alpha;
+  double* scales;
+  Index first_impossible = -1;
+
+  const Real* start(Walk<Real>& walk) const {
+    const ChainPiece& piece = pieces[static_cast<std::size_t>(walk.number)];
+    walk.row = piece.first;
+    walk.left = piece.steps;
+    if (!piece.incoming) return start_row.row(0);
+    for (Index k = 0; k < alpha.cols; ++k) walk.state[k] = static_cast<Real>(piece.incoming[k]);
+    return nullptr;
+  }
+  template <class D>
+  HWY_INLINE void step(D d, const Walk<Real>& walk, Real scale) const {
+    const Index K = alpha.cols;
+    Real* const row = alpha.row(walk.row);
+    const auto factor = hn::Set(d, walk.factor);
+    for (Index k = 0; k < K; k += lanes_of(d))
+      store_part(d, hn::Mul(hn::Load(d, walk.state + k), factor), row + k, K - k);
+    scales[walk.row] = static_cast<double>(scale);
+  }
+  void impossible(const Walk<Real>& walk) {
+    const Index first = walk.row - 1;
+    if (first_impossible < 0 || first < first_impossible) first_impossible = first;
+    for (Index t = first; t < walk.row + walk.left; ++t) {
+      std::fill_n(alpha.row(t), alpha.cols, Real(0));
+      scales[t] = 0;
+    }
+  }
+  void finish(const Walk<Real>&) const {}
+};
+
+// Begins with each state in turn and keeps the last distribution alone.
+template <class Real>
+struct Composed {
+  Index steps;
+  MatrixView<double> product;
+  Probability* probabilities;  // (K)
+
+  const Real* start(Walk<Real>& walk) const {
+    walk.row = 0;
+    walk.left = steps;
+    std::fill_n(walk.state, product.cols, Real(0));
+    walk.state[walk.number] = 1;
+    return nullptr;
+  }
+  template <class D>
+  HWY_INLINE void step(D, const Walk<Real>& walk, Real scale) const {
+    probabilities[walk.number].multiply(static_cast<double>(scale));
+  }
+  void impossible(Walk<Real>& walk) const {
+    probabilities[walk.number] = Probability(0);
+    std::fill_n(walk.state, product.cols, Real(0));
+    walk.factor = 1;
+  }
+  void finish(const Walk<Real>& walk) const {
+    for (Index k = 0; k < product.cols; ++k) product(walk.number, k) = static_cast<double>(walk.state[k] * walk.factor);
+  }
+};
+
+// Begins with a given vector and leaves the last state in `result` (K), zeros where a step was impossible.
+template <class Real>
+struct Carried {
+  const AlignedRows<Real>& from;
+  Index steps, states;
+  Real* result;
+
+  const Real* start(Walk<Real>& walk) const {
+    walk.row = 0;
+    walk.left = steps;
+    return from.row(0);
+  }
+  template <class D>
+  HWY_INLINE void step(D, const Walk<Real>&, Real) const {}
+  void impossible(Walk<Real>& walk) const {
+    std::fill_n(walk.state, states, Real(0));
+    walk.factor = 1;
+  }
+  void finish(const Walk<Real>& walk) const {
+    for (Index k = 0; k < states; ++k) result[k] = walk.state[k] * walk.factor;
+  }
+};
+
+// beta is at most 1 / alpha and w at most 1 / (A' alpha). Where alpha is smaller than `least` the state is as good as
+// impossible: it gets no beta, so that nothing overflows on the way to a product with 0.
+template <class Real>
+constexpr Real least = sizeof(Real) == 4 ? Real(0x1p-100f) : Real(0x1p-960);
+
+// Processors foresee the reads of several pieces badly where rows come in reverse.
+constexpr Index prefetched_rows = 4;
+
+template <class Shape, class D>
+class Backward {
+ public:
+  using Real = Value<D>;
+
+  Backward(const AlignedRows<Real>& weights, std::span<const ChainPiece> pieces, MatrixView<Real> b,
+           MatrixView<const Real> alpha, const double* scales, MatrixView<Real> gamma)
+      : weights_(weights), pieces_(pieces), b_(b), alpha_(alpha), scales_(scales), gamma_(gamma) {}
+
+  void start(Walk<Real>& walk) {
+    const ChainPiece& piece = pieces_[static_cast<std::size_t>(walk.number)];
+    const Index K = b_.cols;
+    walk.row = piece.first + piece.steps - 1;
+    walk.left = piece.steps;
+    walk.factor = 1;
+    if (piece.steps == 0) return;
+    const Real* last = alpha_.row(walk.row);
+    double overlap = 0;
+    for (Index k = 0; k < K; ++k) overlap += static_cast<double>(last[k]) * (piece.outgoing ? piece.outgoing[k] : 1.0);
+    if (scales_[walk.row] == 0 || !possible(overlap)) {
+      for (Index t = piece.first; t < piece.first + piece.steps; ++t) {
+        std::fill_n(gamma_.row(t), K, Real(0));
+        std::fill_n(b_.row(t), K, Real(0));
+      }
+      walk.left = 0;
+      return;
+    }
+    constexpr double largest = std::numeric_limits<Real>::max();
+    for (Index k = 0; k < K; ++k)
+      walk.state[k] = static_cast<Real>(std::min((piece.outgoing ? piece.outgoing[k] : 1.0) / overlap, largest));
+    Products<1> products(*this, &walk);
+    for (Index column = 0; column < weights_.width(); column += lanes_of(D()))
+      products(0, column, hn::Load(D(), walk.state + column));
+    conclude(walk);
+  }
+
+  template <int pieces>
+  void run(Walk<Real>* walks, Index steps) {
+    for (; steps > 0; --steps) {
+      Products<pieces> products(*this, walks);
+      const Real* states[pieces];
+      for (int p = 0; p < pieces; ++p) states[p] = walks[p].state;
+      multiply<Shape::parts, pieces>(D(), weights_, b_.cols, states, products);
+      for (int p = 0; p < pieces; ++p) conclude(walks[p]);
+    }
+  }
+
+  void finish(const Walk<Real>& walk) const {
+    const ChainPiece& piece = pieces_[static_cast<std::size_t>(walk.number)];
+    if (piece.steps > 0 && !piece.incoming) std::fill_n(b_.row(piece.first), b_.cols, Real(0));
+  }
+
+ private:
+  // Receives beta_t, writes gamma_t and w_t.
+  template <int pieces>
+  struct Products {
+    Index K;
+    const Real* alpha[pieces];
+    Real *b[pieces], *gamma[pieces], *next[pieces];
+    const Real *soon_alpha[pieces], *soon_b[pieces], *soon_gamma[pieces];
+    hn::Vec<D> factors[pieces];
+
+    HWY_INLINE Products(const Backward& backward, const Walk<Real>* walks) : K(backward.b_.cols) {
+      for (int p = 0; p < pieces; ++p) {
+        const Index row = walks[p].row;
+        alpha[p] = backward.alpha_.row(row);
+        b[p] = backward.b_.row(row);
+        gamma[p] = backward.gamma_.row(row);
+        const Index soon = std::max<Index>(row - prefetched_rows, 0);
+        soon_alpha[p] = backward.alpha_.row(soon);
+        soon_b[p] = backward.b_.row(soon);
+        soon_gamma[p] = backward.gamma_.row(soon);
+        next[p] = walks[p].next;
+        factors[p] = hn::Set(D(), walks[p].factor / static_cast<Real>(backward.scales_[row]));
+      }
+    }
+    HWY_INLINE void operator()(int p, Index column, hn::Vec<D> product) {
+      const D d;
+      const Index count = K - column;
+      hwy::Prefetch(soon_alpha[p] + column);
+      hwy::Prefetch(soon_b[p] + column);
+      hwy::Prefetch(soon_gamma[p] + column);
+      const auto at = load_part(d, alpha[p] + column, count);
+      const auto beta = hn::IfThenElseZero(hn::Ge(at, hn::Set(d, least<Real>)), product);
+      const auto emission = hn::Mul(load_part(d, b[p] + column, count), factors[p]);
+      const auto w = hn::Min(hn::Mul(emission, beta), hn::Set(d, 1 / least<Real>));
+      store_part(d, hn::Mul(at, beta), gamma[p] + column, count);
+      store_part(d, w, b[p] + column, count);
+      hn::Store(w, d, next[p] + column);
+    }
+  };
+
+  // Rounding would let the sums of gamma drift from 1: now and then the next step is told to correct it.
+  HWY_INLINE void conclude(Walk<Real>& walk) {
+    constexpr Index correction_steps = 16;
+    std::swap(walk.state, walk.next);
+    walk.factor = 1;
+    if (walk.left % correction_steps == 0) {
+      const D d;
+      const Index K = b_.cols;
+      auto sums = hn::Zero(d);
+      for (Index k = 0; k < K; k += lanes_of(d)) sums = hn::Add(sums, load_part(d, gamma_.row(walk.row) + k, K - k));
+      const Real sum = hn::GetLane(hn::SumOfLanes(d, sums));
+      if (possible(sum)) walk.factor = 1 / sum;
+    }
+    --walk.row;
+    --walk.left;
+  }
+
+  const AlignedRows<Real>& weights_;
+  std::span<const ChainPiece> pieces_;
+  MatrixView<Real> b_;
+  MatrixView<const Real> alpha_;
+  const double* scales_;
+  MatrixView<Real> gamma_;
+};
+
+// Calls body(shape, d, width) with the widest vector that K states fill at least half, and rows of whole vectors.
+template <class Real, size_t max_lanes = HWY_LANES(Real), class Body>
+HWY_INLINE void with_shape(Index K, const Body& body) {
+  const hn::CappedTag<Real, max_lanes> d;
+  const Index n = lanes_of(d);
+  if constexpr (max_lanes > 1) {
+    if (K <= n / 2) return with_shape<Real, max_lanes / 2>(K, body);
+  }
+  const Index width = (K + n - 1) / n * n;
+  if (width == n) return body(Shape<2, held_sums / 2>(), d, width);
+  if constexpr (max_lanes == HWY_LANES(Real)) {
+    if (width <= 4 * n) return body(Shape<2, 4>(), d, width);
+    body(Shape<1, 4>(), d, width);
   }
 }
 
 template <class Real>
 Index chain_forward(const ChainWeights<Real>& weights, std::span<const ChainPiece> pieces, MatrixView<const Real> b,
                     MatrixView<Real> alpha, double* scales) {
-  const Index K = weights.states;
   Index impossible = -1;
-  std::vector<Real> before(static_cast<std::size_t>(K)), now(before);
-  for (const ChainPiece& piece : pieces) {
-    if (piece.incoming) before.assign(piece.incoming, piece.incoming + K);
-    for (Index t = piece.first; t < piece.first + piece.steps; ++t) {
-      if (t == piece.first && !piece.incoming)
-        now.assign(weights.start, weights.start + K);
-      else
-        multiply(weights.transitions, before, now);
-      for (Index k = 0; k < K; ++k) now[k] *= b(t, k);
-      scales[t] = normalise(now);
-      if (scales[t] == 0 && (impossible < 0 || t < impossible)) impossible = t;
-      std::copy(now.begin(), now.end(), alpha.row(t));
-      if (scales[t] == 0) {
-        for (Index later = t + 1; later < piece.first + piece.steps; ++later) {
-          std::fill_n(alpha.row(later), K, Real(0));
-          scales[later] = 0;
-        }
-        break;
-      }
-      std::swap(before, now);
-    }
-  }
+  with_shape<Real>(weights.states, [&]<class S, class D>(S, D, Index width) HWY_ATTR {
+    const Index K = weights.states;
+    const AlignedRows<Real> start(weights.start, 1, K, width), transitions(weights.transitions, K, K, width);
+    Filtered<Real> filtered{start, pieces, alpha, scales};
+    Forward<S, D, Filtered<Real>> forward(transitions, b, filtered);
+    walk_all<S::group>(forward, static_cast<Index>(pieces.size()), width);
+    impossible = filtered.first_impossible;
+  });
   return impossible;
 }
 
 template <class Real>
 void chain_backward(const ChainWeights<Real>& weights, std::span<const ChainPiece> pieces, MatrixView<Real> b,
                     MatrixView<const Real> alpha, const double* scales, MatrixView<Real> gamma) {
-  const Index K = weights.states;
-  std::vector<Real> beta(static_cast<std::size_t>(K)), w(beta);
-  for (const ChainPiece& piece : pieces) {
-    if (piece.steps == 0) continue;
-    const Index last = piece.first + piece.steps - 1;
-    double overlap = 0;
-    for (Index k = 0; k < K; ++k) overlap += alpha(last, k) * (piece.outgoing ? piece.outgoing[k] : 1.0);
-    const bool whole = scales[last] != 0 && overlap > 0;
-    for (Index k = 0; k < K; ++k)
-      beta[k] = whole ? static_cast<Real>((piece.outgoing ? piece.outgoing[k] : 1.0) / overlap) : Real(0);
-    for (Index t = last; t >= piece.first; --t) {
-      for (Index k = 0; k < K; ++k) {
-        if (!(alpha(t, k) > 0)) beta[k] = 0;
-        gamma(t, k) = alpha(t, k) * beta[k];
-        w[k] = beta[k] == 0 ? 0 : b(t, k) * beta[k] / static_cast<Real>(scales[t]);
-        b(t, k) = t == piece.first && !piece.incoming ? 0 : w[k];
-      }
-      multiply(weights.transposed, w, beta);
-    }
-  }
+  with_shape<Real>(weights.states, [&]<class S, class D>(S, D, Index width) HWY_ATTR {
+    const AlignedRows<Real> transposed(weights.transposed, weights.states, weights.states, width);
+    Backward<S, D> backward(transposed, pieces, b, alpha, scales, gamma);
+    walk_all<S::group>(backward, static_cast<Index>(pieces.size()), width);
+  });
 }
 
 template <class Real>
 void chain_compose(const ChainWeights<Real>& weights, MatrixView<const Real> b, MatrixView<double> product,
                    double* log_scales) {
+  with_shape<Real>(weights.states, [&]<class S, class D>(S, D, Index width) HWY_ATTR {
+    const Index K = weights.states;
+    const AlignedRows<Real> transitions(weights.transitions, K, K, width);
+    std::vector<Probability> probabilities(static_cast<std::size_t>(K));
+    Composed<Real> composed{b.rows, product, probabilities.data()};
+    Forward<S, D, Composed<Real>> forward(transitions, b, composed);
+    walk_all<S::group>(forward, K, width);
+    for (Index i = 0; i < K; ++i) log_scales[i] = probabilities[static_cast<std::size_t>(i)].log();
+  });
+}
+
+// Scales (K) to a sum of 1; zeros where that is impossible.
+template <class Real>
+void normalise(Real* values, Index K) {
+  double sum = 0;
+  for (Index k = 0; k < K; ++k) sum += static_cast<double>(values[k]);
+  for (Index k = 0; k < K; ++k) values[k] = possible(sum) ? static_cast<Real>(static_cast<double>(values[k]) / sum) : Real(0);
+}
+
+// The forward recursion with the transposed weights, over the rows in reverse.
+template <class Real>
+void chain_backward_message(const ChainWeights<Real>& weights, MatrixView<const Real> b, const double* outgoing,
+                            double* message) {
   const Index K = weights.states;
-  std::vector<Real> before(static_cast<std::size_t>(K)), now(before);
-  for (Index i = 0; i < K; ++i) {
-    std::fill(before.begin(), before.end(), Real(0));
-    before[i] = 1;
-    log_scales[i] = 0;
-    for (Index t = 0; t < b.rows; ++t) {
-      multiply(weights.transitions, before, now);
-      for (Index k = 0; k < K; ++k) now[k] *= b(t, k);
-      log_scales[i] += std::log(static_cast<double>(normalise(now)));
-      std::swap(before, now);
+  if (outgoing) std::copy_n(outgoing, K, message);
+  else std::fill_n(message, K, 1.0);
+  normalise(message, K);
+  if (b.rows == 0) return;
+  with_shape<Real>(K, [&]<class S, class D>(S, D, Index width) HWY_ATTR {
+    const AlignedRows<Real> transposed(weights.transposed, K, K, width), state(1, width);
+    for (Index k = 0; k < K; ++k) state.row(0)[k] = static_cast<Real>(message[k]);
+    const MatrixView<const Real> reversed(b.row(b.rows - 1), b.rows, K, -b.stride);
+    Carried<Real> carried{state, b.rows, K, state.row(0)};
+    Forward<S, D, Carried<Real>> forward(transposed, reversed, carried);
+    walk_all<1>(forward, 1, width);
+    for (Index i = 0; i < K; ++i) {
+      message[i] = 0;
+      for (Index j = 0; j < K; ++j)
+        message[i] += static_cast<double>(weights.transitions[i * K + j]) * static_cast<double>(state.row(0)[j]);
     }
-    std::copy(before.begin(), before.end(), product.row(i));
+  });
+  normalise(message, K);
+}
+
+template <class Real>
+const ChainTable<Real>* chain_kernels() {
+  static constexpr ChainTable<Real> table{scale_emissions<Real>, chain_forward<Real>, chain_backward<Real>,
+                                          chain_compose<Real>, chain_backward_message<Real>};
+  return &table;
+}
+
+const ChainTable<float>* float_chain() {
+  return chain_kernels<float>();
+}
+const ChainTable<double>* double_chain() {
+  return chain_kernels<double>();
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace tally::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tally::cpu {
+
+HWY_EXPORT(float_chain);
+HWY_EXPORT(double_chain);
+
+template <class Real>
+const ChainTable<Real>& chain_of_processor() {
+  if constexpr (std::is_same_v<Real, float>) {
+    return *HWY_DYNAMIC_DISPATCH(float_chain)();
+  } else {
+    return *HWY_DYNAMIC_DISPATCH(double_chain)();
   }
+}
+
+template <class Real>
+void scale_emissions(MatrixView<Real> logits, double* maxima) {
+  chain_of_processor<Real>().scale_emissions(logits, maxima);
+}
+
+template <class Real>
+Index chain_forward(const ChainWeights<Real>& weights, std::span<const ChainPiece> pieces, MatrixView<const Real> b,
+                    MatrixView<Real> alpha, double* scales) {
+  return chain_of_processor<Real>().forward(weights, pieces, b, alpha, scales);
+}
+
+template <class Real>
+void chain_backward(const ChainWeights<Real>& weights, std::span<const ChainPiece> pieces, MatrixView<Real> b,
+                    MatrixView<const Real> alpha, const double* scales, MatrixView<Real> gamma) {
+  chain_of_processor<Real>().backward(weights, pieces, b, alpha, scales, gamma);
+}
+
+template <class Real>
+void chain_compose(const ChainWeights<Real>& weights, MatrixView<const Real> b, MatrixView<double> product,
+                   double* log_scales) {
+  chain_of_processor<Real>().compose(weights, b, product, log_scales);
 }
 
 template <class Real>
 void chain_backward_message(const ChainWeights<Real>& weights, MatrixView<const Real> b, const double* outgoing,
                             double* message) {
-  const Index K = weights.states;
-  std::vector<Real> beta(static_cast<std::size_t>(K), Real(1)), w(beta);
-  if (outgoing) beta.assign(outgoing, outgoing + K);
-  normalise(beta);
-  for (Index t = b.rows - 1; t >= 0; --t) {
-    for (Index k = 0; k < K; ++k) w[k] = b(t, k) * beta[k];
-    multiply(weights.transposed, w, beta);
-    normalise(beta);
-  }
-  std::copy(beta.begin(), beta.end(), message);
+  chain_of_processor<Real>().backward_message(weights, b, outgoing, message);
 }
 
-template <class Real>
-void chain_viterbi(const LogChainWeights& weights, MatrixView<const Real> log_b, bool begins, double* delta,
-                   MatrixView<BackPointer> from) {
-  const Index K = weights.states;
-  std::vector<double> before(static_cast<std::size_t>(K));
-  for (Index t = 0; t < log_b.rows; ++t) {
-    std::copy_n(delta, K, before.begin());
-    for (Index j = 0; j < K; ++j) {
-      Index best = 0;
-      if (t == 0 && begins) {
-        delta[j] = weights.start[j];
-      } else {
-        for (Index i = 0; i < K; ++i) {
-          const double candidate = before[i] + weights.transitions[i * K + j];
-          if (i == 0 || candidate > delta[j]) delta[j] = candidate, best = i;
-        }
-      }
-      delta[j] += static_cast<double>(log_b(t, j));
-      if (from.data) from(t, j) = static_cast<BackPointer>(best);
-    }
-  }
-}
-
-Index chain_backtrack(MatrixView<const BackPointer> from, Index last, std::int32_t* path) {
-  for (Index t = from.rows - 1; t >= 0; --t) {
-    path[t] = static_cast<std::int32_t>(last);
-    last = from(t, last);
-  }
-  return last;
-}
-
-#define TALLY_INSTANTIATE(Real)                                                                                      \
-  template void scale_emissions(MatrixView<Real>, double*);                                                          \
-  template Index chain_forward(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<const Real>,       \
-                               MatrixView<Real>, double*);                                                           \
-  template void chain_backward(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<Real>,             \
-                               MatrixView<const Real>, const double*, MatrixView<Real>);                             \
-  template void chain_compose(const ChainWeights<Real>&, MatrixView<const Real>, MatrixView<double>, double*);       \
-  template void chain_backward_message(const ChainWeights<Real>&, MatrixView<const Real>, const double*, double*);   \
-  template void chain_viterbi(const LogChainWeights&, MatrixView<const Real>, bool, double*, MatrixView<BackPointer>);
+#define TALLY_INSTANTIATE(Real)                                                                                      template void scale_emissions(MatrixView<Real>, double*);                                                          template Index chain_forward(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<const Real>,                                    MatrixView<Real>, double*);                                                           template void chain_backward(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<Real>,                                          MatrixView<const Real>, const double*, MatrixView<Real>);                             template void chain_compose(const ChainWeights<Real>&, MatrixView<const Real>, MatrixView<double>, double*);       template void chain_backward_message(const ChainWeights<Real>&, MatrixView<const Real>, const double*, double*);
 TALLY_INSTANTIATE(float)
 TALLY_INSTANTIATE(double)
 #undef TALLY_INSTANTIATE
 
 }  // namespace tally::cpu
+#endif

@@ -147,5 +147,356 @@ TYPED_TEST(ChainKernels, PosteriorIsTheSumOverPaths) {
   });
 }
 
+const std::vector<Index> state_counts{1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 32, 33, 64, 100, 128};
+
+// The scaled recursions in long double.
+struct Reference {
+  std::vector<long double> alpha, gamma;
+  long double log_likelihood = 0;
+
+  explicit Reference(const Chain& chain) : alpha(static_cast<std::size_t>(chain.T * chain.K)), gamma(alpha) {
+    const auto [K, T] = std::pair(chain.K, chain.T);
+    std::vector<long double> scales(static_cast<std::size_t>(T)), beta(static_cast<std::size_t>(K), 1.0L), w(beta);
+    const auto emission = [&](Index t, Index k) { return std::exp(static_cast<long double>(chain.logits[t * K + k])); };
+    for (Index t = 0; t < T; ++t) {
+      for (Index j = 0; j < K; ++j) {
+        long double sum = t == 0 ? chain.start[j] : 0.0;
+        for (Index i = 0; t > 0 && i < K; ++i) sum += alpha[(t - 1) * K + i] * chain.transitions[i * K + j];
+        scales[t] += alpha[t * K + j] = sum * emission(t, j);
+      }
+      for (Index j = 0; j < K; ++j) alpha[t * K + j] /= scales[t];
+      log_likelihood += std::log(scales[t]);
+    }
+    for (Index t = T - 1; t >= 0; --t) {
+      for (Index k = 0; k < K; ++k) {
+        gamma[t * K + k] = alpha[t * K + k] * beta[k];
+        w[k] = emission(t, k) * beta[k] / scales[t];
+      }
+      for (Index i = 0; i < K; ++i) {
+        beta[i] = 0;
+        for (Index j = 0; j < K; ++j) beta[i] += chain.transitions[i * K + j] * w[j];
+      }
+    }
+  }
+};
+
+// A step rounds a sum of at most 128 positive terms and the weights, themselves rounded to Real; errors of the steps
+// before fade as the chain forgets.
+template <class Real>
+constexpr double rounded_sums = 400 * static_cast<double>(eps<Real>);
+
+TYPED_TEST(ChainKernels, PosteriorIsRightForAnyNumberOfStates) {
+  using Real = TypeParam;
+  on_every_target([] {
+    for (const Index K : state_counts) {
+      const Chain chain(K, 40, static_cast<std::uint64_t>(K));
+      const Reference expected(chain);
+
+      const Smoothed<Real> got = Smoothed<Real>(chain, K % 4).run();
+
+      EXPECT_NEAR(static_cast<double>(got.log_likelihood()), static_cast<double>(expected.log_likelihood),
+                  40 * rounded_sums<Real>);
+      for (Index t = 0; t < chain.T; ++t)
+        for (Index k = 0; k < K; ++k) {
+          ASSERT_NEAR(got.alpha(t, k), static_cast<double>(expected.alpha[t * K + k]), rounded_sums<Real>) << K;
+          ASSERT_NEAR(got.gamma(t, k), static_cast<double>(expected.gamma[t * K + k]), rounded_sums<Real>) << K;
+        }
+      EXPECT_TRUE(got.b.canaries_live() && got.alpha.canaries_live() && got.gamma.canaries_live());
+    }
+  });
+}
+
+TYPED_TEST(ChainKernels, PiecesGiveTheSameBitsAloneAndTogether) {
+  using Real = TypeParam;
+  on_every_target([] {
+    for (const Index K : state_counts) {
+      const Chain chain(K, 120, static_cast<std::uint64_t>(K), 30.0);
+      std::vector<ChainPiece> pieces;
+      for (Index first = 0, steps = 1; first < chain.T; first += steps, steps = 1 + steps * 5 % 17)
+        pieces.push_back({first, std::min(steps, chain.T - first), nullptr, nullptr});
+
+      const Smoothed<Real> together = Smoothed<Real>(chain).run(pieces);
+      std::reverse(pieces.begin(), pieces.end());
+      const Smoothed<Real> reversed = Smoothed<Real>(chain).run(pieces);
+      Smoothed<Real> alone(chain);
+      for (const ChainPiece& piece : pieces) alone.run({piece});
+
+      for (const Smoothed<Real>* other : {&reversed, static_cast<const Smoothed<Real>*>(&alone)}) {
+        EXPECT_TRUE(same_bits(together.alpha.elements(), other->alpha.elements())) << K;
+        EXPECT_TRUE(same_bits(together.gamma.elements(), other->gamma.elements())) << K;
+        EXPECT_TRUE(same_bits(together.b.elements(), other->b.elements())) << K;
+        EXPECT_TRUE(same_bits(together.scales, other->scales)) << K;
+      }
+    }
+  });
+}
+
+// Cut at step 13 of 40: what passes the cut is found by composition and by messages.
+TYPED_TEST(ChainKernels, CutPiecesEqualTheUncutChain) {
+  using Real = TypeParam;
+  on_every_target([] {
+    for (const Index K : state_counts) {
+      const Index T = 40, cut = 13;
+      const Chain chain(K, T, static_cast<std::uint64_t>(K));
+      Smoothed<Real> whole(chain), pieces(chain);
+      const auto rows = [&](Index first, Index count) {
+        return MatrixView<const Real>(whole.b.view().row(first), count, K, whole.b.view().stride);
+      };
+      Padded<double> product(K, K, 1);
+      std::vector<double> log_scales(static_cast<std::size_t>(K)), outgoing(log_scales), incoming(log_scales);
+
+      // One step, then the composition of those up to the cut.
+      std::vector<double> first_scale(1);
+      Padded<Real> first(1, K, 0);
+      chain_forward<Real>(whole.weights(), std::vector<ChainPiece>{{0, 1}}, whole.b.view(), first.view(), first_scale.data());
+      chain_compose<Real>(whole.weights(), rows(1, cut - 1), product.view(), log_scales.data());
+      chain_backward_message<Real>(whole.weights(), rows(cut, T - cut), nullptr, outgoing.data());
+      double sum = 0;
+      for (Index i = 0; i < K; ++i) sum += static_cast<double>(first(0, i)) * std::exp(log_scales[i]);
+      for (Index i = 0; i < K; ++i)
+        for (Index j = 0; j < K; ++j)
+          incoming[j] += static_cast<double>(first(0, i)) * std::exp(log_scales[i]) / sum * product(i, j);
+      whole.run();
+      for (double& value : outgoing) value *= 1e-200;
+      pieces.run({{0, cut, nullptr, outgoing.data()}, {cut, T - cut, incoming.data(), nullptr}});
+
+      double log_probability = 0;
+      for (Index t = 1; t < cut; ++t) log_probability += std::log(whole.scales[t]);
+      EXPECT_NEAR(std::log(sum), log_probability, cut * rounded_sums<Real>);
+      for (Index t = 0; t < T; ++t) {
+        ASSERT_NEAR(pieces.scales[t], whole.scales[t], rounded_sums<Real>) << K;
+        for (Index k = 0; k < K; ++k) {
+          ASSERT_NEAR(pieces.alpha(t, k), whole.alpha(t, k), rounded_sums<Real>) << K;
+          ASSERT_NEAR(pieces.gamma(t, k), whole.gamma(t, k), rounded_sums<Real>) << K;
+          const double w = static_cast<double>(whole.b(t, k));
+          ASSERT_NEAR(pieces.b(t, k), w, rounded_sums<Real> * (1 + w)) << K << " " << t;
+        }
+      }
+    }
+  });
+}
+
+// Roundings of the steps are independent: their sum grows as the square root of 1e5, far below 1e-12 of the total.
+TEST(ChainKernelsOfDouble, LongChainKeepsItsDigits) {
+  for (const Index K : {2, 17}) {
+    const Chain chain(K, 100000, 5);
+    const Reference expected(chain);
+
+    const Smoothed<double> got = Smoothed<double>(chain).run();
+
+    EXPECT_NEAR(static_cast<double>(got.log_likelihood() / expected.log_likelihood), 1.0, 1e-12);
+    for (Index t = 0; t < chain.T; t += 997)
+      for (Index k = 0; k < K; ++k)
+        ASSERT_NEAR(got.gamma(t, k), static_cast<double>(expected.gamma[t * K + k]), rounded_sums<double>);
+  }
+}
+
+TYPED_TEST(ChainKernels, PosteriorSumsToOneAfterManySteps) {
+  using Real = TypeParam;
+  const Smoothed<Real> got = Smoothed<Real>(Chain(5, 20000, 3)).run();
+  for (Index t = 0; t < got.T; ++t) {
+    double sum = 0;
+    for (Index k = 0; k < got.K; ++k) sum += static_cast<double>(got.gamma(t, k));
+    ASSERT_NEAR(sum, 1.0, rounded_sums<Real>);
+  }
+}
+
+// States from 2 on cannot be reached, but would explain the data so well that their backward messages overflow.
+TYPED_TEST(ChainKernels, StructuralZerosStayZeros) {
+  using Real = TypeParam;
+  on_every_target([] {
+    for (const Index K : {4, 9, 40}) {
+      Chain chain(K, 60, 1);
+      for (Index i = 0; i < K; ++i) {
+        if (i >= 2) chain.start[i] = 0;
+        for (Index j = 0; j < K; ++j) {
+          if ((i < 2) != (j < 2)) chain.transitions[i * K + j] = 0;
+          if (i == 1 && j == 0) chain.transitions[i * K + j] = 0;
+        }
+      }
+      chain.normalise();
+      for (Index e = 0; e < chain.T * K; ++e) chain.logits[e] = e % K < 2 ? -60.0 - static_cast<double>(e % 7) : 0.0;
+
+      const Smoothed<Real> got = Smoothed<Real>(chain).run();
+
+      EXPECT_EQ(got.impossible, -1);
+      for (Index t = 0; t < chain.T; ++t) {
+        EXPECT_NEAR(got.gamma(t, 0) + got.gamma(t, 1), 1.0, rounded_sums<Real>);
+        for (Index k = 0; k < K; ++k) {
+          ASSERT_TRUE(std::isfinite(got.gamma(t, k)) && std::isfinite(got.b(t, k)));
+          if (k >= 2) {
+            ASSERT_EQ(got.gamma(t, k), Real(0));
+            ASSERT_EQ(got.b(t, k), Real(0));
+          }
+        }
+      }
+      EXPECT_EQ(got.xi(1, 0), 0.0);
+    }
+  });
+}
+
+TYPED_TEST(ChainKernels, ImpossibleStepsEndTheirPieceAlone) {
+  using Real = TypeParam;
+  on_every_target([] {
+    for (const double value : {-inf, nan, inf})
+      for (const Index K : {1, 4, 12, 70}) {
+        Chain chain(K, 30, 2);
+        const Smoothed<Real> untouched = Smoothed<Real>(chain).run({{0, 10}, {20, 10}});
+        for (Index k = 0; k < K; ++k) chain.logits[13 * K + k] = value;
+        Smoothed<Real> got(chain);
+        Padded<double> product(K, K, 0);
+        std::vector<double> log_scales(static_cast<std::size_t>(K)), message(log_scales);
+
+        chain_compose<Real>(got.weights(), got.b.view(), product.view(), log_scales.data());
+        chain_backward_message<Real>(got.weights(), got.b.view(), nullptr, message.data());
+        got.run({{0, 10}, {10, 10}, {20, 10}});
+
+        EXPECT_EQ(got.impossible, 13);
+        EXPECT_EQ(std::isnan(got.maxima[13]), value != -inf);
+        EXPECT_EQ(log_scales, std::vector<double>(static_cast<std::size_t>(K), -inf));
+        EXPECT_EQ(message, std::vector<double>(static_cast<std::size_t>(K), 0.0));
+        EXPECT_EQ(product.elements(), std::vector<double>(static_cast<std::size_t>(K * K), 0.0));
+        for (Index t = 0; t < chain.T; ++t) {
+          const bool inside = t >= 10 && t < 20;
+          if (inside) {
+            EXPECT_EQ(got.scales[t] > 0, t < 13);
+          }
+          for (Index k = 0; k < K; ++k) {
+            ASSERT_EQ(got.gamma(t, k), inside ? Real(0) : untouched.gamma(t, k));
+            ASSERT_EQ(got.b(t, k), inside ? Real(0) : untouched.b(t, k));
+            if (t >= 13 && t < 20) {
+              ASSERT_EQ(got.alpha(t, k), Real(0));
+            }
+          }
+        }
+      }
+  });
+}
+
+TYPED_TEST(ChainKernels, ScaledEmissionsHaveAMaximumOfOne) {
+  using Real = TypeParam;
+  on_every_target([] {
+    for_ragged_shapes([](Index rows, Index K, Index padding, Index shift) {
+      Padded<Real> b(rows, K, padding, shift), logits(rows, K, padding, shift);
+      b.fill(normal(K, 5.0));
+      logits.fill(normal(K, 5.0));
+      std::vector<double> maxima(static_cast<std::size_t>(rows));
+
+      scale_emissions<Real>(b.view(), maxima.data());
+
+      for (Index t = 0; t < rows; ++t) {
+        const Real largest = *std::max_element(logits.view().row(t), logits.view().row(t) + K);
+        EXPECT_EQ(maxima[t], static_cast<double>(largest));
+        for (Index k = 0; k < K; ++k)
+          ASSERT_NEAR(b(t, k), std::exp(static_cast<double>(logits(t, k) - largest)), 2 * static_cast<double>(eps<Real>));
+      }
+      EXPECT_TRUE(b.canaries_live());
+    });
+  });
+}
+
+// The best path by trying all, in lexical order from the last step: of ties the lowest last state, then the lowest
+// state before it, and so on.
+struct BestPath {
+  double value = -inf;
+  std::vector<std::int32_t> path;
+};
+BestPath best_path(const Chain& chain, const LogChainWeights& weights) {
+  const auto [K, T] = std::pair(chain.K, chain.T);
+  BestPath best;
+  std::vector<std::int32_t> path(static_cast<std::size_t>(T));
+  const auto visit = [&](auto&& self, Index t) -> void {
+    if (t >= 0) {
+      for (path[t] = 0; path[t] < K; ++path[t]) self(self, t - 1);
+      return;
+    }
+    double value = weights.start[path[0]] + chain.logits[path[0]];
+    for (Index s = 1; s < T; ++s) value += weights.transitions[path[s - 1] * K + path[s]] + chain.logits[s * K + path[s]];
+    if (best.path.empty() || value > best.value) best = {value, path};
+  };
+  visit(visit, T - 1);
+  return best;
+}
+
+// Small whole numbers tie often and add without rounding.
+TYPED_TEST(ChainKernels, ViterbiFindsTheBestPathAndTiesGoToTheLowest) {
+  using Real = TypeParam;
+  on_every_target([] {
+    for (Index K = 1; K <= 4; ++K)
+      for (Index T = 1; T <= 7; ++T)
+        for (std::uint64_t seed = 0; seed < 4; ++seed) {
+          Chain chain(K, T, seed);
+          auto coarse = [engine = std::mt19937_64(seed)](auto& values) mutable {
+            for (double& value : values) value = engine() % 8 == 0 ? -inf : -static_cast<double>(engine() % 3);
+          };
+          coarse(chain.logits), coarse(chain.start), coarse(chain.transitions);
+          const LogChainWeights weights{K, chain.start.data(), chain.transitions.data()};
+          Padded<Real> log_b(T, K, 1);
+          log_b.fill([&, e = 0]() mutable { return chain.logits[e++]; });
+          std::vector<double> delta(static_cast<std::size_t>(K));
+          std::vector<std::int32_t> path(static_cast<std::size_t>(T));
+          Padded<BackPointer> from(T, K, 2);
+
+          chain_viterbi<Real>(weights, log_b.view(), true, delta.data(), from.view());
+          const auto last = std::max_element(delta.begin(), delta.end());
+          chain_backtrack(from.view(), last - delta.begin(), path.data());
+
+          const BestPath expected = best_path(chain, weights);
+          ASSERT_EQ(*last, expected.value);
+          if (expected.value > -inf) {
+            ASSERT_EQ(path, expected.path) << K << " " << T << " " << seed;
+          }
+          EXPECT_TRUE(from.canaries_live());
+        }
+  });
+}
+
+TYPED_TEST(ChainKernels, ViterbiInPiecesIsTheWhole) {
+  using Real = TypeParam;
+  on_every_target([] {
+    for (const Index K : state_counts) {
+      const Index T = 30, cut = 11;
+      const Chain chain(K, T, static_cast<std::uint64_t>(K));
+      std::vector<double> start, transitions;
+      for (const double value : chain.start) start.push_back(std::log(value));
+      for (const double value : chain.transitions) transitions.push_back(std::log(value));
+      const LogChainWeights weights{K, start.data(), transitions.data()};
+      Padded<Real> log_b(T, K, 1);
+      log_b.fill([&, e = 0]() mutable { return chain.logits[e++]; });
+      const auto rows = [](auto view, Index first, Index count) {
+        return decltype(view)(view.row(first), count, view.cols, view.stride);
+      };
+      const MatrixView<const Real> all = log_b.view();
+      Padded<BackPointer> from(T, K, 0), cut_from(T, K, 3);
+      std::vector<double> delta(static_cast<std::size_t>(K)), cut_delta(delta);
+      std::vector<std::int32_t> path(static_cast<std::size_t>(T)), cut_path(path);
+
+      chain_viterbi<Real>(weights, all, true, delta.data(), from.view());
+      chain_viterbi<Real>(weights, rows(all, 0, cut), true, cut_delta.data(), {});
+      chain_viterbi<Real>(weights, rows(all, cut, T - cut), false, cut_delta.data(), rows(cut_from.view(), cut, T - cut));
+      chain_viterbi<Real>(weights, rows(all, 0, cut), true, std::vector<double>(cut_delta).data(),
+                          rows(cut_from.view(), 0, cut));
+      const Index last = std::max_element(delta.begin(), delta.end()) - delta.begin();
+      chain_backtrack(from.view(), last, path.data());
+      const MatrixView<const BackPointer> pointers = cut_from.view();
+      const Index middle = chain_backtrack(rows(pointers, cut, T - cut), last, cut_path.data() + cut);
+      chain_backtrack(rows(pointers, 0, cut), middle, cut_path.data());
+
+      EXPECT_TRUE(same_bits(delta, cut_delta)) << K;
+      EXPECT_EQ(path, cut_path) << K;
+      std::vector<double> expected(static_cast<std::size_t>(K));
+      for (Index t = 0; t < T; ++t) {
+        std::vector<double> now(static_cast<std::size_t>(K), -inf);
+        for (Index j = 0; j < K; ++j) {
+          for (Index i = 0; i < K; ++i) now[j] = std::max(now[j], t == 0 ? start[j] : expected[i] + transitions[i * K + j]);
+          now[j] += static_cast<double>(log_b(t, j));
+        }
+        expected = now;
+      }
+      EXPECT_EQ(delta, expected) << K;
+    }
+  });
+}
+
 }  // namespace
 }  // namespace tally::cpu
