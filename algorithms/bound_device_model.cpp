@@ -29,7 +29,7 @@ template <class Real, class Visit>
 void BoundDeviceModel::for_each_host_block(Shard& shard, std::span<const Index> blocks, bool weighted,
                                            const Visit& visit, const Shard::Pulse& pulse) const {
   std::vector<TileReader<Real>> readers(static_cast<std::size_t>(lanes_),
-                                        TileReader<Real>(*shard.preparation(), shard.block_rows()));
+                                        TileReader<Real>(*shard.preparation(), shard.plan().most_rows()));
   shard.for_each_block(
       blocks,
       [&](int lane, const StoredBlock& stored) {
@@ -72,7 +72,7 @@ void BoundDeviceModel::accumulate(Shard& shard, std::span<const int> candidates,
   for_each_host_block(
       shard, arriving, true,
       [&](int on, HostBlock block) {
-        const Index local = block.first_row / shard.block_rows() - shard.first_row() / shard.block_rows();
+        const Index local = shard.plan().block_of(block.first_row) - shard.first_block();
         if (!given) block.given = nullptr;
         if (engine_->add(on, block, given ? -1 : local)) kept_[static_cast<std::size_t>(local)] = 1;
       },

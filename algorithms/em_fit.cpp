@@ -60,11 +60,11 @@ class Passes {
         options_(options),
         communicator_(communicator),
         exponents_(std::move(exponents)),
-        blocks_((summary.rows + shard.block_rows() - 1) / shard.block_rows()) {
+        blocks_(shard.plan().block_count()) {
     if (exponents_.empty())
       for (const double bound : model.bounds(summary))
         exponents_.push_back(
-            make_grid(bound * summary.largest_weight * static_cast<double>(shard.block_rows()), 0).exponent);
+            make_grid(bound * summary.largest_weight * static_cast<double>(shard.plan().most_rows()), 0).exponent);
     tally_.emplace(candidates, model.statistics(), grids(), options.summation);
     const auto bind = [&] {
       bound_ = bind_model(model, {options.precision, shard.lanes(), candidates, options.summation, options.device,

@@ -35,11 +35,11 @@ class SampleShard {
         given_rows_(MatrixView<const double>(given_.data(), sample.size(),
                                              static_cast<Index>(given_.size()) / std::max<Index>(sample.size(), 1)),
                     "the sample's labels") {
-    const Index block_rows = block_rows_for(columns);
+    const BlockPlan plan = BlockPlan::uniform(sample.size(), block_rows_for(columns));
     Shard::Options options;
     options.lanes = lanes;
-    shard_ = std::make_unique<Shard>(io, Inputs{&rows_, &weights_, given_.empty() ? nullptr : &given_rows_}, block_rows,
-                                     ShardRange{0, (sample.size() + block_rows - 1) / block_rows}, options);
+    shard_ = std::make_unique<Shard>(io, Inputs{&rows_, &weights_, given_.empty() ? nullptr : &given_rows_}, plan,
+                                     ShardRange{0, plan.block_count()}, options);
   }
   Shard& prepared_for(const Model& model) {
     shard_->prepare({model.standardisation(), model.log_base_measure()}, [] {});

@@ -98,12 +98,12 @@ class Problem {
         rows_(MatrixView<const double>(values_.data(), request.rows, request.columns), "random rows"),
         device_(take_device(request)),
         model_(make_model(request)) {
-    const Index block_rows = device_.block_rows(request.columns);
+    const BlockPlan plan = BlockPlan::uniform(request.rows, device_.block_rows(request.columns));
     Shard::Options options;
     options.lanes = request.threads;
     options.precision = request.real();
-    shard_ = std::make_unique<Shard>(io_, Inputs{&rows_, nullptr, nullptr}, block_rows,
-                                     ShardRange{0, (request.rows + block_rows - 1) / block_rows}, options);
+    shard_ = std::make_unique<Shard>(io_, Inputs{&rows_, nullptr, nullptr}, plan,
+                                     ShardRange{0, plan.block_count()}, options);
     scan_ = scan(*shard_, model_->domain(), sample_size(request.rows, request.columns, request.components),
                  request.seed, world_);
     model_->set_standardisation(standardise_for(model_->scaling(), scan_.summary));

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <numeric>
 #include <thread>
+#include <utility>
 
 #include "core/blas.hpp"
 #include "core/tile_reader.hpp"
@@ -17,16 +18,14 @@ struct Shard::Buffer {
   std::vector<double> values, weights, given;
 };
 
-Shard::Shard(IoExecutor& io, Inputs inputs, Index block_rows, ShardRange range, Options options)
+Shard::Shard(IoExecutor& io, Inputs inputs, BlockPlan plan, ShardRange range, Options options)
     : io_(io),
       inputs_(inputs),
-      block_rows_(block_rows),
-      columns_(inputs.rows->columns()),
-      total_rows_(inputs.rows->rows()),
+      plan_(std::move(plan)),
       range_(range),
+      columns_(inputs.rows->columns()),
+      local_rows_(plan_.first_row(range.last_block) - plan_.first_row(range.first_block)),
       options_(options) {
-  const Index end = std::min(range_.last_block * block_rows_, total_rows_);
-  local_rows_ = std::max<Index>(0, end - first_row());
   resident_ = options_.memory_limit == 0 ||
               resident_bytes(local_rows_, columns_, inputs_.weights != nullptr, given_columns(), options_.precision) <=
                   options_.memory_limit;
@@ -39,20 +38,21 @@ Index Shard::resident_bytes(Index rows, Index columns, bool weights, Index given
   return rows * (columns * value_bytes + ((weights ? 1 : 0) + given_columns + 1) * 8);
 }
 
-Index Shard::streaming_bytes(Index block_rows, Index columns, bool weights, Index given_columns, int lanes) {
-  return (lanes + 2) * block_rows * (columns + (weights ? 1 : 0) + given_columns) * 8;
+Index Shard::streaming_bytes(Index most_block_rows, Index columns, bool weights, Index given_columns, int lanes) {
+  return (lanes + 2) * most_block_rows * (columns + (weights ? 1 : 0) + given_columns) * 8;
 }
 
-Index Shard::rows_of(Index local_block) const {
-  const Index first = (range_.first_block + local_block) * block_rows_;
-  return std::min(block_rows_, total_rows_ - first);
+StoredBlock Shard::place_of(Index local_block) const {
+  StoredBlock block;
+  block.number = range_.first_block + local_block;
+  block.first_row = plan_.first_row(block.number);
+  block.rows = plan_.rows_of(block.number);
+  return block;
 }
 
 StoredBlock Shard::resident_block(Index local_block) const {
-  const Index local_row = local_block * block_rows_;
-  StoredBlock block;
-  block.first_row = first_row() + local_row;
-  block.rows = rows_of(local_block);
+  StoredBlock block = place_of(local_block);
+  const Index local_row = block.first_row - first_row();
   if (!preparation_)
     block.raw = values_.get() + local_row * columns_;
   else if (single_values_)
@@ -66,17 +66,17 @@ StoredBlock Shard::resident_block(Index local_block) const {
 }
 
 void Shard::read_into(Buffer& buffer, Index local_block) const {
-  const Index first = (range_.first_block + local_block) * block_rows_;
-  const Index count = rows_of(local_block);
-  buffer.values.resize(static_cast<std::size_t>(block_rows_ * columns_));
-  inputs_.rows->read(first, count, buffer.values.data());
+  const StoredBlock block = place_of(local_block);
+  const Index most_rows = plan_.most_rows();
+  buffer.values.resize(static_cast<std::size_t>(most_rows * columns_));
+  inputs_.rows->read(block.first_row, block.rows, buffer.values.data());
   if (inputs_.weights) {
-    buffer.weights.resize(static_cast<std::size_t>(block_rows_));
-    inputs_.weights->read(first, count, buffer.weights.data());
+    buffer.weights.resize(static_cast<std::size_t>(most_rows));
+    inputs_.weights->read(block.first_row, block.rows, buffer.weights.data());
   }
   if (inputs_.given) {
-    buffer.given.resize(static_cast<std::size_t>(block_rows_ * given_columns()));
-    inputs_.given->read(first, count, buffer.given.data());
+    buffer.given.resize(static_cast<std::size_t>(most_rows * given_columns()));
+    inputs_.given->read(block.first_row, block.rows, buffer.given.data());
   }
 }
 
@@ -205,8 +205,9 @@ void Shard::load(const Visit& visit, const Pulse& pulse) {
   if (inputs_.weights) weights_.resize(static_cast<std::size_t>(local_rows_));
   if (inputs_.given) given_.resize(static_cast<std::size_t>(local_rows_ * given_columns()));
   struct Place {};
-  Prefetch<Place> blocks(io_, block_count(), options_.lanes + 2, [&](Place&, Index block) {
-    const Index local_row = block * block_rows_, rows = rows_of(block), first = first_row() + local_row;
+  Prefetch<Place> blocks(io_, block_count(), options_.lanes + 2, [&](Place&, Index local_block) {
+    const StoredBlock block = place_of(local_block);
+    const Index first = block.first_row, rows = block.rows, local_row = first - first_row();
     inputs_.rows->read(first, rows, values_.get() + local_row * columns_);
     if (inputs_.weights) inputs_.weights->read(first, rows, weights_.data() + local_row);
     if (inputs_.given) inputs_.given->read(first, rows, given_.data() + local_row * given_columns());
@@ -262,9 +263,7 @@ void Shard::for_each_block(std::span<const Index> list, const Visit& visit, cons
       [&](int lane) {
         try {
           while (const auto next = blocks.take()) {
-            StoredBlock block;
-            block.first_row = first_row() + block_at(next->block) * block_rows_;
-            block.rows = rows_of(block_at(next->block));
+            StoredBlock block = place_of(block_at(next->block));
             block.raw = next->buffer->values.data();
             if (inputs_.weights) block.weights = next->buffer->weights.data();
             if (inputs_.given) block.given = next->buffer->given.data();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/block.hpp"
+#include "core/block_plan.hpp"
 #include "core/io_executor.hpp"
 #include "core/rows.hpp"
 #include "core/standardisation.hpp"
@@ -30,6 +31,7 @@ struct ShardRange {
 
 // One block as it lies in memory: raw doubles, or standardised rows of a resident shard.
 struct StoredBlock {
+  Index number = 0;     // in the plan
   Index first_row = 0;  // global
   Index rows = 0;
   const double* raw = nullptr;            // (rows, D) in the user's units, or null: standardised
@@ -56,16 +58,17 @@ class Shard {
     Precision precision = Precision::double_precision;
     int lanes = 1;
   };
-  Shard(IoExecutor& io, Inputs inputs, Index block_rows, ShardRange range, Options options);
+  Shard(IoExecutor& io, Inputs inputs, BlockPlan plan, ShardRange range, Options options);
   ~Shard();
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
 
   Index columns() const noexcept { return columns_; }
   Index given_columns() const noexcept { return inputs_.given ? inputs_.given->columns() : 0; }
-  Index block_rows() const noexcept { return block_rows_; }
-  Index total_rows() const noexcept { return total_rows_; }
-  Index first_row() const noexcept { return range_.first_block * block_rows_; }
+  const BlockPlan& plan() const noexcept { return plan_; }
+  Index total_rows() const noexcept { return plan_.total_rows(); }
+  Index first_block() const noexcept { return range_.first_block; }
+  Index first_row() const { return plan_.first_row(range_.first_block); }
   Index local_rows() const noexcept { return local_rows_; }
   Index block_count() const noexcept { return range_.block_count(); }
   int lanes() const noexcept { return options_.lanes; }
@@ -75,7 +78,7 @@ class Shard {
   const std::optional<Preparation>& preparation() const noexcept { return preparation_; }
   // Bytes of rows and buffers that this shard holds or would hold at its peak.
   static Index resident_bytes(Index rows, Index columns, bool weights, Index given_columns, Precision precision);
-  static Index streaming_bytes(Index block_rows, Index columns, bool weights, Index given_columns, int lanes);
+  static Index streaming_bytes(Index most_block_rows, Index columns, bool weights, Index given_columns, int lanes);
 
   using Visit = std::function<void(int lane, const StoredBlock&)>;
   using Pulse = std::function<void()>;
@@ -93,14 +96,16 @@ class Shard {
   struct Buffer;
   StoredBlock resident_block(Index local_block) const;
   void read_into(Buffer& buffer, Index local_block) const;
-  Index rows_of(Index local_block) const;
+  // Where a block lies, without what it holds.
+  StoredBlock place_of(Index local_block) const;
   void load(const Visit& visit, const Pulse& pulse);
   void run_lanes(const std::function<void(int)>& body, std::atomic<Index>& finished, const Pulse& pulse);
 
   IoExecutor& io_;
   Inputs inputs_;
-  Index block_rows_, columns_, total_rows_, local_rows_;
+  BlockPlan plan_;
   ShardRange range_;
+  Index columns_, local_rows_;
   Options options_;
   bool resident_ = false;
   bool loaded_ = false;

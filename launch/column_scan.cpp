@@ -51,11 +51,12 @@ struct Seen {
 }  // namespace
 
 DataScan scan_columns(IoExecutor& io, const RowSource& rows, int lanes, const std::function<void()>& pulse) {
-  const Index D = rows.columns(), block_rows = block_rows_for(D);
+  const Index D = rows.columns();
+  const BlockPlan plan = BlockPlan::uniform(rows.rows(), block_rows_for(D));
   Shard::Options options;
   options.memory_limit = 1;  // rows are needed once: none is kept
   options.lanes = lanes;
-  Shard shard(io, Inputs{&rows, nullptr, nullptr}, block_rows, {0, (rows.rows() + block_rows - 1) / block_rows}, options);
+  Shard shard(io, Inputs{&rows, nullptr, nullptr}, plan, {0, plan.block_count()}, options);
   std::vector<Seen> seen(static_cast<std::size_t>(lanes), Seen(static_cast<std::size_t>(D)));
   shard.for_each_block(
       [&](int lane, const StoredBlock& block) { seen[static_cast<std::size_t>(lane)].add(block); }, pulse);

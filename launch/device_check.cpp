@@ -160,8 +160,8 @@ class DeviceCheck::Problem {
     planted_ = &planted;
     const Place cpu{nullptr, default_threads(), false};
     const MemoryRows rows(planted.matrix(), "planted rows"), weights = weight_rows();
-    Shard shard(io_, Inputs{&rows, weighted(&weights), nullptr}, block_rows_for(planted.columns),
-                {0, block_count(block_rows_for(planted.columns))}, options_of(cpu));
+    Shard shard(io_, Inputs{&rows, weighted(&weights), nullptr}, plan_of(cpu), {0, plan_of(cpu).block_count()},
+                options_of(cpu));
     const Scan seen = scan(shard, model_->domain(), sample_size(planted.rows(), planted.columns, model_->components()),
                            1, single_);
     summary_ = seen.summary;
@@ -226,7 +226,11 @@ class DeviceCheck::Problem {
     return MemoryRows({planted_->weights.data(), planted_->rows(), 1}, "planted weights");
   }
   const RowSource* weighted(const RowSource* weights) const { return planted_->weights.empty() ? nullptr : weights; }
-  Index block_count(Index block_rows) const { return (planted_->rows() + block_rows - 1) / block_rows; }
+  BlockPlan plan_of(const Place& place) const {
+    const Index columns = planted_->columns;
+    return BlockPlan::uniform(planted_->rows(),
+                              place.device ? place.device->block_rows(columns) : block_rows_for(columns));
+  }
   Shard::Options options_of(const Place& place) const {
     return {place.streamed ? one_byte : 0, precision_, place.lanes};
   }
@@ -243,11 +247,10 @@ class DeviceCheck::Problem {
   // Calls work(shard) with this rank's part of the rows.
   template <class Work>
   void with_shard(const Place& place, const RowSource* given, const Communicator& communicator, const Work& work) {
-    const Index block_rows =
-        place.device ? place.device->block_rows(planted_->columns) : block_rows_for(planted_->columns);
-    const BlockRange range = blocks_of_rank(block_count(block_rows), communicator.rank(), communicator.size());
+    const BlockPlan plan = plan_of(place);
+    const BlockRange range = blocks_of_rank(plan.block_count(), communicator.rank(), communicator.size());
     const MemoryRows rows(planted_->matrix(), "planted rows"), weights = weight_rows();
-    Shard shard(io_, Inputs{&rows, weighted(&weights), given}, block_rows, ShardRange{range.first, range.last},
+    Shard shard(io_, Inputs{&rows, weighted(&weights), given}, plan, ShardRange{range.first, range.last},
                 options_of(place));
     shard.prepare({model_->standardisation(), model_->log_base_measure()}, [] {});
     work(shard);

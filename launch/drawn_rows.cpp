@@ -28,8 +28,7 @@ void draw_block(const DrawnRows& request, const Sampler& sampler, Part part, Ind
 void write_part(const DrawnRows& request, const Sampler& sampler, Part part, Hdf5RowWriter* writer,
                 CommandContext& context) {
   RowRounds rounds;
-  rounds.rows = request.rows;
-  rounds.block_rows = block_rows_for(request.columns);
+  rounds.plan = BlockPlan::uniform(request.rows, block_rows_for(request.columns));
   rounds.row_values = part == Part::values ? request.columns : 1;
   rounds.memory = default_round_memory;
   const int threads = request.options.threads > 0 ? request.options.threads : default_threads();
@@ -38,8 +37,8 @@ void write_part(const DrawnRows& request, const Sampler& sampler, Part part, Hdf
       [&](BlockRange blocks, std::span<double> out) {
         agree(context.communicator, [&] {
           for_each_block_in_parallel(threads, blocks, [&](Index block) {
-            const Index first = block * rounds.block_rows;
-            double* place = out.data() + (first - blocks.first * rounds.block_rows) * rounds.row_values;
+            const Index first = rounds.plan.first_row(block);
+            double* place = out.data() + rounds.rows_in({blocks.first, block}) * rounds.row_values;
             draw_block(request, sampler, part, first, rounds.rows_in({block, block + 1}), place);
           });
         });

@@ -110,6 +110,7 @@ void Evaluation::open(const EvaluationRequest& request) {
                                   weights_->name(), weights_->rows(), weights_->columns(), rows_->name(),
                                   rows_->rows()));
   }
+  plan_ = BlockPlan::uniform(rows_->rows(), device_.block_rows(rows_->columns()));
   checked_ = std::make_unique<CheckedRows>(*rows_, loaded_.model->domain());
   BindOptions options;
   options.precision = precision_;
@@ -130,15 +131,14 @@ void Evaluation::check_shape() const {
 
 RowRounds Evaluation::rounds(Index row_values) const {
   RowRounds rounds;
-  rounds.rows = rows_->rows();
-  rounds.block_rows = device_.block_rows(rows_->columns());
+  rounds.plan = plan_;
   rounds.row_values = row_values;
   rounds.memory = memory_;
   return rounds;
 }
 
 BlockRange Evaluation::blocks_of_this_rank() const {
-  return blocks_of_rank(rounds(1).block_count(), context_.communicator.rank(), context_.communicator.size());
+  return blocks_of_rank(plan_.block_count(), context_.communicator.rank(), context_.communicator.size());
 }
 
 void Evaluation::run(BlockRange blocks, BoundModel::Wanted wanted, const BoundModel::VisitRows& visit) {
@@ -147,8 +147,8 @@ void Evaluation::run(BlockRange blocks, BoundModel::Wanted wanted, const BoundMo
     options.memory_limit = 1;  // rows are needed once: none is kept
     options.precision = precision_;
     options.lanes = lanes_;
-    Shard shard(context_.io, Inputs{checked_.get(), nullptr, nullptr}, rounds(1).block_rows,
-                ShardRange{blocks.first, blocks.last}, options);
+    Shard shard(context_.io, Inputs{checked_.get(), nullptr, nullptr}, plan_, ShardRange{blocks.first, blocks.last},
+                options);
     const auto pulse = [&] { context_.communicator.pulse(); };
     shard.prepare({loaded_.model->standardisation(), loaded_.model->log_base_measure()}, pulse);
     bound_->evaluate(shard, wanted, visit, pulse);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "comm/partition.hpp"
+#include "core/block_plan.hpp"
 #include "core/hdf5_rows.hpp"
 #include "launch/context.hpp"
 #include "launch/device_choice.hpp"
@@ -60,6 +61,7 @@ class Evaluation {
   Index memory_ = default_round_memory;
   LoadedModel loaded_;
   std::unique_ptr<Hdf5Rows> rows_, weights_;
+  BlockPlan plan_;
   std::unique_ptr<CheckedRows> checked_;
   std::unique_ptr<BoundModel> bound_;
 };

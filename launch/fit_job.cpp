@@ -233,14 +233,13 @@ class FitJob final : public FitObserver {
 
   void read_and_scan() {
     Communicator& communicator = context_.communicator;
-    const Index block_rows = device_.block_rows(rows_->columns());
-    const Index blocks = (rows_->rows() + block_rows - 1) / block_rows;
-    const BlockRange range = blocks_of_rank(blocks, communicator.rank(), communicator.size());
+    const BlockPlan plan = BlockPlan::uniform(rows_->rows(), device_.block_rows(rows_->columns()));
+    const BlockRange range = blocks_of_rank(plan.block_count(), communicator.rank(), communicator.size());
     Shard::Options options;
     options.lanes = lanes_ = device_.lanes(request_.threads);
     options.memory_limit = request_.memory > 0 ? request_.memory : default_memory();
     options.precision = request_.fit.precision;
-    shard_ = std::make_unique<Shard>(context_.io, Inputs{rows_.get(), weights_.get(), given_.get()}, block_rows,
+    shard_ = std::make_unique<Shard>(context_.io, Inputs{rows_.get(), weights_.get(), given_.get()}, plan,
                                      ShardRange{range.first, range.last}, options);
     if (progress_)
       progress_->note(fmt::format("{}: {} rows, {} columns; {} {}, {} {} each, rows {}", rows_->name(), rows_->rows(),

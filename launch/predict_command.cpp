@@ -45,7 +45,7 @@ class PredictJob {
     write_in_row_order<double>(
         context_.communicator, rounds,
         [&](BlockRange blocks, std::span<double> out) {
-          const Index first = blocks.first * rounds.block_rows;
+          const Index first = rounds.plan.first_row(blocks.first);
           BoundModel::Wanted wanted;
           wanted.responsibilities = true;
           evaluation_.run(blocks, wanted, [&](Index row, Index count, const RowResults& results) {
@@ -64,7 +64,7 @@ class PredictJob {
     write_in_row_order<std::int32_t>(
         context_.communicator, rounds,
         [&](BlockRange blocks, std::span<std::int32_t> out) {
-          const Index first = blocks.first * rounds.block_rows;
+          const Index first = rounds.plan.first_row(blocks.first);
           BoundModel::Wanted wanted;
           wanted.labels = true;
           evaluation_.run(blocks, wanted, [&](Index row, Index count, const RowResults& results) {

@@ -1,11 +1,19 @@
 #include "launch/row_rounds.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <mutex>
 #include <thread>
 
 namespace tally {
+
+BlockRange RowRounds::round_from(Index first, Index value_bytes) const {
+  const Index most_rows = memory / std::max<Index>(row_values * value_bytes, 1);
+  BlockRange round{first, first + 1};
+  while (round.last < plan.block_count() && rows_in({first, round.last + 1}) <= most_rows) ++round.last;
+  return round;
+}
 
 void for_each_block_in_parallel(int threads, BlockRange blocks, const std::function<void(Index block)>& f) {
   std::atomic<Index> next = blocks.first;

@@ -1,5 +1,4 @@
 #pragma once
-#include <algorithm>
 #include <functional>
 #include <span>
 #include <vector>
@@ -7,21 +6,20 @@
 #include "comm/agreement.hpp"
 #include "comm/communicator.hpp"
 #include "comm/partition.hpp"
+#include "core/block_plan.hpp"
 #include "core/view.hpp"
 
 namespace tally {
 
 // Results of rows that all ranks compute and rank 0 writes in row order, so many at a time that rank 0 can hold them.
 struct RowRounds {
-  Index rows = 0;
-  Index block_rows = 1;  // ranks take whole blocks
+  BlockPlan plan;        // ranks take whole blocks
   Index row_values = 1;  // results of one row
   Index memory = 0;      // bytes of results on rank 0 at a time; one block at least
 
-  Index block_count() const { return (rows + block_rows - 1) / block_rows; }
-  Index rows_in(BlockRange blocks) const {
-    return std::max<Index>(0, std::min(blocks.last * block_rows, rows) - blocks.first * block_rows);
-  }
+  Index rows_in(BlockRange blocks) const { return plan.first_row(blocks.last) - plan.first_row(blocks.first); }
+  // The blocks of the round that begins with block `first`, where a value has so many bytes.
+  BlockRange round_from(Index first, Index value_bytes) const;
 };
 
 inline constexpr Index default_round_memory = Index{128} << 20;
@@ -32,12 +30,11 @@ template <class T>
 void write_in_row_order(Communicator& communicator, const RowRounds& rounds,
                         const std::function<void(BlockRange, std::span<T>)>& compute,
                         const std::function<void(std::span<const T>)>& write) {
-  const Index block_bytes = rounds.block_rows * rounds.row_values * static_cast<Index>(sizeof(T));
-  const Index step = std::max<Index>(1, rounds.memory / std::max<Index>(block_bytes, 1));
   std::vector<T> mine;
-  for (Index first = 0; first < rounds.block_count(); first += step) {
-    const Index count = std::min(step, rounds.block_count() - first);
-    const BlockRange share = blocks_of_rank(count, communicator.rank(), communicator.size());
+  BlockRange round;
+  for (Index first = 0; first < rounds.plan.block_count(); first = round.last) {
+    round = rounds.round_from(first, sizeof(T));
+    const BlockRange share = blocks_of_rank(round.count(), communicator.rank(), communicator.size());
     const BlockRange blocks{first + share.first, first + share.last};
     mine.resize(static_cast<std::size_t>(rounds.rows_in(blocks) * rounds.row_values));
     compute(blocks, std::span(mine));

@@ -90,7 +90,7 @@ class ScoreJob {
 
   // Adds the rows of these blocks to the totals; keeps each row's objective in `out`, unless that is empty.
   void score(BlockRange blocks, std::span<double> out) {
-    const Index first = blocks.first * evaluation_.rounds(1).block_rows;
+    const Index first = evaluation_.rounds(1).plan.first_row(blocks.first);
     BoundModel::Wanted wanted;
     wanted.objectives = true;
     evaluation_.run(blocks, wanted, [&](Index row, Index count, const RowResults& results) {

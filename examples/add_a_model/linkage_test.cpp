@@ -67,16 +67,15 @@ std::vector<Fitted> fit_linkage(const std::vector<double>& counts, int iteration
   run_in_threads(cut.ranks, [&](Communicator& communicator) {
     Fitted& mine = results[static_cast<std::size_t>(communicator.rank())];
     const auto row_count = static_cast<Index>(counts.size()) / 4;
-    constexpr Index block_rows = 16;
-    const BlockRange range =
-        blocks_of_rank((row_count + block_rows - 1) / block_rows, communicator.rank(), communicator.size());
+    const BlockPlan plan = BlockPlan::uniform(row_count, 16);
+    const BlockRange range = blocks_of_rank(plan.block_count(), communicator.rank(), communicator.size());
     IoExecutor io;
     const MemoryRows rows(MatrixView<const double>(counts.data(), row_count, 4), "y");
     Shard::Options options;
     options.lanes = cut.threads;
     options.memory_limit = cut.streamed ? 1 : 0;
     options.precision = cut.precision;
-    Shard shard(io, {&rows, nullptr, nullptr}, block_rows, {range.first, range.last}, options);
+    Shard shard(io, {&rows, nullptr, nullptr}, plan, {range.first, range.last}, options);
     const auto model = make_linkage(rows.columns());
     const Scan seen = scan(shard, model->domain(), 10, 0, communicator);
     model->set_standardisation(standardise_for(model->scaling(), seen.summary));

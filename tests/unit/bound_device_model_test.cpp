@@ -122,7 +122,8 @@ class Fixture {
  public:
   explicit Fixture(Precision precision) : precision_(precision) {
     const Inputs inputs{&source_, &weights_, &labels_};
-    shard_.emplace(io_, inputs, rows_per_block, ShardRange{0, 3}, Shard::Options{0, precision, 1});
+    shard_.emplace(io_, inputs, BlockPlan::uniform(rows, rows_per_block), ShardRange{0, 3},
+                   Shard::Options{0, precision, 1});
   }
   void prepare(Model& model) {
     Standardisation standardisation = Standardisation::none(D);

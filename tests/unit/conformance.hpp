@@ -173,13 +173,13 @@ inline Fitted fit_on_rank(const ModelCase& model_case, const Table& table, const
   const bool unreadable = plan.unreadable_on_rank == communicator.rank();
   const FailingRows rows(memory, unreadable ? plan.bad_row : -1, plan.reads_allowed);
   const MemoryRows weights({table.weights.data(), table.rows(), 1}, "w");
-  const BlockRange range = blocks_of_rank((table.rows() + plan.block_rows - 1) / plan.block_rows,
-                                          communicator.rank(), communicator.size());
+  const BlockPlan blocks = BlockPlan::uniform(table.rows(), plan.block_rows);
+  const BlockRange range = blocks_of_rank(blocks.block_count(), communicator.rank(), communicator.size());
   Shard::Options options;
   options.memory_limit = cut.streamed ? 1 : 0;
   options.precision = model_case.precision;
   options.lanes = cut.threads;
-  Shard shard(io, Inputs{&rows, table.weights.empty() ? nullptr : &weights, nullptr}, plan.block_rows,
+  Shard shard(io, Inputs{&rows, table.weights.empty() ? nullptr : &weights, nullptr}, blocks,
               ShardRange{range.first, range.last}, options);
 
   const auto model = model_case.make(plan.components, table.columns);

@@ -298,7 +298,8 @@ TEST_P(Conformance, RowResultsAddUpToTheObjectiveOnAnyThreads) {
     options.memory_limit = streamed ? 1 : 0;
     options.precision = GetParam().precision;
     options.lanes = threads;
-    Shard shard(io, Inputs{&rows, nullptr, nullptr}, block_rows, ShardRange{0, 52}, options);
+    Shard shard(io, Inputs{&rows, nullptr, nullptr}, BlockPlan::uniform(many_rows, block_rows),
+                ShardRange{0, 52}, options);
     shard.prepare({model->standardisation(), model->log_base_measure()}, [] {});
     const auto bound = model->bind({GetParam().precision, threads, 1, Summation::exact});
     bound->prepare(0, fitted.best().parameters);

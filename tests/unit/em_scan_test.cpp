@@ -45,14 +45,13 @@ Seen look(const Table& table, Domain domain, const Way& way, Index sample_rows =
     IoExecutor io;
     const MemoryRows rows(table.matrix(), "x");
     const MemoryRows weights({table.weights.data(), table.rows(), 1}, "w");
-    constexpr Index block_rows = 16;
-    const BlockRange range =
-        blocks_of_rank((table.rows() + block_rows - 1) / block_rows, communicator.rank(), communicator.size());
+    const BlockPlan plan = BlockPlan::uniform(table.rows(), 16);
+    const BlockRange range = blocks_of_rank(plan.block_count(), communicator.rank(), communicator.size());
     Shard::Options options;
     options.lanes = way.threads;
     options.memory_limit = way.streamed ? 1 : 0;
-    Shard shard(io, {&rows, table.weights.empty() ? nullptr : &weights, nullptr}, block_rows,
-                {range.first, range.last}, options);
+    Shard shard(io, {&rows, table.weights.empty() ? nullptr : &weights, nullptr}, plan, {range.first, range.last},
+                options);
     try {
       scans[rank] = scan(shard, domain, sample_rows, 3, communicator);
     } catch (const DataError& error) {

@@ -40,7 +40,8 @@ Table clustered(Index rows) {
 Scan scan_of(const Table& table) {
   IoExecutor io;
   const MemoryRows rows(table.matrix()), weights({table.weights.data(), table.rows(), 1});
-  Shard shard(io, {&rows, table.weights.empty() ? nullptr : &weights, nullptr}, 64, {0, (table.rows() + 63) / 64}, {});
+  const BlockPlan plan = BlockPlan::uniform(table.rows(), 64);
+  Shard shard(io, {&rows, table.weights.empty() ? nullptr : &weights, nullptr}, plan, {0, plan.block_count()}, {});
   SingleProcess alone;
   return scan(shard, Domain::real, table.rows(), 0, alone);
 }

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -22,6 +23,7 @@ using ::testing::Each;
 using ::testing::HasSubstr;
 
 constexpr Index width = 3, all_rows = 1000, block_rows = 64, blocks = 16;
+const BlockPlan plan = BlockPlan::uniform(all_rows, block_rows);
 
 // Row i holds i, i + 1/4 and -i; every reading of a row is counted.
 class CountedRows final : public RowSource {
@@ -79,7 +81,7 @@ INSTANTIATE_TEST_SUITE_P(Ways, AnyShard,
                          [](const auto& tested) { return words(tested.param); });
 
 TEST_P(AnyShard, EveryRowIsVisitedOnceWithItsWeightAndLabel) {
-  Shard shard(io, {&x, &weights, &given}, block_rows, {0, blocks}, options());
+  Shard shard(io, {&x, &weights, &given}, plan, {0, blocks}, options());
   std::mutex mutex;
   for (int pass = 0; pass < 3; ++pass) {
     std::vector<int> seen(all_rows);
@@ -105,8 +107,38 @@ TEST_P(AnyShard, EveryRowIsVisitedOnceWithItsWeightAndLabel) {
   }
 }
 
+TEST_P(AnyShard, BlocksMayDifferInLength) {
+  const auto sequences = std::make_shared<Sequences>(Sequences::of_lengths({10, 20, 500, 1, 40, 400, 29}));
+  const BlockPlan ragged = BlockPlan::of_sequences(sequences, 60, 64);
+  Shard shard(io, {&x, &weights, &given}, ragged, {1, ragged.block_count()}, options());
+  std::mutex mutex;
+  for (int pass = 0; pass < 2; ++pass) {
+    std::vector<int> seen(all_rows);
+
+    shard.for_each_block(
+        [&](int, const StoredBlock& block) {
+          const std::lock_guard lock(mutex);
+          EXPECT_EQ(block.first_row, ragged.first_row(block.number));
+          EXPECT_EQ(block.rows, ragged.rows_of(block.number));
+          for (Index i = 0; i < block.rows; ++i) {
+            const Index row = block.first_row + i;
+            const auto value = static_cast<double>(row);
+            ++seen[static_cast<std::size_t>(row)];
+            ASSERT_EQ(block.raw[i * width], value);
+            ASSERT_EQ(block.weights[i], value);
+            ASSERT_EQ(block.given[i * 2 + 1], value + 0.25);
+          }
+        },
+        [] {});
+
+    EXPECT_EQ(shard.first_row(), 30);
+    EXPECT_THAT(std::vector<int>(seen.begin(), seen.begin() + 30), Each(0));
+    EXPECT_THAT(std::vector<int>(seen.begin() + 30, seen.end()), Each(1));
+  }
+}
+
 TEST_P(AnyShard, OnePassReadsEachRowOnceAndAResidentShardNeverAgain) {
-  Shard shard(io, {&x, &weights, nullptr}, block_rows, {0, blocks}, options());
+  Shard shard(io, {&x, &weights, nullptr}, plan, {0, blocks}, options());
   const auto nothing = [](int, const StoredBlock&) {};
 
   shard.for_each_block(nothing, [] {});
@@ -120,7 +152,7 @@ TEST_P(AnyShard, OnePassReadsEachRowOnceAndAResidentShardNeverAgain) {
 }
 
 TEST_P(AnyShard, ARankReadsItsOwnBlocksAlone) {
-  Shard shard(io, {&x, nullptr, nullptr}, block_rows, {10, blocks}, options());
+  Shard shard(io, {&x, nullptr, nullptr}, plan, {10, blocks}, options());
   std::atomic<Index> visited = 0;
 
   shard.for_each_block([&](int, const StoredBlock& block) { visited += block.rows; }, [] {});
@@ -133,7 +165,7 @@ TEST_P(AnyShard, ARankReadsItsOwnBlocksAlone) {
 }
 
 TEST_P(AnyShard, AShardWithoutBlocksVisitsNone) {
-  Shard shard(io, {&x, &weights, nullptr}, block_rows, {blocks, blocks}, options());
+  Shard shard(io, {&x, &weights, nullptr}, plan, {blocks, blocks}, options());
 
   shard.for_each_block([](int, const StoredBlock&) { FAIL() << "a block of nothing"; }, [] {});
   shard.prepare({Standardisation::none(width), nullptr}, [] {});
@@ -144,7 +176,7 @@ TEST_P(AnyShard, AShardWithoutBlocksVisitsNone) {
 
 TEST_P(AnyShard, AReadErrorSurfaces) {
   x.bad_row = 777;
-  Shard shard(io, {&x, nullptr, nullptr}, block_rows, {0, blocks}, options());
+  Shard shard(io, {&x, nullptr, nullptr}, plan, {0, blocks}, options());
 
   for (int attempt = 0; attempt < 2; ++attempt) {
     std::string message;
@@ -158,7 +190,7 @@ TEST_P(AnyShard, AReadErrorSurfaces) {
 }
 
 TEST_P(AnyShard, AVisitorsErrorSurfacesAndThePassCanBeRepeated) {
-  Shard shard(io, {&x, nullptr, nullptr}, block_rows, {0, blocks}, options());
+  Shard shard(io, {&x, nullptr, nullptr}, plan, {0, blocks}, options());
   const auto throwing = [](int, const StoredBlock& block) {
     if (block.first_row == 3 * block_rows) throw DataError("block 3");
   };
@@ -203,8 +235,8 @@ void expect_standardised_tiles(Shard& shard) {
 }
 
 TEST_P(AnyShard, PreparedTilesAreStandardised) {
-  Shard in_double(io, {&x, &weights, nullptr}, block_rows, {0, blocks}, options());
-  Shard in_single(io, {&x, &weights, nullptr}, block_rows, {0, blocks}, options(Precision::single_precision));
+  Shard in_double(io, {&x, &weights, nullptr}, plan, {0, blocks}, options());
+  Shard in_single(io, {&x, &weights, nullptr}, plan, {0, blocks}, options(Precision::single_precision));
 
   expect_standardised_tiles<double>(in_double);
   expect_standardised_tiles<float>(in_single);
@@ -213,7 +245,7 @@ TEST_P(AnyShard, PreparedTilesAreStandardised) {
 TEST(Shard, WhatPulseThrowsEndsThePass) {
   IoExecutor io;
   const CountedRows x;
-  Shard shard(io, {&x, nullptr, nullptr}, block_rows, {0, blocks}, {});
+  Shard shard(io, {&x, nullptr, nullptr}, plan, {0, blocks}, {});
   const auto slow = [](int, const StoredBlock&) { std::this_thread::sleep_for(std::chrono::milliseconds(10)); };
 
   EXPECT_THROW(shard.for_each_block(slow, [] { throw CommunicationError("a peer is lost"); }), CommunicationError);
@@ -227,14 +259,14 @@ TEST(Shard, RowsStayInMemoryExactlyWhereTheyFit) {
   enough.memory_limit = needed;
   too_little.memory_limit = needed - 1;
 
-  EXPECT_TRUE(Shard(io, {&x, nullptr, nullptr}, block_rows, {0, blocks}, enough).resident());
-  EXPECT_FALSE(Shard(io, {&x, nullptr, nullptr}, block_rows, {0, blocks}, too_little).resident());
+  EXPECT_TRUE(Shard(io, {&x, nullptr, nullptr}, plan, {0, blocks}, enough).resident());
+  EXPECT_FALSE(Shard(io, {&x, nullptr, nullptr}, plan, {0, blocks}, too_little).resident());
 }
 
 TEST(Shard, WhatWasGivenCanBeForgotten) {
   IoExecutor io;
   const CountedRows x, given(1);
-  Shard shard(io, {&x, nullptr, &given}, block_rows, {0, blocks}, {});
+  Shard shard(io, {&x, nullptr, &given}, plan, {0, blocks}, {});
   shard.for_each_block([](int, const StoredBlock& block) { EXPECT_NE(block.given, nullptr); }, [] {});
 
   shard.forget_given();
