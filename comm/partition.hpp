@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 
+#include "core/block_plan.hpp"
 #include "core/view.hpp"
 
 namespace tally {
@@ -22,5 +23,17 @@ constexpr BlockRange blocks_of_rank(Index block_count, int rank, int size) noexc
   const auto start_of = [=](Index r) { return share * r + std::min(r, ranks_with_one_more); };
   return {start_of(rank), start_of(rank + 1)};
 }
+
+// What a row costs, in any unit: one of a sequence that is whole, and one of a sequence that is cut.
+struct RowWork {
+  Index whole = 1;
+  Index cut = 1;
+};
+
+// A rank's part of these blocks: contiguous, in rank order. Independent rows are shared out by blocks, as above;
+// sequences so that the most work of any rank is as little as contiguous parts allow, and the last ranks may have none.
+BlockRange blocks_of_rank(const BlockPlan& plan, BlockRange among, int rank, int size, RowWork work = {});
+// Of all blocks.
+BlockRange blocks_of_rank(const BlockPlan& plan, int rank, int size, RowWork work = {});
 
 }  // namespace tally

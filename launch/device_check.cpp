@@ -248,7 +248,7 @@ class DeviceCheck::Problem {
   template <class Work>
   void with_shard(const Place& place, const RowSource* given, const Communicator& communicator, const Work& work) {
     const BlockPlan plan = plan_of(place);
-    const BlockRange range = blocks_of_rank(plan.block_count(), communicator.rank(), communicator.size());
+    const BlockRange range = blocks_of_rank(plan, communicator.rank(), communicator.size());
     const MemoryRows rows(planted_->matrix(), "planted rows"), weights = weight_rows();
     Shard shard(io_, Inputs{&rows, weighted(&weights), given}, plan, ShardRange{range.first, range.last},
                 options_of(place));

@@ -138,7 +138,7 @@ RowRounds Evaluation::rounds(Index row_values) const {
 }
 
 BlockRange Evaluation::blocks_of_this_rank() const {
-  return blocks_of_rank(plan_.block_count(), context_.communicator.rank(), context_.communicator.size());
+  return blocks_of_rank(plan_, context_.communicator.rank(), context_.communicator.size());
 }
 
 void Evaluation::run(BlockRange blocks, BoundModel::Wanted wanted, const BoundModel::VisitRows& visit) {

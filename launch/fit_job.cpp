@@ -234,7 +234,7 @@ class FitJob final : public FitObserver {
   void read_and_scan() {
     Communicator& communicator = context_.communicator;
     const BlockPlan plan = BlockPlan::uniform(rows_->rows(), device_.block_rows(rows_->columns()));
-    const BlockRange range = blocks_of_rank(plan.block_count(), communicator.rank(), communicator.size());
+    const BlockRange range = blocks_of_rank(plan, communicator.rank(), communicator.size());
     Shard::Options options;
     options.lanes = lanes_ = device_.lanes(request_.threads);
     options.memory_limit = request_.memory > 0 ? request_.memory : default_memory();

@@ -34,8 +34,7 @@ void write_in_row_order(Communicator& communicator, const RowRounds& rounds,
   BlockRange round;
   for (Index first = 0; first < rounds.plan.block_count(); first = round.last) {
     round = rounds.round_from(first, sizeof(T));
-    const BlockRange share = blocks_of_rank(round.count(), communicator.rank(), communicator.size());
-    const BlockRange blocks{first + share.first, first + share.last};
+    const BlockRange blocks = blocks_of_rank(rounds.plan, round, communicator.rank(), communicator.size());
     mine.resize(static_cast<std::size_t>(rounds.rows_in(blocks) * rounds.row_values));
     compute(blocks, std::span(mine));
     if (communicator.size() == 1) {

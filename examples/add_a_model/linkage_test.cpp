@@ -68,7 +68,7 @@ std::vector<Fitted> fit_linkage(const std::vector<double>& counts, int iteration
     Fitted& mine = results[static_cast<std::size_t>(communicator.rank())];
     const auto row_count = static_cast<Index>(counts.size()) / 4;
     const BlockPlan plan = BlockPlan::uniform(row_count, 16);
-    const BlockRange range = blocks_of_rank(plan.block_count(), communicator.rank(), communicator.size());
+    const BlockRange range = blocks_of_rank(plan, communicator.rank(), communicator.size());
     IoExecutor io;
     const MemoryRows rows(MatrixView<const double>(counts.data(), row_count, 4), "y");
     Shard::Options options;

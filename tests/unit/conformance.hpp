@@ -174,7 +174,7 @@ inline Fitted fit_on_rank(const ModelCase& model_case, const Table& table, const
   const FailingRows rows(memory, unreadable ? plan.bad_row : -1, plan.reads_allowed);
   const MemoryRows weights({table.weights.data(), table.rows(), 1}, "w");
   const BlockPlan blocks = BlockPlan::uniform(table.rows(), plan.block_rows);
-  const BlockRange range = blocks_of_rank(blocks.block_count(), communicator.rank(), communicator.size());
+  const BlockRange range = blocks_of_rank(blocks, communicator.rank(), communicator.size());
   Shard::Options options;
   options.memory_limit = cut.streamed ? 1 : 0;
   options.precision = model_case.precision;

@@ -348,7 +348,7 @@ TEST(EmByHand, LabelsGiveTheFirstParameters) {
     IoExecutor io;
     const MemoryRows rows(five_points.matrix()), given({labels.data(), 5, 1});
     const BlockPlan plan = BlockPlan::uniform(rows.rows(), 64);
-    const BlockRange range = blocks_of_rank(plan.block_count(), communicator.rank(), communicator.size());
+    const BlockRange range = blocks_of_rank(plan, communicator.rank(), communicator.size());
     Shard shard(io, Inputs{&rows, nullptr, &given}, plan, ShardRange{range.first, range.last}, {});
     const auto model = model_case.make(2, 2);
     const Scan seen = scan(shard, Domain::real, 5, 0, communicator);

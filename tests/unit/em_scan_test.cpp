@@ -46,7 +46,7 @@ Seen look(const Table& table, Domain domain, const Way& way, Index sample_rows =
     const MemoryRows rows(table.matrix(), "x");
     const MemoryRows weights({table.weights.data(), table.rows(), 1}, "w");
     const BlockPlan plan = BlockPlan::uniform(table.rows(), 16);
-    const BlockRange range = blocks_of_rank(plan.block_count(), communicator.rank(), communicator.size());
+    const BlockRange range = blocks_of_rank(plan, communicator.rank(), communicator.size());
     Shard::Options options;
     options.lanes = way.threads;
     options.memory_limit = way.streamed ? 1 : 0;
