@@ -1,0 +1,81 @@
+#include "launch/sequence_inputs.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/hdf5_rows.hpp"
+
+namespace tally {
+namespace {
+
+// Whole numbers up to here are all doubles.
+constexpr double largest_length = 9007199254740992.0;  // 2^53
+
+bool is_whole(double value) { return std::abs(value) <= largest_length && value == std::floor(value); }
+
+std::vector<Index> whole_numbers(const RowSource& source) {
+  constexpr Index at_a_time = Index{1} << 16;
+  std::vector<Index> numbers;
+  numbers.reserve(static_cast<std::size_t>(source.rows()));
+  std::vector<double> values;
+  for (Index first = 0; first < source.rows(); first += at_a_time) {
+    values.resize(static_cast<std::size_t>(std::min(at_a_time, source.rows() - first)));
+    source.read(first, static_cast<Index>(values.size()), values.data());
+    for (const double value : values) {
+      if (!is_whole(value))
+        throw DataError(fmt::format("{} is {}, which is no number of steps (rows are counted from 0)",
+                                    source.where(static_cast<Index>(numbers.size())), value));
+      numbers.push_back(static_cast<Index>(value));
+    }
+  }
+  return numbers;
+}
+
+}  // namespace
+
+std::shared_ptr<const Sequences> read_lengths(IoExecutor& io, const std::string& name, const RowSource& rows) {
+  const Hdf5Rows source(io, {name});
+  if (source.columns() != 1)
+    throw DataError(fmt::format("{} has {} columns; lengths of sequences are one column of whole numbers",
+                                source.name(), source.columns()));
+  const std::vector<Index> lengths = whole_numbers(source);
+  double steps = 0;
+  for (std::size_t s = 0; s < lengths.size(); ++s) {
+    if (lengths[s] <= 0)
+      throw DataError(fmt::format("{} is {}: sequence {} {} (sequences are counted from 0)",
+                                  source.where(static_cast<Index>(s)), lengths[s], s,
+                                  lengths[s] == 0 ? "is empty" : "has a negative length"));
+    steps += static_cast<double>(lengths[s]);
+  }
+  if (steps != static_cast<double>(rows.rows()))
+    throw DataError(fmt::format("{} sums to {:.0f} steps but {} has {} rows; every row is a step of one sequence",
+                                source.name(), steps, rows.name(), rows.rows()));
+  return std::make_shared<Sequences>(Sequences::of_lengths(lengths));
+}
+
+SequenceWeights::SequenceWeights(std::unique_ptr<RowSource> weights, std::shared_ptr<const Sequences> sequences)
+    : weights_(std::move(weights)), sequences_(std::move(sequences)) {
+  if (weights_->rows() != sequences_->count() || weights_->columns() != 1)
+    throw DataError(fmt::format("{} has {} rows of {} weights but there are {} sequences; one is needed for each "
+                                "sequence",
+                                weights_->name(), weights_->rows(), weights_->columns(), sequences_->count()));
+}
+
+void SequenceWeights::read(Index first, Index count, double* out) const {
+  if (count == 0) return;
+  const Index begin = sequences_->sequence_of(first), end = sequences_->sequence_of(first + count - 1) + 1;
+  std::vector<double> weights(static_cast<std::size_t>(end - begin));
+  weights_->read(begin, end - begin, weights.data());
+  for (Index s = begin; s < end; ++s) {
+    const Index from = std::max(first, sequences_->first_row(s));
+    const Index to = std::min(first + count, sequences_->first_row(s + 1));
+    std::fill_n(out + (from - first), to - from, weights[static_cast<std::size_t>(s - begin)]);
+  }
+}
+
+}  // namespace tally

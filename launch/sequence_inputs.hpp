@@ -1,0 +1,34 @@
+#pragma once
+#include <memory>
+#include <string>
+
+#include "core/rows.hpp"
+#include "core/sequences.hpp"
+
+namespace tally {
+
+class IoExecutor;
+
+// The lengths of the sequences that `rows` holds end to end, from the data set `name`, FILE:/PATH: one column of whole
+// numbers. Throws DataError: another shape, a length that is none, an empty sequence, a sum other than the rows.
+std::shared_ptr<const Sequences> read_lengths(IoExecutor& io, const std::string& name, const RowSource& rows);
+
+// One weight a sequence, delivered to each of its steps.
+class SequenceWeights final : public RowSource {
+ public:
+  // `weights` (sequences, 1). Throws DataError where they are not one for each sequence.
+  SequenceWeights(std::unique_ptr<RowSource> weights, std::shared_ptr<const Sequences> sequences);
+
+  Index rows() const noexcept override { return sequences_->rows(); }
+  Index columns() const noexcept override { return 1; }
+  bool fits_float() const noexcept override { return weights_->fits_float(); }
+  void read(Index first, Index count, double* out) const override;
+  std::string where(Index row) const override { return weights_->where(sequences_->sequence_of(row)); }
+  std::string name() const override { return weights_->name(); }
+
+ private:
+  std::unique_ptr<RowSource> weights_;
+  std::shared_ptr<const Sequences> sequences_;
+};
+
+}  // namespace tally
