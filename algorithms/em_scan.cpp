@@ -72,6 +72,7 @@ void for_each_piece(const StoredBlock& block, Index D, const Visit& visit) {
     piece.rows = std::min(length, block.rows - first);
     piece.raw += first * D;
     if (piece.weights) piece.weights += first;
+    if (piece.missing) piece.missing += first;
     visit(static_cast<const StoredBlock&>(piece));
   }
 }
@@ -80,7 +81,7 @@ void look_at(const StoredBlock& block, Index D, Domain domain, std::vector<doubl
   sums.assign(static_cast<std::size_t>(D + 1), 0.0);
   bool suspicious = false;
   for (Index i = 0; i < block.rows; ++i) {
-    const double* x = block.raw + i * D;
+    const double* x = block.raw + i * D;  // zeros where the row is missing
     const double weight = block.weights ? block.weights[i] : 1;
     suspicious |= !(weight >= 0 && weight <= std::numeric_limits<double>::max());
     double finite = 0;  // stays 0 where every value is finite
@@ -88,7 +89,8 @@ void look_at(const StoredBlock& block, Index D, Domain domain, std::vector<doubl
     suspicious |= finite != 0 || finite != finite;
     if (domain == Domain::counts)
       for (Index d = 0; d < D; ++d) suspicious |= x[d] < 0 || x[d] != std::floor(x[d]);
-    if (weight == 0) continue;
+    seen.largest_weight = std::max(seen.largest_weight, weight);
+    if (weight == 0 || (block.missing && block.missing[i])) continue;
     for (Index d = 0; d < D; ++d) {
       const auto c = static_cast<std::size_t>(d);
       sums[c] += weight * x[d];
@@ -96,7 +98,6 @@ void look_at(const StoredBlock& block, Index D, Domain domain, std::vector<doubl
       seen.maximum[c] = std::max(seen.maximum[c], x[d]);
     }
     sums.back() += weight;
-    seen.largest_weight = std::max(seen.largest_weight, weight);
   }
   seen.rows += block.rows;
   if (suspicious) return look_for_faults(block, D, domain, seen);
@@ -105,12 +106,15 @@ void look_at(const StoredBlock& block, Index D, Domain domain, std::vector<doubl
       throw DataError("the sum of column " + std::to_string(c) + " overflows: scale the data down");
 }
 
-[[noreturn]] void throw_fault(std::int64_t code, Index D, const Inputs& inputs) {
-  const Index place = code / fault_count, row = place / (D + 1), column = place % (D + 1);
+[[noreturn]] void throw_fault(std::int64_t code, const Shard& shard) {
+  const Inputs& inputs = shard.inputs();
+  const Index D = shard.columns(), place = code / fault_count, row = place / (D + 1), column = place % (D + 1);
   const std::string where = inputs.rows->where(row) + ", column " + std::to_string(column);
   const std::string counted = " (rows and columns are counted from 0)";
   switch (static_cast<Fault>(code % fault_count)) {
-    case not_a_number: throw DataError(where + " is NaN" + counted + "; remove the row or fill the value");
+    case not_a_number:
+      throw DataError(where + " is NaN" + counted + "; remove the row or fill the value" +
+                      (shard.takes_missing() ? "; " + std::string(missing_row_words) : ""));
     case infinite: throw DataError(where + " is infinite" + counted + "; remove the row or replace the value");
     case negative_count: throw DataError(where + " is negative" + counted + "; this model takes counts from 0 on");
     case fractional_count:
@@ -184,7 +188,8 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
             const Index local = *row - block.first_row;
             std::int64_t* out = sums.data() + sample_at + (row - chosen.begin()) * width;
             for (Index d = 0; d < D; ++d) out[d] = std::bit_cast<std::int64_t>(block.raw[local * D + d]);
-            out[D] = std::bit_cast<std::int64_t>(block.weights ? block.weights[local] : 1.0);
+            const bool missing = block.missing && block.missing[local];
+            out[D] = std::bit_cast<std::int64_t>(missing ? 0.0 : block.weights ? block.weights[local] : 1.0);
           }
         },
         [&] { communicator.pulse(); });
@@ -223,7 +228,7 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
   communicator.sum_and_max(sums, maxima);
 
   if (sums[0] != 0) spread_error(communicator, failure);
-  if (maxima.back() != -no_fault) throw_fault(-maxima.back(), D, shard.inputs());
+  if (maxima.back() != -no_fault) throw_fault(-maxima.back(), shard);
 
   Scan result;
   DataSummary& summary = result.summary;
@@ -237,7 +242,9 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
     totals.push_back(sum.value());
   }
   summary.total_weight = totals.back();
-  if (!(summary.total_weight > 0)) throw DataError("every weight is 0: there is nothing to fit");
+  if (!(summary.total_weight > 0))
+    throw DataError(shard.takes_missing() ? "every row is missing or weighs 0: there is nothing to fit"
+                                          : "every weight is 0: there is nothing to fit");
   summary.largest_weight = from_ordered(maxima[static_cast<std::size_t>(2 * D)]);
   for (Index d = 0; d < D; ++d) {
     summary.mean.push_back(totals[static_cast<std::size_t>(d)] / summary.total_weight);

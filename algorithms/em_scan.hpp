@@ -24,6 +24,7 @@ struct Scan {
 Index sample_size(Index rows, Index columns, Index components);
 
 // The first look at the data: exact sums, extremes, the first bad row, and the sample. One sum_and_max.
+// Missing rows count as rows, but in no sum, no extreme and no total weight; in the sample they weigh 0.
 // Throws DataError: NaN or infinity (row and column named), a negative weight, a value outside `domain`, no rows of
 // positive weight. Collective.
 Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Communicator& communicator);

@@ -22,7 +22,7 @@ namespace tally {
 struct DataSummary {
   Index rows = 0;
   Index columns = 0;
-  double total_weight = 0;
+  double total_weight = 0;  // of rows that are not missing
   double largest_weight = 1;
   std::vector<double> mean, minimum, maximum;  // (D), over rows of positive weight
   std::vector<double> variance;                // (D), of the sample that initialisation holds
@@ -65,6 +65,8 @@ class Model {
   virtual std::map<std::string, std::string> options() const = 0;
 
   virtual Domain domain() const noexcept { return Domain::real; }
+  // Whether a row of NaN alone is a missing observation; otherwise NaN is refused wherever it is.
+  virtual bool takes_missing() const noexcept { return false; }
   virtual Scaling scaling() const noexcept { return Scaling::per_column; }
   // Fixes centre and scale; called once, before anything below.
   virtual void set_standardisation(Standardisation standardisation) = 0;

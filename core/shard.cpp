@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
+#include <cstring>
 #include <deque>
 #include <mutex>
 #include <numeric>
@@ -16,6 +18,7 @@ namespace tally {
 
 struct Shard::Buffer {
   std::vector<double> values, weights, given;
+  std::vector<unsigned char> missing;
 };
 
 Shard::Shard(IoExecutor& io, Inputs inputs, BlockPlan plan, ShardRange range, Options options)
@@ -27,20 +30,41 @@ Shard::Shard(IoExecutor& io, Inputs inputs, BlockPlan plan, ShardRange range, Op
       local_rows_(plan_.first_row(range.last_block) - plan_.first_row(range.first_block)),
       options_(options) {
   resident_ = options_.memory_limit == 0 ||
-              resident_bytes(local_rows_, columns_, inputs_.weights != nullptr, given_columns(), options_.precision) <=
+              resident_bytes(local_rows_, columns_, inputs_.weights != nullptr, given_columns(), options_) <=
                   options_.memory_limit;
 }
 
 Shard::~Shard() = default;
 
-Index Shard::resident_bytes(Index rows, Index columns, bool weights, Index given_columns, Precision precision) {
-  const Index value_bytes = in_float(precision) ? 12 : 8;  // raw and single meet while converting
-  return rows * (columns * value_bytes + ((weights ? 1 : 0) + given_columns + 1) * 8);
+Index Shard::resident_bytes(Index rows, Index columns, bool weights, Index given_columns, const Options& options) {
+  const Index value_bytes = in_float(options.precision) ? 12 : 8;  // raw and single meet while converting
+  const Index mark_bytes = options.takes_missing ? 1 : 0;
+  return rows * (columns * value_bytes + ((weights ? 1 : 0) + given_columns + 1) * 8 + mark_bytes);
 }
 
-Index Shard::streaming_bytes(Index most_block_rows, Index columns, bool weights, Index given_columns, int lanes) {
-  return (lanes + 2) * most_block_rows * (columns + (weights ? 1 : 0) + given_columns) * 8;
+Index Shard::streaming_bytes(Index most_block_rows, Index columns, bool weights, Index given_columns,
+                             const Options& options) {
+  const Index row_bytes = (columns + (weights ? 1 : 0) + given_columns) * 8 + (options.takes_missing ? 1 : 0);
+  return (options.lanes + 2) * most_block_rows * row_bytes;
 }
+
+namespace {
+
+// Marks the rows (rows, columns) that are NaN alone and puts zeros in their place.
+void mark_missing(MatrixView<double> values, unsigned char* marks) {
+  for (Index i = 0; i < values.rows; ++i) {
+    double* row = values.row(i);
+    marks[i] = std::all_of(row, row + values.cols, [](double value) { return std::isnan(value); });
+    if (marks[i]) std::fill_n(row, values.cols, 0.0);
+  }
+}
+
+// These marks, or null where none of them is set.
+const unsigned char* marks_or_null(const unsigned char* marks, Index rows) {
+  return std::memchr(marks, 1, static_cast<std::size_t>(rows)) ? marks : nullptr;
+}
+
+}  // namespace
 
 StoredBlock Shard::place_of(Index local_block) const {
   StoredBlock block;
@@ -62,6 +86,7 @@ StoredBlock Shard::resident_block(Index local_block) const {
   if (!weights_.empty()) block.weights = weights_.data() + local_row;
   if (!offsets_.empty()) block.offsets = offsets_.data() + local_row;
   if (!given_.empty()) block.given = given_.data() + local_row * given_columns();
+  if (!missing_.empty()) block.missing = marks_or_null(missing_.data() + local_row, block.rows);
   return block;
 }
 
@@ -204,6 +229,7 @@ void Shard::load(const Visit& visit, const Pulse& pulse) {
   values_ = std::make_unique_for_overwrite<double[]>(count);
   if (inputs_.weights) weights_.resize(static_cast<std::size_t>(local_rows_));
   if (inputs_.given) given_.resize(static_cast<std::size_t>(local_rows_ * given_columns()));
+  if (options_.takes_missing) missing_.resize(static_cast<std::size_t>(local_rows_));
   struct Place {};
   Prefetch<Place> blocks(io_, block_count(), options_.lanes + 2, [&](Place&, Index local_block) {
     const StoredBlock block = place_of(local_block);
@@ -217,6 +243,11 @@ void Shard::load(const Visit& visit, const Pulse& pulse) {
       [&](int lane) {
         try {
           while (const auto next = blocks.take()) {
+            if (options_.takes_missing) {
+              const StoredBlock block = place_of(next->block);
+              const Index local_row = block.first_row - first_row();
+              mark_missing({values_.get() + local_row * columns_, block.rows, columns_}, missing_.data() + local_row);
+            }
             visit(lane, resident_block(next->block));
             finished.fetch_add(1, std::memory_order_relaxed);
             blocks.give_back(*next->buffer);
@@ -267,6 +298,12 @@ void Shard::for_each_block(std::span<const Index> list, const Visit& visit, cons
             block.raw = next->buffer->values.data();
             if (inputs_.weights) block.weights = next->buffer->weights.data();
             if (inputs_.given) block.given = next->buffer->given.data();
+            if (options_.takes_missing) {
+              std::vector<unsigned char>& marks = next->buffer->missing;
+              marks.resize(static_cast<std::size_t>(plan_.most_rows()));
+              mark_missing({next->buffer->values.data(), block.rows, columns_}, marks.data());
+              block.missing = marks_or_null(marks.data(), block.rows);
+            }
             visit(lane, block);
             finished.fetch_add(1, std::memory_order_relaxed);
             blocks.give_back(*next->buffer);
@@ -297,14 +334,16 @@ void Shard::prepare(Preparation preparation, const Pulse& pulse) {
         double* values = values_.get() + local_row * D;
         if (preparation.log_base_measure)
           for (Index i = 0; i < block.rows; ++i)
-            offsets_[static_cast<std::size_t>(local_row + i)] = preparation.log_base_measure(values + i * D);
+            offsets_[static_cast<std::size_t>(local_row + i)] =
+                block.missing && block.missing[i] ? 0 : preparation.log_base_measure(values + i * D);
         const MatrixView<const double> raw(values, block.rows, D);
         const double* centre = preparation.standardisation.centre.data();
         if (single)
-          standardise(raw, block.weights, centre, scale.data(),
+          standardise(raw, block.weights, block.missing, centre, scale.data(),
                       MatrixView<float>(single_values_.get() + local_row * D, block.rows, D));
         else
-          standardise(raw, block.weights, centre, scale.data(), MatrixView<double>(values, block.rows, D));
+          standardise(raw, block.weights, block.missing, centre, scale.data(),
+                      MatrixView<double>(values, block.rows, D));
       },
       pulse);
   if (single) values_.reset();

@@ -15,6 +15,9 @@
 
 namespace tally {
 
+// Which rows a shard takes for missing, where its model takes any.
+inline constexpr const char* missing_row_words = "a row of a sequence is missing only if all its values are NaN";
+
 // What a fit reads: rows, and optionally a weight (rows, 1) and known labels or responsibilities for each of them.
 struct Inputs {
   const RowSource* rows = nullptr;
@@ -40,6 +43,7 @@ struct StoredBlock {
   const double* weights = nullptr;        // (rows) or null
   const double* offsets = nullptr;        // (rows) or null; raw blocks have none
   const double* given = nullptr;          // (rows, given columns) or null
+  const unsigned char* missing = nullptr; // (rows), 1: not observed, zeros stand in its place; null: none is
 };
 
 // How a model turns rows in the user's units into what it computes on.
@@ -57,6 +61,7 @@ class Shard {
     Index memory_limit = 0;  // bytes for rows; 0: everything stays in memory
     Precision precision = Precision::double_precision;
     int lanes = 1;
+    bool takes_missing = false;  // rows of NaN alone are missing: they arrive as zeros, and marked
   };
   Shard(IoExecutor& io, Inputs inputs, BlockPlan plan, ShardRange range, Options options);
   ~Shard();
@@ -73,12 +78,14 @@ class Shard {
   Index block_count() const noexcept { return range_.block_count(); }
   int lanes() const noexcept { return options_.lanes; }
   bool resident() const noexcept { return resident_; }
+  bool takes_missing() const noexcept { return options_.takes_missing; }
   Precision precision() const noexcept { return options_.precision; }
   const Inputs& inputs() const noexcept { return inputs_; }
   const std::optional<Preparation>& preparation() const noexcept { return preparation_; }
   // Bytes of rows and buffers that this shard holds or would hold at its peak.
-  static Index resident_bytes(Index rows, Index columns, bool weights, Index given_columns, Precision precision);
-  static Index streaming_bytes(Index most_block_rows, Index columns, bool weights, Index given_columns, int lanes);
+  static Index resident_bytes(Index rows, Index columns, bool weights, Index given_columns, const Options& options);
+  static Index streaming_bytes(Index most_block_rows, Index columns, bool weights, Index given_columns,
+                               const Options& options);
 
   using Visit = std::function<void(int lane, const StoredBlock&)>;
   using Pulse = std::function<void()>;
@@ -113,6 +120,7 @@ class Shard {
   std::unique_ptr<double[]> values_;        // resident rows (local_rows, D)
   std::unique_ptr<float[]> single_values_;  // the same, standardised, in single precision
   std::vector<double> weights_, offsets_, given_;
+  std::vector<unsigned char> missing_;      // (local_rows), where missing rows are taken
 };
 
 }  // namespace tally

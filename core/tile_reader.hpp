@@ -8,14 +8,15 @@
 
 namespace tally {
 
-// Standardises raw rows (rows, D). Rows of weight zero become zeros, so that not even 1e300 in them counts.
+// Standardises raw rows (rows, D). Missing rows and rows of weight zero become zeros, so that not even 1e300 in them
+// counts.
 template <class Real>
-void standardise(MatrixView<const double> raw, const double* weights, const double* centre, const double* scale,
-                 MatrixView<Real> out) {
+void standardise(MatrixView<const double> raw, const double* weights, const unsigned char* missing,
+                 const double* centre, const double* scale, MatrixView<Real> out) {
   cpu::standardise_rows(raw, centre, scale, out);
-  if (!weights) return;
+  if (!weights && !missing) return;
   for (Index i = 0; i < raw.rows; ++i)
-    if (weights[i] == 0) std::fill_n(out.row(i), raw.cols, Real{0});
+    if ((weights && weights[i] == 0) || (missing && missing[i])) std::fill_n(out.row(i), raw.cols, Real{0});
 }
 
 // Cuts stored blocks into standardised tiles; one per lane. Resident rows are passed on where they lie, streamed ones
@@ -39,6 +40,7 @@ class TileReader {
       tile.first_row = block.first_row + first;
       tile.weights = block.weights ? block.weights + first : nullptr;
       tile.offsets = block.offsets ? block.offsets + first : nullptr;
+      tile.missing = block.missing ? block.missing + first : nullptr;
       if (block.given)
         tile.given = MatrixView<const double>(block.given + first * given_columns, rows, given_columns);
       fill(block, first, rows, tile);
@@ -61,12 +63,13 @@ class TileReader {
     values_.resize(static_cast<std::size_t>(rows_per_tile_ * D));
     const MatrixView<const double> raw(block.raw + first * D, rows, D);
     const MatrixView<Real> out(values_.data(), rows, D);
-    standardise(raw, tile.weights, preparation_->standardisation.centre.data(), scale_.data(), out);
+    standardise(raw, tile.weights, tile.missing, preparation_->standardisation.centre.data(), scale_.data(), out);
     tile.x = out;
     if (!preparation_->log_base_measure) return;
     offsets_.resize(static_cast<std::size_t>(rows_per_tile_));
     for (Index i = 0; i < rows; ++i)
-      offsets_[static_cast<std::size_t>(i)] = preparation_->log_base_measure(raw.row(i));
+      offsets_[static_cast<std::size_t>(i)] =
+          tile.missing && tile.missing[i] ? 0 : preparation_->log_base_measure(raw.row(i));
     tile.offsets = offsets_.data();
   }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -34,7 +35,8 @@ const char* words(Fault fault) {
 // Rows as they are read, with a note of the first value that the model cannot take; 0 stands in for such values.
 class Evaluation::CheckedRows final : public RowSource {
  public:
-  CheckedRows(const RowSource& rows, Domain domain) : rows_(rows), domain_(domain) {}
+  CheckedRows(const RowSource& rows, const Model& model)
+      : rows_(rows), domain_(model.domain()), takes_missing_(model.takes_missing()) {}
 
   Index rows() const noexcept override { return rows_.rows(); }
   Index columns() const noexcept override { return rows_.columns(); }
@@ -48,12 +50,10 @@ class Evaluation::CheckedRows final : public RowSource {
     double finite = 0;  // stays 0 where every value is finite
     for (Index i = 0; i < count * D; ++i) finite += out[i] * 0;
     if (finite == 0 && domain_ == Domain::real) return;
-    for (Index i = 0; i < count * D; ++i) {
-      const double x = out[i];
-      if (std::isfinite(x) && (domain_ == Domain::real || (x >= 0 && x == std::floor(x)))) continue;
-      report(first + i / D, i % D,
-             std::isnan(x) ? not_a_number : std::isinf(x) ? infinite : x < 0 ? negative_count : fractional_count);
-      out[i] = 0;
+    for (Index i = 0; i < count; ++i) {
+      double* row = out + i * D;
+      if (takes_missing_ && std::all_of(row, row + D, [](double x) { return std::isnan(x); })) continue;
+      check_row(first + i, row);
     }
   }
 
@@ -67,8 +67,19 @@ class Evaluation::CheckedRows final : public RowSource {
   }
 
  private:
+  void check_row(Index row, double* values) const {
+    for (Index d = 0; d < columns(); ++d) {
+      const double x = values[d];
+      if (std::isfinite(x) && (domain_ == Domain::real || (x >= 0 && x == std::floor(x)))) continue;
+      report(row, d,
+             std::isnan(x) ? not_a_number : std::isinf(x) ? infinite : x < 0 ? negative_count : fractional_count);
+      values[d] = 0;
+    }
+  }
+
   const RowSource& rows_;
   Domain domain_;
+  bool takes_missing_;
   mutable std::mutex mutex_;
   mutable std::int64_t first_fault_ = no_fault;  // (row (D + 1) + column) fault_count + kind
 };
@@ -111,7 +122,7 @@ void Evaluation::open(const EvaluationRequest& request) {
                                   rows_->rows()));
   }
   plan_ = BlockPlan::uniform(rows_->rows(), device_.block_rows(rows_->columns()));
-  checked_ = std::make_unique<CheckedRows>(*rows_, loaded_.model->domain());
+  checked_ = std::make_unique<CheckedRows>(*rows_, *loaded_.model);
   BindOptions options;
   options.precision = precision_;
   options.lanes = lanes_;
@@ -147,6 +158,7 @@ void Evaluation::run(BlockRange blocks, BoundModel::Wanted wanted, const BoundMo
     options.memory_limit = 1;  // rows are needed once: none is kept
     options.precision = precision_;
     options.lanes = lanes_;
+    options.takes_missing = loaded_.model->takes_missing();
     Shard shard(context_.io, Inputs{checked_.get(), nullptr, nullptr}, plan_, ShardRange{blocks.first, blocks.last},
                 options);
     const auto pulse = [&] { context_.communicator.pulse(); };
@@ -166,8 +178,10 @@ void Evaluation::report_first_fault() const {
   if (fault == bad_weight)
     throw DataError("the weight in " + weights_->where(place / width) +
                     " is negative or not finite (rows are counted from 0)");
-  throw DataError(fmt::format("{}, column {} {} (rows and columns are counted from 0)", rows_->where(place / width),
-                              place % width, words(fault)));
+  const bool partly_missing = fault == not_a_number && loaded_.model->takes_missing();
+  throw DataError(fmt::format("{}, column {} {} (rows and columns are counted from 0){}{}", rows_->where(place / width),
+                              place % width, words(fault), partly_missing ? "; " : "",
+                              partly_missing ? missing_row_words : ""));
 }
 
 void Evaluation::read_weights(Index first_row, Index count, std::vector<double>& out) {

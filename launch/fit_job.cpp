@@ -239,6 +239,7 @@ class FitJob final : public FitObserver {
     options.lanes = lanes_ = device_.lanes(request_.threads);
     options.memory_limit = request_.memory > 0 ? request_.memory : default_memory();
     options.precision = request_.fit.precision;
+    options.takes_missing = model_->takes_missing();
     shard_ = std::make_unique<Shard>(context_.io, Inputs{rows_.get(), weights_.get(), given_.get()}, plan,
                                      ShardRange{range.first, range.last}, options);
     if (progress_)

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <string>
@@ -28,6 +29,7 @@ struct Way {
   int ranks;
   int threads;
   bool streamed;
+  bool takes_missing = false;
 };
 constexpr Way ways[] = {{1, 1, false}, {1, 2, true}, {2, 1, true}, {3, 2, false}, {7, 1, false}};
 
@@ -50,6 +52,7 @@ Seen look(const Table& table, Domain domain, const Way& way, Index sample_rows =
     Shard::Options options;
     options.lanes = way.threads;
     options.memory_limit = way.streamed ? 1 : 0;
+    options.takes_missing = way.takes_missing;
     Shard shard(io, {&rows, table.weights.empty() ? nullptr : &weights, nullptr}, plan, {range.first, range.last},
                 options);
     try {
@@ -117,6 +120,52 @@ TEST(Scan, ASampleOfAllRowsIsTheData) {
     EXPECT_EQ(whole.sample.values, table.values);
     EXPECT_NEAR(whole.summary.variance[0], (90.0 * 90 - 1) / 12, 1e-9);
   }
+}
+
+// The ways, where a row of NaN alone is missing.
+std::vector<Way> ways_with_missing_rows() {
+  std::vector<Way> result(std::begin(ways), std::end(ways));
+  for (Way& way : result) way.takes_missing = true;
+  return result;
+}
+
+TEST(Scan, MissingRowsCountAsRowsAlone) {
+  Table table = ordinary();
+  table.weights.assign(90, 2.0);
+  table.weights[0] = 5;
+  table.values[0] = table.values[1] = not_a_number;
+  table.values[2 * 89] = table.values[2 * 89 + 1] = not_a_number;
+  for (const Way& way : ways_with_missing_rows()) {
+    const Scan scan = look(table, Domain::real, way, 90).scan;
+
+    EXPECT_EQ(scan.summary.rows, 90);
+    EXPECT_EQ(scan.summary.total_weight, 176);
+    EXPECT_EQ(scan.summary.largest_weight, 5);
+    EXPECT_THAT(scan.summary.mean, ElementsAre(44.5, -15.25));
+    EXPECT_THAT(scan.summary.minimum, ElementsAre(1, -37));
+    EXPECT_THAT(scan.summary.maximum, ElementsAre(88, 6.5));
+    EXPECT_EQ(scan.sample.weights[0], 0);
+    EXPECT_EQ(scan.sample.weights[1], 2);
+    EXPECT_EQ(scan.sample.weights[89], 0);
+    EXPECT_EQ(scan.sample.values[0], 0);
+    EXPECT_NEAR(scan.summary.variance[0], (88.0 * 88 - 1) / 12, 1e-9);
+  }
+}
+
+TEST(Scan, RowsMissingInPartAreRefused) {
+  Table table = ordinary();
+  table.values[2 * 20] = table.values[2 * 20 + 1] = table.values[2 * 50] = not_a_number;
+  for (const Way& way : ways_with_missing_rows())
+    for (const std::string& error : look(table, Domain::real, way).errors)
+      EXPECT_EQ(error, "x row 50, column 0 is NaN (rows and columns are counted from 0); remove the row or fill the "
+                       "value; a row of a sequence is missing only if all its values are NaN");
+}
+
+TEST(Scan, DataThatAreAllMissingAreRefused) {
+  const Table table{2, std::vector<double>(40, not_a_number), {}};
+  for (const Way& way : ways_with_missing_rows())
+    for (const std::string& error : look(table, Domain::real, way).errors)
+      EXPECT_THAT(error, HasSubstr("every row is missing or weighs 0"));
 }
 
 TEST(Scan, TheFirstBadRowIsNamedWhicheverRankHoldsIt) {

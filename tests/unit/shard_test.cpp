@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -242,6 +243,110 @@ TEST_P(AnyShard, PreparedTilesAreStandardised) {
   expect_standardised_tiles<float>(in_single);
 }
 
+// Rows of NaN alone every ten rows, and others that are NaN in part.
+class GappyRows final : public RowSource {
+ public:
+  static bool is_missing(Index row) { return row % 10 == 3; }
+
+  Index rows() const noexcept override { return all_rows; }
+  Index columns() const noexcept override { return width; }
+  bool fits_float() const noexcept override { return true; }
+  void read(Index first, Index count, double* out) const override {
+    constexpr double gap = std::numeric_limits<double>::quiet_NaN();
+    for (Index i = first; i < first + count; ++i)
+      for (Index d = 0; d < width; ++d)
+        *out++ = is_missing(i) || (i % 10 == 5 && d == 1) ? gap : static_cast<double>(i + d);
+  }
+  std::string where(Index row) const override { return "row " + std::to_string(row); }
+  std::string name() const override { return "gappy rows"; }
+};
+
+// Missing rows are marked and hold zeros, before and after standardisation; all others are as they were read.
+template <class Real>
+void expect_zeros_for_missing_rows(Shard& shard) {
+  std::atomic<Index> marked = 0;
+  const auto is_marked = [&](const unsigned char* missing, Index i, Index row) {
+    const bool mark = missing && missing[i];
+    EXPECT_EQ(mark, GappyRows::is_missing(row)) << "row " << row;
+    marked += mark;
+    return mark;
+  };
+
+  shard.for_each_block(
+      [&](int, const StoredBlock& block) {
+        for (Index i = 0; i < block.rows; ++i) {
+          const double* row = block.raw + i * width;
+          const Index number = block.first_row + i;
+          const bool missing = is_marked(block.missing, i, number);
+          EXPECT_EQ(row[0], missing ? 0 : static_cast<double>(number));
+          EXPECT_EQ(std::isnan(row[1]), number % 10 == 5);
+        }
+      },
+      [] {});
+  EXPECT_EQ(marked, all_rows / 10);
+
+  shard.prepare({{{500, 0, 1}, {9, 10, 11}}, [](const double* row) { return row[0] + 1; }}, [] {});
+  shard.for_each_block(
+      [&](int, const StoredBlock& block) {
+        TileReader<Real> reader(*shard.preparation(), 20);
+        reader.for_each_tile(block, 0, [&](const Tile<Real>& tile) {
+          for (Index i = 0; i < tile.rows(); ++i) {
+            const Index number = tile.first_row + i;
+            const auto value = static_cast<double>(number);
+            const bool missing = is_marked(tile.missing, i, number);
+            EXPECT_EQ(tile.x(i, 0), missing ? 0 : static_cast<Real>(std::ldexp(value - 500, -9)));
+            EXPECT_EQ(tile.x(i, 2), missing ? 0 : static_cast<Real>(std::ldexp(value + 1, -11)));
+            EXPECT_EQ(tile.offsets[i], missing ? 0 : value + 1);
+          }
+        });
+      },
+      [] {});
+  EXPECT_EQ(marked, 2 * all_rows / 10);
+}
+
+TEST_P(AnyShard, MissingRowsAreMarkedZeros) {
+  const GappyRows gappy;
+  Shard::Options in_double = options(), in_single = options(Precision::single_precision);
+  in_double.takes_missing = in_single.takes_missing = true;
+  Shard of_doubles(io, {&gappy, nullptr, nullptr}, plan, {0, blocks}, in_double);
+  Shard of_floats(io, {&gappy, nullptr, nullptr}, plan, {0, blocks}, in_single);
+
+  expect_zeros_for_missing_rows<double>(of_doubles);
+  expect_zeros_for_missing_rows<float>(of_floats);
+}
+
+TEST_P(AnyShard, RowsOfNaNStayWhereNoneMayBeMissing) {
+  const GappyRows gappy;
+  Shard shard(io, {&gappy, nullptr, nullptr}, plan, {0, blocks}, options());
+
+  shard.for_each_block(
+      [](int, const StoredBlock& block) {
+        EXPECT_EQ(block.missing, nullptr);
+        for (Index i = 0; i < block.rows; ++i)
+          EXPECT_EQ(std::isnan(block.raw[i * width]), GappyRows::is_missing(block.first_row + i));
+      },
+      [] {});
+}
+
+TEST(Shard, BlocksWithoutMissingRowsHaveNoMarks) {
+  IoExecutor io;
+  const CountedRows x;
+  Shard::Options takes_missing;
+  takes_missing.takes_missing = true;
+  Shard shard(io, {&x, nullptr, nullptr}, plan, {0, blocks}, takes_missing);
+
+  for (int pass = 0; pass < 2; ++pass)
+    shard.for_each_block([](int, const StoredBlock& block) { EXPECT_EQ(block.missing, nullptr); }, [] {});
+}
+
+TEST(Shard, MarksOfMissingRowsCountAsMemory) {
+  Shard::Options marked;
+  marked.takes_missing = true;
+
+  EXPECT_EQ(Shard::resident_bytes(10, width, true, 0, marked) - Shard::resident_bytes(10, width, true, 0, {}), 10);
+  EXPECT_EQ(Shard::streaming_bytes(10, width, true, 0, marked) - Shard::streaming_bytes(10, width, true, 0, {}), 30);
+}
+
 TEST(Shard, WhatPulseThrowsEndsThePass) {
   IoExecutor io;
   const CountedRows x;
@@ -254,7 +359,7 @@ TEST(Shard, WhatPulseThrowsEndsThePass) {
 TEST(Shard, RowsStayInMemoryExactlyWhereTheyFit) {
   IoExecutor io;
   const CountedRows x;
-  const Index needed = Shard::resident_bytes(all_rows, width, false, 0, Precision::double_precision);
+  const Index needed = Shard::resident_bytes(all_rows, width, false, 0, {});
   Shard::Options enough, too_little;
   enough.memory_limit = needed;
   too_little.memory_limit = needed - 1;
