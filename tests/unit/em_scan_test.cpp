@@ -138,6 +138,7 @@ TEST(Scan, MissingRowsCountAsRowsAlone) {
   for (const Way& way : ways_with_missing_rows()) {
     const Scan scan = look(table, Domain::real, way, 90).scan;
 
+    ASSERT_EQ(scan.sample.size(), 90);
     EXPECT_EQ(scan.summary.rows, 90);
     EXPECT_EQ(scan.summary.total_weight, 176);
     EXPECT_EQ(scan.summary.largest_weight, 5);
