@@ -4,8 +4,12 @@
 #include <dlfcn.h>
 
 #include <stdexcept>
+#include <vector>
 
 extern "C" {
+void dgetrf_(const int* m, const int* n, double* a, const int* lda, int* pivots, int* info);
+void dgetrs_(const char* trans, const int* n, const int* columns, const double* a, const int* lda, const int* pivots,
+             double* b, const int* ldb, int* info);
 void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info);
 void dtrtri_(const char* uplo, const char* diag, const int* n, double* a, const int* lda, int* info);
 }
@@ -80,6 +84,17 @@ void invert_lower(MatrixView<double> a) {
   int info = 0;
   dtrtri_("U", "N", &n, a.data, &stride, &info);
   if (info != 0) throw std::domain_error("a triangular matrix with a zero on its diagonal has no inverse");
+}
+
+// What LAPACK factors is the transpose of a row-major matrix.
+bool solve(MatrixView<double> a, std::span<double> b) {
+  const int n = narrow(a.rows), stride = narrow(a.stride), one = 1;
+  std::vector<int> pivots(b.size());
+  int info = 0;
+  dgetrf_(&n, &n, a.data, &stride, pivots.data(), &info);
+  if (info != 0) return false;
+  dgetrs_("T", &n, &one, a.data, &stride, pivots.data(), b.data(), &n, &info);
+  return info == 0;
 }
 
 }  // namespace tally::blas

@@ -1,4 +1,6 @@
 #pragma once
+#include <span>
+
 #include "core/view.hpp"
 
 // Matrix products and factorisations by the BLAS and LAPACK at hand, called on one thread: lanes are the
@@ -27,5 +29,7 @@ void multiply_tn(MatrixView<const float> a, MatrixView<const float> b, float bet
 Index cholesky(MatrixView<double> a);
 // Replaces a lower triangular (n, n) by its inverse.
 void invert_lower(MatrixView<double> a);
+// Replaces b (n) by the solution of a x = b and a (n, n) by factors. Returns false where a is singular.
+bool solve(MatrixView<double> a, std::span<double> b);
 
 }  // namespace tally::blas
