@@ -338,7 +338,7 @@ std::vector<double> fit_given(const Model& model, Shard& shard, const DataSummar
   if (passes.tally().non_finite(0) > 0) throw DataError("the statistics of the first M-step are not finite");
   std::vector<double> statistics(static_cast<std::size_t>(model.statistics().size()));
   passes.tally().statistics(0, statistics);
-  model.maximize(statistics, summary.total_weight, parameters);
+  model.maximize_start(statistics, summary.total_weight, parameters);
   return parameters;
 }
 

@@ -82,6 +82,11 @@ class Model {
   // `total_weight` is the weight of all rows. Throws DataError where no maximum exists (a singular covariance).
   virtual void maximize(std::span<const double> statistics, double total_weight,
                         std::span<double> parameters) const = 0;
+  // The M-step from given labels, which starts a fit: sets parameters that EM leaves alone, too.
+  virtual void maximize_start(std::span<const double> statistics, double total_weight,
+                              std::span<double> parameters) const {
+    maximize(statistics, total_weight, parameters);
+  }
   // What an M-step without any data keeps: parameters before a first M-step from labels.
   virtual void set_defaults(std::span<double> parameters) const = 0;
 

@@ -1,6 +1,9 @@
 #pragma once
+#include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +15,9 @@ namespace tally {
 
 // A model as a pair: an observation family under a latent structure. Everything a model must say follows from the two.
 // Kernels read the family's coefficients, then the latent structure's; their statistics lie in the same order.
+// EM leaves the parameters named in `frozen` as they start. A family or latent structure that has several fields of
+// parameters, or whose others then have another maximum, takes `frozen` as the last argument of `maximize` and
+// `free_parameters`.
 // FamilyKernel is the family's block half, a value made of shapes alone; it runs on the backend that the source is
 // compiled for.
 template <class Family, class Latent, class FamilyKernel, class RunsOn = Backend>
@@ -19,16 +25,22 @@ class PairModel final : public Model {
  public:
   using Kernel = decltype(std::declval<const Latent&>().kernel(std::declval<FamilyKernel>()));
 
-  PairModel(std::string name, Latent latent, Family family, FamilyKernel kernel)
+  // Throws UsageError: names in `frozen` that are none of the parameters.
+  PairModel(std::string name, Latent latent, Family family, FamilyKernel kernel, std::set<std::string> frozen = {})
       : name_(std::move(name)),
         latent_(std::move(latent)),
         family_(std::move(family)),
         kernel_(latent_.kernel(std::move(kernel))),
-        standardisation_(Standardisation::none(family_.columns())) {
+        standardisation_(Standardisation::none(family_.columns())),
+        frozen_(std::move(frozen)) {
     latent_.add_parameters(parameters_);
     family_.add_parameters(parameters_);
     family_.add_statistics(statistics_);
     latent_.add_statistics(statistics_);
+    for (const std::string& field : frozen_)
+      if (!is_parameter(field))
+        throw UsageError("--freeze " + field + ": " + name_ + " has no such parameters, but " + parameter_names());
+    if constexpr (requires { latent_.check_frozen(frozen_); }) latent_.check_frozen(frozen_);
   }
 
   std::string name() const override { return name_; }
@@ -37,6 +49,10 @@ class PairModel final : public Model {
   std::map<std::string, std::string> options() const override {
     auto options = family_.options();
     options.merge(latent_.options());
+    for (const std::string& field : frozen_) {
+      std::string& names = options["freeze"];
+      names += (names.empty() ? "" : ",") + field;
+    }
     return options;
   }
   Domain domain() const noexcept override { return Family::domain; }
@@ -58,8 +74,18 @@ class PairModel final : public Model {
   }
   void maximize(std::span<const double> statistics, double total_weight,
                 std::span<double> parameters) const override {
-    latent_.maximize(statistics_, statistics, total_weight, parameters_, parameters);
-    family_.maximize(statistics_, statistics, total_weight, parameters_, parameters);
+    const std::vector<double> before(parameters.begin(), parameters.end());
+    maximize_part(latent_, statistics, total_weight, parameters, frozen_);
+    maximize_part(family_, statistics, total_weight, parameters, frozen_);
+    for (const std::string& name : frozen_) {
+      const auto kept = parameters_[name].in(std::span(before));
+      std::copy(kept.begin(), kept.end(), parameters_[name].in(parameters).begin());
+    }
+  }
+  void maximize_start(std::span<const double> statistics, double total_weight,
+                      std::span<double> parameters) const override {
+    maximize_part(latent_, statistics, total_weight, parameters, {});
+    maximize_part(family_, statistics, total_weight, parameters, {});
   }
   void set_defaults(std::span<double> parameters) const override {
     latent_.set_defaults(parameters_, parameters);
@@ -73,7 +99,7 @@ class PairModel final : public Model {
   }
   bool stops_at_fixed_point() const noexcept override { return !Latent::larger_is_better; }
   Index free_parameters() const noexcept override {
-    return family_.free_parameters() + latent_.free_parameters();
+    return free_parameters_of(family_) + free_parameters_of(latent_);
   }
   std::vector<std::string> warnings(const DataSummary& summary) const override { return family_.warnings(summary); }
 
@@ -84,7 +110,9 @@ class PairModel final : public Model {
     return arrays;
   }
   void read(const NamedArrays& arrays, std::span<double> parameters) const override {
-    for (const auto& [name, array] : arrays) check_name(name);
+    for (const auto& [name, array] : arrays)
+      if (!is_parameter(name))
+        throw DataError("start parameter '" + name + "' is not one of " + name_ + ": " + parameter_names());
     latent_.read(parameters_, arrays, parameters);
     family_.read(parameters_, arrays, parameters);
   }
@@ -120,13 +148,34 @@ class PairModel final : public Model {
   }
 
  private:
-  void check_name(const std::string& name) const {
-    std::string known;
-    for (const Field& field : parameters_.fields()) {
-      if (field.name == name) return;
-      known += (known.empty() ? "" : ", ") + field.name;
+  template <class Part>
+  void maximize_part(const Part& part, std::span<const double> statistics, double total_weight,
+                     std::span<double> parameters, const std::set<std::string>& frozen) const {
+    if constexpr (requires { part.maximize(statistics_, statistics, total_weight, parameters_, parameters, frozen); })
+      part.maximize(statistics_, statistics, total_weight, parameters_, parameters, frozen);
+    else
+      part.maximize(statistics_, statistics, total_weight, parameters_, parameters);
+  }
+  template <class Part>
+  Index free_parameters_of(const Part& part) const {
+    if constexpr (requires { part.free_parameters(frozen_); }) {
+      return part.free_parameters(frozen_);
+    } else {
+      Layout own;
+      part.add_parameters(own);
+      return !own.fields().empty() && frozen_.contains(own.fields().front().name) ? 0 : part.free_parameters();
     }
-    throw DataError("start parameter '" + name + "' is not one of " + name_ + ": " + known);
+  }
+
+  bool is_parameter(const std::string& name) const {
+    for (const Field& field : parameters_.fields())
+      if (field.name == name) return true;
+    return false;
+  }
+  std::string parameter_names() const {
+    std::string names;
+    for (const Field& field : parameters_.fields()) names += (names.empty() ? "" : ", ") + field.name;
+    return names;
   }
 
   std::string name_;
@@ -135,6 +184,7 @@ class PairModel final : public Model {
   Kernel kernel_;
   Standardisation standardisation_;
   Layout parameters_, statistics_;
+  std::set<std::string> frozen_;
 };
 
 }  // namespace tally

@@ -163,8 +163,10 @@ void GaussianFamily::set_defaults(const Layout& layout, std::span<double> parame
 }
 
 void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const double> statistics,
-                              double total_weight, const Layout& layout, std::span<double> parameters) const {
+                              double total_weight, const Layout& layout, std::span<double> parameters,
+                              const std::set<std::string>& frozen) const {
   const Index K = components_, D = columns_;
+  const bool means_frozen = frozen.contains("means"), covariances_frozen = frozen.contains("covariances");
   const MatrixView<const double> moments = statistics_layout["moments"].matrix(statistics);
   const MatrixView<double> means = layout["means"].matrix(parameters);
   const std::span<double> covariances = layout["covariances"].in(parameters);
@@ -178,23 +180,28 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
   for (Index k = 0; k < K; ++k) {
     const double count = moments(k, 0);
     const bool empty = !(count > empty_fraction * total_weight);
-    if (!empty)
+    if (!empty && !means_frozen)
       for (Index d = 0; d < D; ++d) means(k, d) = moments(k, 1 + d) / count;
+    if (empty || covariances_frozen) continue;
     const double* m = means.row(k);
+    const double* f = moments.row(k) + 1;
     if (tied) {
-      if (!empty)
-        for (Index a = 0; a < D; ++a)
-          for (Index b = a; b < D; ++b)
-            pooled[static_cast<std::size_t>(packed_index(a, b, D))] -= moments(k, 1 + a) * m[b];
+      for (Index a = 0; a < D; ++a)
+        for (Index b = a; b < D; ++b)
+          pooled[static_cast<std::size_t>(packed_index(a, b, D))] -=
+              means_frozen ? f[a] * m[b] + m[a] * (f[b] - count * m[b]) : f[a] * m[b];
       continue;
     }
-    if (empty) continue;
+    // What a mean product of columns a and b loses when it is taken about m.
+    const auto about_mean = [&](Index a, Index b) {
+      return means_frozen ? f[a] / count * m[b] + m[a] * (f[b] / count - m[b]) : m[a] * m[b];
+    };
     const double* q = moments.row(k) + 1 + D;
     if (options_.covariance == Covariance::full) {
       const MatrixView<double> S(covariances.data() + k * D * D, D, D);
       for (Index a = 0; a < D; ++a)
         for (Index b = a; b < D; ++b) {
-          const double value = q[packed_index(a, b, D)] / count - m[a] * m[b];
+          const double value = q[packed_index(a, b, D)] / count - about_mean(a, b);
           S(a, b) = S(b, a) = value;
           if (a == b) {
             second[static_cast<std::size_t>(a)] = q[packed_index(a, a, D)] / count;
@@ -206,19 +213,19 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
       for (Index d = 0; d < D; ++d) {
         const double moment = q[d] / count;
         double& variance = covariances[static_cast<std::size_t>(k * D + d)];
-        variance = moment - m[d] * m[d] + reg(d);
+        variance = moment - about_mean(d, d) + reg(d);
         check_variance(variance, moment, k, d, "diag");
       }
     } else {
       double norm = 0;
-      for (Index d = 0; d < D; ++d) norm += m[d] * m[d];
+      for (Index d = 0; d < D; ++d) norm += about_mean(d, d);
       const double moment = q[0] / count / static_cast<double>(D);
       double& variance = covariances[static_cast<std::size_t>(k)];
       variance = moment - norm / static_cast<double>(D) + reg(0);
       check_variance(variance, moment, k, 0, "spherical");
     }
   }
-  if (!tied) return;
+  if (!tied || covariances_frozen) return;
   const auto scatter = statistics_layout["scatter"].in(statistics);
   const MatrixView<double> S(covariances.data(), D, D);
   for (Index a = 0; a < D; ++a) {
@@ -229,13 +236,15 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
   factor_of(covariances, D, second, -1, "tied");
 }
 
-Index GaussianFamily::free_parameters() const noexcept {
+Index GaussianFamily::free_parameters(const std::set<std::string>& frozen) const {
   const Index K = components_, D = columns_;
+  const Index of_means = frozen.contains("means") ? 0 : K * D;
+  if (frozen.contains("covariances")) return of_means;
   switch (options_.covariance) {
-    case Covariance::full: return K * D + K * packed();
-    case Covariance::tied: return K * D + packed();
-    case Covariance::diag: return K * D + K * D;
-    case Covariance::spherical: return K * D + K;
+    case Covariance::full: return of_means + K * packed();
+    case Covariance::tied: return of_means + packed();
+    case Covariance::diag: return of_means + K * D;
+    case Covariance::spherical: return of_means + K;
   }
   return 0;
 }

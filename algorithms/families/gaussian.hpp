@@ -1,6 +1,7 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -46,9 +47,10 @@ class GaussianFamily {
   Index width() const noexcept;
   std::vector<double> bounds(const DataSummary& summary) const;
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
+  // Covariances are about the means that `parameters` then holds, also where these are frozen.
   void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
-                const Layout& layout, std::span<double> parameters) const;
-  Index free_parameters() const noexcept;
+                const Layout& layout, std::span<double> parameters, const std::set<std::string>& frozen = {}) const;
+  Index free_parameters(const std::set<std::string>& frozen = {}) const;
   // What one unit of weight adds to the log-likelihood on the way to the user's units.
   double objective_in_user_units(double objective, double weight) const;
   std::vector<std::string> warnings(const DataSummary& summary) const;
