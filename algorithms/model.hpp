@@ -37,6 +37,19 @@ using NamedArrays = std::map<std::string, Array>;
 // Draws global row `row` of a sample: returns its component and writes its values (D), in the user's units, to `out`.
 using Sampler = std::function<Index(RandomKey key, Index row, double* out)>;
 
+// Draws sequences of hidden states, and rows of them. Every draw is a function of the key, the global row and the state
+// before, so that any part of any sequence can be drawn anywhere.
+class SequenceSampler {
+ public:
+  virtual ~SequenceSampler() = default;
+  // The states of rows first_row, first_row + 1, ...; `previous` is the state of the row before, none where a sequence
+  // begins.
+  virtual void draw_states(RandomKey key, Index first_row, std::optional<Index> previous,
+                           std::span<Index> states) const = 0;
+  // Writes the values (D), in the user's units, of a row in this state.
+  virtual void draw_values(RandomKey key, Index row, Index state, double* out) const = 0;
+};
+
 class BoundModel;
 class Device;
 class DeviceCollective;
@@ -110,8 +123,10 @@ class Model {
                         std::span<double> parameters) const = 0;
   // Adapts parameters that an M-step of the sample made to data that the sample did not show.
   virtual void soften_start(const DataSummary&, std::span<double> /*parameters*/) const {}
-  // Draws from these parameters.
+  // Draws from these parameters; where rows form sequences, each as a sequence of its own.
   virtual Sampler sampler(std::span<const double> parameters) const = 0;
+  // Draws sequences; null where rows are independent of each other.
+  virtual std::unique_ptr<SequenceSampler> sequence_sampler(std::span<const double>) const { return nullptr; }
 
   // On the backend that the model was compiled for; bind_model() takes the device into account.
   virtual std::unique_ptr<BoundModel> bind(const BindOptions& options) const = 0;

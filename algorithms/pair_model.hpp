@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -12,6 +13,25 @@
 #include "algorithms/model.hpp"
 
 namespace tally {
+
+// Sequences of a chain's states with the family's values.
+template <class StateSampler, class DrawValue>
+class PairSequenceSampler final : public SequenceSampler {
+ public:
+  PairSequenceSampler(StateSampler states, DrawValue value) : states_(std::move(states)), value_(std::move(value)) {}
+
+  void draw_states(RandomKey key, Index first_row, std::optional<Index> previous,
+                   std::span<Index> states) const override {
+    for (Index& state : states) previous = state = states_.state(key, first_row++, previous);
+  }
+  void draw_values(RandomKey key, Index row, Index state, double* out) const override {
+    value_(states_.component(key, row, state), key, row, out);
+  }
+
+ private:
+  StateSampler states_;
+  DrawValue value_;
+};
 
 // A model as a pair: an observation family under a latent structure. Everything a model must say follows from the two.
 // Kernels read the family's coefficients, then the latent structure's; their statistics lie in the same order.
@@ -127,11 +147,20 @@ class PairModel final : public Model {
   }
   Sampler sampler(std::span<const double> parameters) const override {
     return [component = latent_.sampler(parameters_, parameters),
-            value = family_.sampler(parameters_, parameters)](RandomKey key, Index row, double* out) {
+            value = family_.sampler(parameters_, parameters),
+            mixtures = family_.components() / latent_.components()](RandomKey key, Index row, double* out) {
       const Index k = component(key, row);
       value(k, key, row, out);
-      return k;
+      return k / mixtures;
     };
+  }
+  std::unique_ptr<SequenceSampler> sequence_sampler(std::span<const double> parameters) const override {
+    if constexpr (requires { latent_.state_sampler(parameters_, parameters); })
+      return std::make_unique<PairSequenceSampler<decltype(latent_.state_sampler(parameters_, parameters)),
+                                                  decltype(family_.sampler(parameters_, parameters))>>(
+          latent_.state_sampler(parameters_, parameters), family_.sampler(parameters_, parameters));
+    else
+      return nullptr;
   }
 
   std::unique_ptr<BoundModel> bind(const BindOptions& options) const override {
