@@ -14,7 +14,8 @@
 namespace tally {
 namespace {
 
-enum Fault : Index { not_a_number, infinite, negative_count, fractional_count, bad_weight, fault_count };
+// What is wrong with a row: a fault of a value, or its weight.
+constexpr Index bad_weight = static_cast<Index>(ValueFault::too_large) + 1, fault_count = bad_weight + 1;
 
 constexpr std::int64_t no_fault = std::numeric_limits<std::int64_t>::max();
 
@@ -41,7 +42,7 @@ struct Seen {
         minimum(static_cast<std::size_t>(D), std::numeric_limits<double>::infinity()),
         maximum(static_cast<std::size_t>(D), -std::numeric_limits<double>::infinity()) {}
 
-  void report(Index row, Index column, Index D, Fault fault) {
+  void report(Index row, Index column, Index D, Index fault) {
     first_fault = std::min(first_fault, (row * (D + 1) + column) * fault_count + fault);
   }
 };
@@ -52,10 +53,8 @@ void look_for_faults(const StoredBlock& block, Index D, Domain domain, Seen& see
     const double* x = block.raw + i * D;
     const Index row = block.first_row + i;
     for (Index d = 0; d < D; ++d) {
-      if (std::isnan(x[d])) return seen.report(row, d, D, not_a_number);
-      if (std::isinf(x[d])) return seen.report(row, d, D, infinite);
-      if (domain == Domain::counts && x[d] < 0) return seen.report(row, d, D, negative_count);
-      if (domain == Domain::counts && x[d] != std::floor(x[d])) return seen.report(row, d, D, fractional_count);
+      const ValueFault fault = domain.fault_of(x[d]);
+      if (fault != ValueFault::none) return seen.report(row, d, D, static_cast<Index>(fault));
     }
     if (block.weights && !(block.weights[i] >= 0 && std::isfinite(block.weights[i])))
       return seen.report(row, D, D, bad_weight);
@@ -87,8 +86,8 @@ void look_at(const StoredBlock& block, Index D, Domain domain, std::vector<doubl
     double finite = 0;  // stays 0 where every value is finite
     for (Index d = 0; d < D; ++d) finite += x[d] * 0;
     suspicious |= finite != 0 || finite != finite;
-    if (domain == Domain::counts)
-      for (Index d = 0; d < D; ++d) suspicious |= x[d] < 0 || x[d] != std::floor(x[d]);
+    if (domain.whole)
+      for (Index d = 0; d < D; ++d) suspicious |= x[d] < 0 || x[d] > domain.largest || x[d] != std::floor(x[d]);
     seen.largest_weight = std::max(seen.largest_weight, weight);
     if (weight == 0 || (block.missing && block.missing[i])) continue;
     for (Index d = 0; d < D; ++d) {
@@ -106,23 +105,17 @@ void look_at(const StoredBlock& block, Index D, Domain domain, std::vector<doubl
       throw DataError("the sum of column " + std::to_string(c) + " overflows: scale the data down");
 }
 
-[[noreturn]] void throw_fault(std::int64_t code, const Shard& shard) {
+[[noreturn]] void throw_fault(std::int64_t code, Domain domain, const Shard& shard) {
   const Inputs& inputs = shard.inputs();
   const Index D = shard.columns(), place = code / fault_count, row = place / (D + 1), column = place % (D + 1);
-  const std::string where = inputs.rows->where(row) + ", column " + std::to_string(column);
-  const std::string counted = " (rows and columns are counted from 0)";
-  switch (static_cast<Fault>(code % fault_count)) {
-    case not_a_number:
-      throw DataError(where + " is NaN" + counted + "; remove the row or fill the value" +
-                      (shard.takes_missing() ? "; " + std::string(missing_row_words) : ""));
-    case infinite: throw DataError(where + " is infinite" + counted + "; remove the row or replace the value");
-    case negative_count: throw DataError(where + " is negative" + counted + "; this model takes counts from 0 on");
-    case fractional_count:
-      throw DataError(where + " is not a whole number" + counted + "; this model takes counts");
-    default:
-      throw DataError("the weight in " + inputs.weights->where(row) +
-                      " is negative or not finite (rows are counted from 0)");
-  }
+  if (code % fault_count == bad_weight)
+    throw DataError("the weight in " + inputs.weights->where(row) +
+                    " is negative or not finite (rows are counted from 0)");
+  const auto fault = static_cast<ValueFault>(code % fault_count);
+  const bool partly_missing = fault == ValueFault::not_a_number && shard.takes_missing();
+  throw DataError(inputs.rows->where(row) + ", column " + std::to_string(column) + " " + domain.words(fault) +
+                  " (rows and columns are counted from 0); " + domain.advice(fault) +
+                  (partly_missing ? "; " + std::string(missing_row_words) : ""));
 }
 
 std::vector<Index> choose_rows(Index rows, Index wanted, std::uint64_t seed) {
@@ -228,7 +221,7 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
   communicator.sum_and_max(sums, maxima);
 
   if (sums[0] != 0) spread_error(communicator, failure);
-  if (maxima.back() != -no_fault) throw_fault(-maxima.back(), shard);
+  if (maxima.back() != -no_fault) throw_fault(-maxima.back(), domain, shard);
 
   Scan result;
   DataSummary& summary = result.summary;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "algorithms/domain.hpp"
 #include "algorithms/tally.hpp"
 #include "core/archive.hpp"
 #include "core/block.hpp"
@@ -28,7 +29,6 @@ struct DataSummary {
   std::vector<double> variance;                // (D), of the sample that initialisation holds
 };
 
-enum class Domain { real, counts };            // counts: whole numbers from 0 on
 enum class Scaling { none, common, per_column };
 
 // Named arrays in the user's units: what model files hold and what start parameters are read from.

@@ -75,7 +75,7 @@ class PairModel final : public Model {
     }
     return options;
   }
-  Domain domain() const noexcept override { return Family::domain; }
+  Domain domain() const noexcept override { return family_.domain(); }
   Scaling scaling() const noexcept override { return family_.scaling(); }
   void set_standardisation(Standardisation standardisation) override {
     standardisation_ = std::move(standardisation);

@@ -17,18 +17,10 @@
 namespace tally {
 namespace {
 
-enum Fault : Index { not_a_number, infinite, negative_count, fractional_count, bad_weight, fault_count };
+// What is wrong with a row: a fault of a value, or its weight.
+constexpr Index bad_weight = static_cast<Index>(ValueFault::too_large) + 1, fault_count = bad_weight + 1;
 
 constexpr std::int64_t no_fault = std::numeric_limits<std::int64_t>::max();
-
-const char* words(Fault fault) {
-  switch (fault) {
-    case not_a_number: return "is NaN";
-    case infinite: return "is infinite";
-    case negative_count: return "is negative, but this model takes counts from 0 on";
-    default: return "is not a whole number, but this model takes counts";
-  }
-}
 
 }  // namespace
 
@@ -49,7 +41,7 @@ class Evaluation::CheckedRows final : public RowSource {
     const Index D = columns();
     double finite = 0;  // stays 0 where every value is finite
     for (Index i = 0; i < count * D; ++i) finite += out[i] * 0;
-    if (finite == 0 && domain_ == Domain::real) return;
+    if (finite == 0 && !domain_.whole) return;
     for (Index i = 0; i < count; ++i) {
       double* row = out + i * D;
       if (takes_missing_ && std::all_of(row, row + D, [](double x) { return std::isnan(x); })) continue;
@@ -57,7 +49,7 @@ class Evaluation::CheckedRows final : public RowSource {
     }
   }
 
-  void report(Index row, Index column, Fault fault) const {
+  void report(Index row, Index column, Index fault) const {
     const std::lock_guard lock(mutex_);
     first_fault_ = std::min(first_fault_, (row * (columns() + 1) + column) * fault_count + fault);
   }
@@ -69,10 +61,9 @@ class Evaluation::CheckedRows final : public RowSource {
  private:
   void check_row(Index row, double* values) const {
     for (Index d = 0; d < columns(); ++d) {
-      const double x = values[d];
-      if (std::isfinite(x) && (domain_ == Domain::real || (x >= 0 && x == std::floor(x)))) continue;
-      report(row, d,
-             std::isnan(x) ? not_a_number : std::isinf(x) ? infinite : x < 0 ? negative_count : fractional_count);
+      const ValueFault fault = domain_.fault_of(values[d]);
+      if (fault == ValueFault::none) continue;
+      report(row, d, static_cast<Index>(fault));
       values[d] = 0;
     }
   }
@@ -174,14 +165,15 @@ void Evaluation::report_first_fault() const {
   const std::int64_t code = -first[0];
   if (code == no_fault) return;
   const Index place = code / fault_count, width = rows_->columns() + 1;
-  const auto fault = static_cast<Fault>(code % fault_count);
-  if (fault == bad_weight)
+  if (code % fault_count == bad_weight)
     throw DataError("the weight in " + weights_->where(place / width) +
                     " is negative or not finite (rows are counted from 0)");
-  const bool partly_missing = fault == not_a_number && loaded_.model->takes_missing();
-  throw DataError(fmt::format("{}, column {} {} (rows and columns are counted from 0){}{}", rows_->where(place / width),
-                              place % width, words(fault), partly_missing ? "; " : "",
-                              partly_missing ? missing_row_words : ""));
+  const auto fault = static_cast<ValueFault>(code % fault_count);
+  const Domain domain = loaded_.model->domain();
+  const bool partly_missing = fault == ValueFault::not_a_number && loaded_.model->takes_missing();
+  throw DataError(fmt::format("{}, column {} {} (rows and columns are counted from 0); {}{}{}",
+                              rows_->where(place / width), place % width, domain.words(fault), domain.advice(fault),
+                              partly_missing ? "; " : "", partly_missing ? missing_row_words : ""));
 }
 
 void Evaluation::read_weights(Index first_row, Index count, std::vector<double>& out) {

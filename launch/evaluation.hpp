@@ -42,7 +42,7 @@ class Evaluation {
   BlockRange blocks_of_this_rank() const;
 
   // Computes the rows of these blocks of this rank; `visit` runs on the lanes. Throws DataError that names the first
-  // value the model cannot take (NaN, infinity, a count that is none; a bad weight). Collective.
+  // value the model cannot take (NaN, infinity, one outside its domain; a bad weight). Collective.
   void run(BlockRange blocks, BoundModel::Wanted wanted, const BoundModel::VisitRows& visit);
 
   // The weights of these rows, for a visit; 0 in place of bad ones, which `run` reports.

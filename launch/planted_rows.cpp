@@ -17,11 +17,18 @@ Index places_of(Index columns, Index components) {
   return places;
 }
 
-// A value about place `place`. Counts have a standard deviation of half a unit of their root.
+// A value about place `place`. Counts have a standard deviation of half a unit of their root; of five symbols four are
+// the place's own.
 double draw_value(Domain domain, std::uint64_t row, Index column, Index place) {
   const auto draw = 1 + static_cast<std::uint32_t>(column) * poisson_draws;
   const auto at = static_cast<double>(place);
-  if (domain == Domain::counts) return static_cast<double>(poisson(key, row, draw, 4 * (1 + at) * (1 + at)));
+  if (domain.bounded()) {
+    constexpr std::uint64_t most_symbols = 8;
+    const auto symbols = domain.largest < most_symbols ? static_cast<std::uint64_t>(domain.largest) + 1 : most_symbols;
+    const bool own = below(key, row, draw, 5) != 0;
+    return static_cast<double>(own ? static_cast<std::uint64_t>(place) % symbols : below(key, row, draw + 1, symbols));
+  }
+  if (domain.whole) return static_cast<double>(poisson(key, row, draw, 4 * (1 + at) * (1 + at)));
   return (10 + 4 * at + normal(key, row, draw)) * static_cast<double>(1 + column % 3);
 }
 

@@ -15,13 +15,12 @@ namespace tally {
 // "Least squares quantization in PCM", 1982).
 class CentroidFamily {
  public:
-  static constexpr Domain domain = Domain::real;
-
   CentroidFamily(Index components, Index columns)
       : components_(components), columns_(columns), standardisation_(Standardisation::none(columns)) {}
 
   Index components() const noexcept { return components_; }
   Index columns() const noexcept { return columns_; }
+  Domain domain() const noexcept { return Domain::real; }
   std::map<std::string, std::string> options() const { return {}; }
   // Distances mean something only if all columns share one scale.
   Scaling scaling() const noexcept { return Scaling::common; }

@@ -27,12 +27,11 @@ struct GaussianOptions {
 // Machine Learning, 2006, section 2.3). This is the host half, shared by the four shapes of covariance.
 class GaussianFamily {
  public:
-  static constexpr Domain domain = Domain::real;
-
   GaussianFamily(const GaussianOptions& options, Index components, Index columns);
 
   Index components() const noexcept { return components_; }
   Index columns() const noexcept { return columns_; }
+  Domain domain() const noexcept { return Domain::real; }
   Covariance covariance() const noexcept { return options_.covariance; }
   std::map<std::string, std::string> options() const;
   Scaling scaling() const noexcept;

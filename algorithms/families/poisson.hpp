@@ -15,13 +15,12 @@ namespace tally {
 //   log p(x) = sum_d [x_d log(rate_d / c_d) - (rate_d - c_d)] + sum_d log p(x_d; c_d)
 class PoissonFamily {
  public:
-  static constexpr Domain domain = Domain::counts;
-
   PoissonFamily(Index components, Index columns)
       : components_(components), columns_(columns), reference_(static_cast<std::size_t>(columns), 1.0) {}
 
   Index components() const noexcept { return components_; }
   Index columns() const noexcept { return columns_; }
+  Domain domain() const noexcept { return Domain::counts; }
   std::map<std::string, std::string> options() const { return {}; }
   Scaling scaling() const noexcept { return Scaling::none; }
   // Takes the reference rates; any leave the log-densities what they are, up to rounding.

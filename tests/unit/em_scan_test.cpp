@@ -180,13 +180,22 @@ TEST(Scan, TheFirstBadRowIsNamedWhicheverRankHoldsIt) {
                              Fault{0, infinity, Domain::real, "x row 0, column 1 is infinite"},
                              Fault{50, -infinity, Domain::counts, "x row 50, column 1 is infinite"},
                              Fault{70, -3, Domain::counts, "x row 70, column 1 is negative"},
-                             Fault{33, 2.5, Domain::counts, "x row 33, column 1 is not a whole number"}}) {
+                             Fault{33, 2.5, Domain::counts, "x row 33, column 1 is not a whole number"},
+                             Fault{33, 0.5, Domain::symbols(5), "x row 33, column 1 is not a whole number"},
+                             Fault{60, 5, Domain::symbols(5), "x row 60, column 1 is above 4 (rows and columns are "
+                                                              "counted from 0); this model takes whole numbers from 0 to 4"}}) {
     Table table{2, std::vector<double>(180, 4.0), {}};
     table.values[static_cast<std::size_t>(2 * fault.row + 1)] = fault.value;
     table.values[2 * 80] = table.values[2 * 89] = not_a_number;  // later ones
     for (const Way& way : ways)
       for (const std::string& error : look(table, fault.domain, way).errors) EXPECT_THAT(error, HasSubstr(fault.words));
   }
+}
+
+TEST(Scan, TheLargestOfADomainIsTaken) {
+  Table table{1, std::vector<double>(90, 4.0), {}};
+
+  for (const Way& way : ways) EXPECT_THAT(look(table, Domain::symbols(5), way).scan.summary.maximum, ElementsAre(4));
 }
 
 TEST(Scan, ABadWeightIsNamed) {
