@@ -12,6 +12,11 @@ void Registry::add(ModelEntry entry) {
   entries_.push_back(std::move(entry));
 }
 
+void Registry::add(FamilyEntry entry) {
+  add(std::move(entry.mixture));
+  emissions_.push_back(std::move(entry.emission));
+}
+
 const ModelEntry& Registry::find(const std::string& name) const {
   std::string names;
   for (const ModelEntry& entry : entries_) {
@@ -19,6 +24,21 @@ const ModelEntry& Registry::find(const std::string& name) const {
     names += (names.empty() ? "" : ", ") + entry.name;
   }
   throw UsageError("there is no model '" + name + "'; there are: " + names);
+}
+
+const EmissionEntry& Registry::find_emission(const std::string& word) const {
+  std::string words;
+  for (const EmissionEntry& emission : emissions_) {
+    if (emission.word == word) return emission;
+    words += (words.empty() ? "" : ", ") + emission.word;
+  }
+  throw UsageError("there is no emission '" + word + "'; there are: " + words);
+}
+
+std::vector<ModelOption> with_defaults(std::vector<ModelOption> options, const OptionValues& defaults) {
+  for (ModelOption& option : options)
+    if (const auto found = defaults.find(option.name); found != defaults.end()) option.default_value = found->second;
+  return options;
 }
 
 double number_option(const OptionValues& options, const std::string& name, double default_value) {

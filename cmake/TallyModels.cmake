@@ -1,16 +1,22 @@
 # The registry of built-in models is generated: an object that registers itself from a static library is dropped
 # by the linker.
 
-# tally_add_model(NAME [SOURCE models/NAME.cpp] [KERNELS a b] [TENSOR_CORE_KERNELS c]) names a model whose source defines ModelEntry NAME_entry()
-# and holds all its kernels. Where nvcc is found the source is compiled as CUDA too, and the assembler's report must
-# name a kernel for each of these functors in both precisions, and for the others one that uses tensor cores.
+# tally_add_model(NAME [FAMILY] [SOURCE models/NAME.cpp] [KERNELS a b] [TENSOR_CORE_KERNELS c]) names a model whose source
+# defines ModelEntry NAME_entry(), or FamilyEntry NAME_entry() for a family, and holds all its kernels. Where nvcc is found
+# the source is compiled as CUDA too, and the assembler's report must name a kernel for each of these functors in both
+# precisions, and for the others one that uses tensor cores.
 function(tally_add_model name)
-  cmake_parse_arguments(arg "" "SOURCE" "KERNELS;TENSOR_CORE_KERNELS" ${ARGN})
+  cmake_parse_arguments(arg "FAMILY" "SOURCE" "KERNELS;TENSOR_CORE_KERNELS" ${ARGN})
   if(NOT arg_SOURCE)
     set(arg_SOURCE models/${name}.cpp)
   endif()
   set(path "${CMAKE_CURRENT_SOURCE_DIR}/${arg_SOURCE}")
+  set(type Model)
+  if(arg_FAMILY)
+    set(type Family)
+  endif()
   set_property(GLOBAL APPEND PROPERTY TALLY_MODELS ${name})
+  set_property(GLOBAL APPEND_STRING PROPERTY TALLY_MODEL_DECLARATIONS "${type}Entry ${name}_entry();\n")
   set_property(GLOBAL APPEND PROPERTY TALLY_MODEL_SOURCES "${path}")
   if(COMMAND tally_compile_cuda)
     tally_compile_cuda(${name} "${path}")
@@ -21,10 +27,9 @@ endfunction()
 # Writes builtin_registry.cpp, which defines add_builtin_models(Registry&), and compiles it into `target`.
 function(tally_generate_registry target)
   get_property(models GLOBAL PROPERTY TALLY_MODELS)
-  set(declarations "")
+  get_property(declarations GLOBAL PROPERTY TALLY_MODEL_DECLARATIONS)
   set(additions "")
   foreach(model IN LISTS models)
-    string(APPEND declarations "ModelEntry ${model}_entry();\n")
     string(APPEND additions "  registry.add(${model}_entry());\n")
   endforeach()
   set(generated "${CMAKE_CURRENT_BINARY_DIR}/builtin_registry.cpp")

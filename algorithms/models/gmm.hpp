@@ -8,6 +8,6 @@ namespace tally {
 
 // Mixture of multivariate normals.
 std::unique_ptr<Model> make_gaussian_mixture(Index components, Index columns, const GaussianOptions& options);
-ModelEntry gmm_entry();
+FamilyEntry gmm_entry();
 
 }  // namespace tally

@@ -1,21 +1,27 @@
 #include "algorithms/models/poisson.hpp"
 
+#include "algorithms/families/family_entry.hpp"
 #include "algorithms/families/poisson.hpp"
-#include "algorithms/latent/mixture.hpp"
-#include "algorithms/pair_model.hpp"
 
 namespace tally {
+namespace {
 
-std::unique_ptr<Model> make_poisson_mixture(Index components, Index columns) {
-  return std::make_unique<PairModel<PoissonFamily, Mixture, PoissonKernel>>(
-      "poisson", Mixture(components), PoissonFamily(components, columns), PoissonKernel{{components, 1 + columns}});
+template <class Make>
+std::unique_ptr<Model> with_poisson(Index components, Index columns, const Make& make) {
+  return make(PoissonFamily(components, columns), PoissonKernel{{components, 1 + columns}});
 }
 
-ModelEntry poisson_entry() {
-  return {"poisson", "mixture of independent Poisson counts", {}, "kmeans",
-          [](Index components, Index columns, const OptionValues&) {
-            return make_poisson_mixture(components, columns);
-          }};
+}  // namespace
+
+std::unique_ptr<Model> make_poisson_mixture(Index components, Index columns) {
+  return with_poisson(components, columns, MakeMixture{"poisson"});
+}
+
+FamilyEntry poisson_entry() {
+  return family_entry({"poisson", "poisson", "mixture of independent Poisson counts", {}},
+                      [](Index components, Index columns, const OptionValues&, const auto& make) {
+                        return with_poisson(components, columns, make);
+                      });
 }
 
 }  // namespace tally

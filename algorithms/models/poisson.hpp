@@ -7,6 +7,6 @@ namespace tally {
 
 // Mixture of independent Poisson counts.
 std::unique_ptr<Model> make_poisson_mixture(Index components, Index columns);
-ModelEntry poisson_entry();
+FamilyEntry poisson_entry();
 
 }  // namespace tally
