@@ -34,6 +34,13 @@ enum class Scaling { none, common, per_column };
 // Named arrays in the user's units: what model files hold and what start parameters are read from.
 using NamedArrays = std::map<std::string, Array>;
 
+// Mean and variance of the rows of each component, in the user's units (K, width): a column each, or for symbols what
+// indicates each symbol of each column.
+struct Moments {
+  Index width = 0;
+  std::vector<double> mean, variance;
+};
+
 // Draws global row `row` of a sample: returns its component and writes its values (D), in the user's units, to `out`.
 using Sampler = std::function<Index(RandomKey key, Index row, double* out)>;
 
@@ -123,6 +130,8 @@ class Model {
                         std::span<double> parameters) const = 0;
   // Adapts parameters that an M-step of the sample made to data that the sample did not show.
   virtual void soften_start(const DataSummary&, std::span<double> /*parameters*/) const {}
+  // Of each component; empty where the model has none.
+  virtual Moments moments(std::span<const double> /*parameters*/) const { return {}; }
   // Draws from these parameters; where rows form sequences, each as a sequence of its own.
   virtual Sampler sampler(std::span<const double> parameters) const = 0;
   // Draws sequences; null where rows are independent of each other.

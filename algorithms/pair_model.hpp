@@ -145,6 +145,9 @@ class PairModel final : public Model {
     if constexpr (requires { family_.soften_start(parameters_, summary, parameters); })
       family_.soften_start(parameters_, summary, parameters);
   }
+  Moments moments(std::span<const double> parameters) const override {
+    return family_.moments(parameters_, parameters);
+  }
   Sampler sampler(std::span<const double> parameters) const override {
     return [component = latent_.sampler(parameters_, parameters),
             value = family_.sampler(parameters_, parameters),

@@ -75,10 +75,16 @@ void CentroidFamily::start_at(const Layout& layout, MatrixView<const double> row
       centers(k, d) = (rows(k, d) - standardisation_.centre[static_cast<std::size_t>(d)]) * standardisation_.scale(d);
 }
 
-CentroidFamily::DrawValue CentroidFamily::sampler(const Layout& layout, std::span<const double> parameters) const {
+Moments CentroidFamily::moments(const Layout& layout, std::span<const double> parameters) const {
   NamedArrays arrays;
   describe(layout, parameters, arrays);
-  const auto centers = std::make_shared<std::vector<double>>(std::move(arrays["centers"].values));
+  Moments moments{columns_, std::move(arrays["centers"].values), {}};
+  moments.variance.resize(moments.mean.size());
+  return moments;
+}
+
+CentroidFamily::DrawValue CentroidFamily::sampler(const Layout& layout, std::span<const double> parameters) const {
+  const auto centers = std::make_shared<std::vector<double>>(moments(layout, parameters).mean);
   return [centers, D = columns_](Index k, RandomKey, Index, double* out) {
     std::copy_n(centers->begin() + k * D, D, out);
   };

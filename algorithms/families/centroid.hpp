@@ -43,8 +43,10 @@ class CentroidFamily {
   void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
   void start_at(const Layout& layout, MatrixView<const double> rows, const DataSummary& summary,
                 std::span<double> parameters) const;
+  // The centres, and variances of 0: k-means says nothing of the spread.
+  Moments moments(const Layout& layout, std::span<const double> parameters) const;
   using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
-  // Draws the centre itself: k-means says nothing of the spread.
+  // Draws the centre itself.
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 
   // The centres in panels (see core/backends/nearest.hpp), the centres (K, D), half their squared norms (K), their

@@ -363,6 +363,26 @@ void GaussianFamily::start_at(const Layout& layout, MatrixView<const double> row
   }
 }
 
+Moments GaussianFamily::moments(const Layout& layout, std::span<const double> parameters) const {
+  const Index K = components_, D = columns_;
+  NamedArrays arrays;
+  describe(layout, parameters, arrays);
+  const std::vector<double>& covariances = arrays["covariances"].values;
+  Moments moments{D, std::move(arrays["means"].values), {}};
+  for (Index k = 0; k < K; ++k)
+    for (Index d = 0; d < D; ++d) {
+      Index place = k;
+      switch (options_.covariance) {
+        case Covariance::full: place = (k * D + d) * D + d; break;
+        case Covariance::tied: place = d * D + d; break;
+        case Covariance::diag: place = k * D + d; break;
+        case Covariance::spherical: break;
+      }
+      moments.variance.push_back(covariances[static_cast<std::size_t>(place)]);
+    }
+  return moments;
+}
+
 GaussianFamily::DrawValue GaussianFamily::sampler(const Layout& layout, std::span<const double> parameters) const {
   const Index K = components_, D = columns_;
   // Lower factors (K, D, D), whatever the shape of the covariance.

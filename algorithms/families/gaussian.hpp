@@ -58,6 +58,8 @@ class GaussianFamily {
   void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
   void start_at(const Layout& layout, MatrixView<const double> rows, const DataSummary& summary,
                 std::span<double> parameters) const;
+  // Mean and variance (K, D) in the user's units.
+  Moments moments(const Layout& layout, std::span<const double> parameters) const;
   // Draws a value (D), in the user's units, of component k.
   using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;

@@ -94,6 +94,12 @@ void PoissonFamily::soften_start(const Layout& layout, const DataSummary& summar
       rates(k, d) = (1 - share) * rates(k, d) + share * summary.mean[static_cast<std::size_t>(d)];
 }
 
+Moments PoissonFamily::moments(const Layout& layout, std::span<const double> parameters) const {
+  const auto stored = layout["rates"].in(parameters);
+  const std::vector<double> rates(stored.begin(), stored.end());
+  return {columns_, rates, rates};
+}
+
 PoissonFamily::DrawValue PoissonFamily::sampler(const Layout& layout, std::span<const double> parameters) const {
   const auto stored = layout["rates"].in(parameters);
   const auto rates = std::make_shared<std::vector<double>>(stored.begin(), stored.end());

@@ -45,6 +45,8 @@ class PoissonFamily {
                 std::span<double> parameters) const;
   // Mixes a little of the overall mean into rates that come from a sample, so that none is zero for good.
   void soften_start(const Layout& layout, const DataSummary& summary, std::span<double> parameters) const;
+  // Mean and variance (K, D) in the user's units.
+  Moments moments(const Layout& layout, std::span<const double> parameters) const;
   using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 

@@ -1,0 +1,97 @@
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "algorithms/registry.hpp"
+#include "core/philox.hpp"
+#include "core/standardisation.hpp"
+
+namespace tally {
+namespace {
+
+using ::testing::DoubleEq;
+using ::testing::Pointwise;
+
+struct Made {
+  std::unique_ptr<Model> model;
+  std::vector<double> parameters;
+};
+
+// A model of two columns with these parameters, on a scale of its own where it has one.
+Made make(const std::string& name, const OptionValues& options, const NamedArrays& arrays) {
+  Registry registry;
+  add_builtin_models(registry);
+  Made made{registry.find(name).make(2, 2, options), {}};
+  Standardisation standardisation = Standardisation::none(2);
+  if (made.model->scaling() != Scaling::none) standardisation = {{3, -5}, {2, 2}};
+  made.model->set_standardisation(standardisation);
+  made.parameters.resize(static_cast<std::size_t>(made.model->parameters().size()));
+  made.model->set_defaults(made.parameters);
+  made.model->read(arrays, made.parameters);
+  return made;
+}
+
+const Array two_means{{2, 2}, {1, 20, -3, 4}};
+
+std::vector<Made> all_models() {
+  std::vector<Made> models;
+  models.push_back(make("gmm", {{"covariance", "full"}},
+                        {{"means", two_means}, {"covariances", {{2, 2, 2}, {4, 1, 1, 9, 2, 0, 0, 0.5}}}}));
+  models.push_back(make("gmm", {{"covariance", "tied"}}, {{"means", two_means}, {"covariances", {{2, 2}, {4, 1, 1, 9}}}}));
+  models.push_back(
+      make("gmm", {{"covariance", "diag"}}, {{"means", two_means}, {"covariances", {{2, 2}, {4, 9, 2, 0.5}}}}));
+  models.push_back(make("gmm", {{"covariance", "spherical"}}, {{"means", two_means}, {"covariances", {{2}, {4, 0.5}}}}));
+  models.push_back(make("kmeans", {}, {{"centers", two_means}}));
+  models.push_back(make("poisson", {}, {{"rates", {{2, 2}, {1, 20, 0, 4}}}}));
+  return models;
+}
+
+TEST(Moments, AreInTheUsersUnits) {
+  const auto models = all_models();
+  const std::vector<std::vector<double>> variances = {{4, 9, 2, 0.5}, {4, 9, 4, 9}, {4, 9, 2, 0.5}, {4, 4, 0.5, 0.5},
+                                                      {0, 0, 0, 0}};
+
+  for (std::size_t i = 0; i < variances.size(); ++i) {
+    const Moments moments = models[i].model->moments(models[i].parameters);
+    EXPECT_EQ(moments.width, 2);
+    EXPECT_THAT(moments.mean, Pointwise(DoubleEq(), two_means.values)) << i;
+    EXPECT_THAT(moments.variance, Pointwise(DoubleEq(), variances[i])) << i;
+  }
+}
+
+TEST(Moments, AreThoseOfDraws) {
+  constexpr int draws = 20000;
+  for (const Made& made : all_models()) {
+    const Moments moments = made.model->moments(made.parameters);
+    const Sampler sampler = made.model->sampler(made.parameters);
+    const auto width = static_cast<std::size_t>(moments.width);
+    ASSERT_EQ(moments.mean.size(), 2 * width);
+    ASSERT_EQ(moments.variance.size(), 2 * width);
+    std::vector<double> count(2), sum(2 * width), squares(2 * width), row(2);
+
+    for (Index i = 0; i < draws; ++i) {
+      const auto k = static_cast<std::size_t>(sampler({7, 3}, i, row.data()));
+      ++count[k];
+      for (std::size_t j = 0; j < width; ++j) {
+        const double difference = row[j] - moments.mean[k * width + j];
+        sum[k * width + j] += difference;
+        squares[k * width + j] += difference * difference;
+      }
+    }
+
+    for (std::size_t j = 0; j < 2 * width; ++j) {
+      const double n = count[j / width], variance = moments.variance[j];
+      constexpr double deviations = 5;  // of a mean; a variance of at most kurtosis 4 has twice the relative spread
+      EXPECT_LE(std::abs(sum[j] / n), deviations * std::sqrt(variance / n)) << made.model->name() << " " << j;
+      EXPECT_NEAR(squares[j] / n, variance, deviations * 2 * std::max(variance, std::sqrt(variance)) / std::sqrt(n))
+          << made.model->name() << " " << j;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tally
