@@ -1,10 +1,20 @@
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "algorithms/kernel.hpp"
 
 namespace tally {
+
+// Stands for log 0: a count of 0 under a rate of 0 contributes 0, any other count makes the row impossible, and no
+// product of it with a count is a NaN, not even in single precision.
+inline constexpr double log_of_zero = -1e25;
+
+// Minus infinity for what can only come from log_of_zero.
+inline double log_likelihood_of(double objective) {
+  return objective < 0.1 * log_of_zero ? -std::numeric_limits<double>::infinity() : objective;
+}
 
 // Log-densities and statistics of any exponential family by two matrix products with the monomials T(x):
 //   logits = T eta'      (rows, K)

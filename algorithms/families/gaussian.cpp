@@ -1,12 +1,12 @@
 #include "algorithms/families/gaussian.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <memory>
 #include <numbers>
 
+#include "algorithms/families/option_text.hpp"
 #include "core/blas.hpp"
 #include "core/error.hpp"
 
@@ -91,9 +91,7 @@ GaussianFamily::GaussianFamily(const GaussianOptions& options, Index components,
 }
 
 std::map<std::string, std::string> GaussianFamily::options() const {
-  char text[32];  // the shortest that reads back as the same number
-  const auto end = std::to_chars(text, text + sizeof text, options_.reg_covar).ptr;
-  return {{"covariance", to_string(options_.covariance)}, {"reg_covar", std::string(text, end)}};
+  return {{"covariance", to_string(options_.covariance)}, {"reg_covar", option_text(options_.reg_covar)}};
 }
 
 // A spherical covariance means something only if all columns share one scale.

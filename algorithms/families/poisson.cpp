@@ -2,23 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <memory>
 
 #include "algorithms/families/poisson_density.hpp"
 #include "core/error.hpp"
 
 namespace tally {
-namespace {
-
-// Stands for log 0: a count of 0 under a rate of 0 contributes 0, any other count makes the row impossible, and no
-// product of it with a count is a NaN, not even in single precision.
-constexpr double log_of_zero = -1e25;
-// A log-likelihood below it can only come from log_of_zero.
-constexpr double impossible = -1e24;
-
-}  // namespace
-
 void PoissonFamily::set_standardisation(const Standardisation& standardisation) {
   // A column of zeros has a reference too.
   constexpr double smallest_reference = 0x1p-30;
@@ -54,7 +43,7 @@ void PoissonFamily::maximize(const Layout& statistics_layout, std::span<const do
 }
 
 double PoissonFamily::objective_in_user_units(double objective, double) const {
-  return objective < impossible ? -std::numeric_limits<double>::infinity() : objective;
+  return log_likelihood_of(objective);
 }
 
 void PoissonFamily::describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const {

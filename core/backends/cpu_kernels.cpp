@@ -24,6 +24,7 @@ struct KernelTable {
   void (*square_features)(MatrixView<const Real>, MatrixView<Real>);
   void (*norm_features)(MatrixView<const Real>, MatrixView<Real>);
   void (*linear_features)(MatrixView<const Real>, MatrixView<Real>);
+  void (*indicator_features)(MatrixView<const Real>, MatrixView<Real>);
   double (*softmax_rows)(MatrixView<Real>, const RowTerms&);
   double (*argmax_rows)(MatrixView<Real>, const RowTerms&, std::int32_t*);
   void (*add_to_double)(const Real*, double*, Index);
@@ -117,6 +118,22 @@ void norm_features(MatrixView<const Real> x, MatrixView<Real> out) {
 template <class Real>
 void linear_features(MatrixView<const Real> x, MatrixView<Real> out) {
   for (Index i = 0; i < x.rows; ++i) write_one_and_copy(x.row(i), x.cols, out.row(i));
+}
+
+template <class Real>
+void indicator_features(MatrixView<const Real> x, MatrixView<Real> out) {
+  const hn::ScalableTag<Real> d;
+  for (Index i = 0; i < x.rows; ++i) {
+    const Real* from = x.row(i);
+    Real* values = out.row(i) + 1;
+    Real* complements = values + x.cols;
+    out(i, 0) = 1;
+    for (Index j = 0; j < x.cols; j += lanes_of(d)) {
+      const auto v = load_part(d, from + j, x.cols - j);
+      store_part(d, v, values + j, x.cols - j);
+      store_part(d, hn::Sub(hn::Set(d, Real(1)), v), complements + j, x.cols - j);
+    }
+  }
 }
 
 template <class Real>
@@ -289,8 +306,9 @@ void standardise_rows(MatrixView<const double> raw, const double* centre, const 
 template <class Real>
 const KernelTable<Real>* kernels() {
   static constexpr KernelTable<Real> table{
-      quadratic_features<Real>, square_features<Real>,  norm_features<Real>, linear_features<Real>,
-      softmax_rows<Real>,       argmax_rows<Real>,      add_to_double<Real>, standardise_rows<Real>,
+      quadratic_features<Real>, square_features<Real>, norm_features<Real>,
+      linear_features<Real>,    indicator_features<Real>, softmax_rows<Real>,
+      argmax_rows<Real>,        add_to_double<Real>,   standardise_rows<Real>,
   };
   return &table;
 }
@@ -342,6 +360,11 @@ void linear_features(MatrixView<const Real> x, MatrixView<Real> out) {
 }
 
 template <class Real>
+void indicator_features(MatrixView<const Real> x, MatrixView<Real> out) {
+  kernels_of_processor<Real>().indicator_features(x, out);
+}
+
+template <class Real>
 double softmax_rows(MatrixView<Real> logits, const RowTerms& terms) {
   return kernels_of_processor<Real>().softmax_rows(logits, terms);
 }
@@ -367,6 +390,7 @@ void standardise_rows(MatrixView<const double> raw, const double* centre, const 
   template void square_features(MatrixView<const Real>, MatrixView<Real>);                     \
   template void norm_features(MatrixView<const Real>, MatrixView<Real>);                       \
   template void linear_features(MatrixView<const Real>, MatrixView<Real>);                     \
+  template void indicator_features(MatrixView<const Real>, MatrixView<Real>);                  \
   template double softmax_rows(MatrixView<Real>, const RowTerms&);                             \
   template double argmax_rows(MatrixView<Real>, const RowTerms&, std::int32_t*);               \
   template void add_to_double(const Real*, double*, Index);                                    \

@@ -24,6 +24,10 @@ void norm_features(MatrixView<const Real> x, MatrixView<Real> out);
 template <class Real>
 void linear_features(MatrixView<const Real> x, MatrixView<Real> out);
 
+// Row i of `out` (rows, 1 + 2D) becomes [1, x_i, 1 - x_i].
+template <class Real>
+void indicator_features(MatrixView<const Real> x, MatrixView<Real> out);
+
 // What the posterior kernels read of each row besides its logits. Null pointers: weights of 1, offsets of 0.
 struct RowTerms {
   const double* weights = nullptr;  // (rows)

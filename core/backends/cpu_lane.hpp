@@ -49,6 +49,10 @@ class CpuLane {
   void quadratic_features(MatrixView<const Real> x, MatrixView<Real> out) {
     cpu::quadratic_features(x, out);
   }
+  template <class Real>
+  void indicator_features(MatrixView<const Real> x, MatrixView<Real> out) {
+    cpu::indicator_features(x, out);
+  }
 
   // The row kernels add their sum over rows to *objective.
   template <class Real>

@@ -59,6 +59,24 @@ struct SquareFeatures {
 };
 
 template <class Real>
+struct IndicatorFeatures {
+  MatrixView<const Real> x;
+  MatrixView<Real> out;  // (rows, 1 + 2D)
+
+  Index count() const { return FeatureColumn::count(out.cols, x.rows); }
+  TALLY_HD void operator()(Index i) const {
+    const FeatureColumn of(i, out.cols, x.rows);
+    const bool complement = of.column > x.cols;
+    const Index d = complement ? of.column - 1 - x.cols : of.column - 1;
+    TALLY_UNROLL_BY(4)
+    for (Index row = of.first; row < of.last; ++row) {
+      const Real value = d < 0 ? Real(1) : x(row, d);
+      out(row, of.column) = complement ? Real(1) - value : value;
+    }
+  }
+};
+
+template <class Real>
 struct QuadraticFeatures {
   MatrixView<const Real> x;
   MatrixView<Real> out;  // (rows, 1 + D + D(D+1)/2)

@@ -53,6 +53,10 @@ class GenericPrimitives {
   void quadratic_features(MatrixView<const Real> x, MatrixView<Real> out) {
     run(generic::QuadraticFeatures<Real>{x, out});
   }
+  template <class Real>
+  void indicator_features(MatrixView<const Real> x, MatrixView<Real> out) {
+    run(generic::IndicatorFeatures<Real>{x, out});
+  }
 
   template <class Real>
   void softmax_rows(MatrixView<Real> logits, const cpu::RowTerms& terms, double* objective) {

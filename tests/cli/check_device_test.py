@@ -7,7 +7,8 @@ import unittest
 from tally_cli import TallyTest, run
 
 device_status, communication_status = 4, 5
-models = [("gmm", "full"), ("gmm", "tied"), ("gmm", "diag"), ("gmm", "spherical"), ("kmeans", None), ("poisson", None)]
+models = [("gmm", "full"), ("gmm", "tied"), ("gmm", "diag"), ("gmm", "spherical"), ("kmeans", None), ("poisson", None),
+          ("bernoulli", None)]
 from_the_cpu = ["first M-step", "parameters", "trace", "objectives", "responsibilities", "labels"]
 same_bits = ["lanes", "streamed", "candidates"]
 
@@ -30,7 +31,8 @@ class ARightDevice(CheckDevice):
         self.assertTrue(verdict["passed"])
         self.assertEqual(len(verdict["devices"]), ranks)
         self.assertEqual([(model["model"], model["options"].get("covariance")) for model in verdict["models"]], models * 3)
-        self.assertEqual([model["precision"] for model in verdict["models"]], ["double"] * 6 + ["single"] * 6 + ["tf32"] * 6)
+        self.assertEqual([model["precision"] for model in verdict["models"]],
+                         [precision for precision in ("double", "single", "tf32") for _ in models])
         for model in verdict["models"]:
             self.assertTrue(model["passed"])
             self.assertEqual([check["check"] for check in model["checks"]],
@@ -64,7 +66,7 @@ class ARightDevice(CheckDevice):
             for precision in ("double", "single", "tf32"):
                 self.assertRegex(done.stdout, rf"(?m)^{name} +{precision}  passed, worst on rank [01] ")
         self.assertIn("rank 1: generic 1: host memory on ", done.stdout)
-        self.assertIn("all 180 checks passed\n", done.stdout)
+        self.assertIn(f"all {3 * 10 * len(models)} checks passed\n", done.stdout)
 
 
 class AWrongDevice(CheckDevice):

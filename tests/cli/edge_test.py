@@ -1,5 +1,6 @@
 """Inputs at the edge through the command line: each gives the value that edge.json states, or one clear error."""
 
+import json
 import unittest
 
 import h5py
@@ -348,6 +349,54 @@ class PoissonEdge(TallyTest):
 
         self.assertEqual(fitted["rates"][0, 0], 7)
         self.assert_close(fitted.trace[-1], edge.reference["poisson_x7_loglik"], edge.tolerance)
+
+
+class SymbolsEdge(TallyTest):
+    models = ("bernoulli",)
+
+    def ones(self, fitted):
+        """The probability of a 1 in each column (K, D)."""
+        return fitted["probabilities"].reshape(len(fitted["weights"]), -1, 2)[:, :, 1] \
+            if fitted.attributes["model"] == "categorical" else fitted["probabilities"]
+
+    def test_constant_columns_contribute_exactly_nothing(self):
+        edge = EdgeInput("bernoulli_constant_columns")
+        varying = self.write_data(edge.array()[:, 2:])
+
+        for model in self.models:
+            for ranks in all_ranks:
+                fitted = self.fit(model, edge.place(), 1, ranks, max_iter=2, tol=0)
+                np.testing.assert_array_equal(self.ones(fitted), [[0, 1, 0.5]])
+                alone = self.fit(model, varying, 1, ranks, max_iter=2, tol=0)
+                self.assertEqual(fitted.trace[-1], alone.trace[-1])
+                self.assert_close(fitted.trace[-1], -10 * np.log(2), 1e-15)
+
+    def test_a_pattern_that_was_not_seen_scores_minus_infinity(self):
+        data = EdgeInput("bernoulli_constant_columns").place()
+        unseen = self.write_data(np.array([[0, 1, 0], [1, 1, 0], [0, 0, 1]]))
+
+        for model in self.models:
+            for precision in ("double", "single"):
+                fitted = self.fit(model, data, 2, init="random", precision=precision)
+                out = self.path()
+                words = ("--json", "--per-row", out, "--precision", precision)
+                score = json.loads(self.succeed("score", fitted.file, unseen, *words).stdout)
+                self.assertEqual(score["impossible_rows"], 2)
+                with h5py.File(out, "r") as file:
+                    self.assertTrue(np.isfinite(file["score"][0]))
+                    np.testing.assert_array_equal(file["score"][1:], [-np.inf, -np.inf])
+
+    def test_starts_leave_room_for_symbols_that_the_sample_does_not_show(self):
+        x = np.zeros((60000, 2), dtype=np.int64)
+        x[:, 0] = np.arange(60000) % 7 % 2
+        x[43210, 1] = 1
+        data = self.write_data(x)
+
+        for model in self.models:
+            for init in ("kmeans", "k-means++", "random", "random-from-data"):
+                with self.subTest(model=model, init=init):
+                    fitted = self.fit(model, data, 2, init=init, max_iter=3)
+                    self.assertTrue(np.all(np.isfinite(fitted.trace)))
 
 
 class GenericEdge(TallyTest):

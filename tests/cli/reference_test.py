@@ -388,5 +388,29 @@ class PoissonReference(TallyTest):
         self.check_death_notices("count", weights=Case("poisson_mix_death_notices").place("freq"))
 
 
+class BernoulliReference(TallyTest):
+    def check(self, probability_of_one, model, **options):
+        case = Case("bernoulli_mix_digits_k10")
+        golden = case.golden
+        self.assertEqual(golden["tolerance"], "1e-11 rel")
+        options = {"init": "labels:" + case.place("labels"), "alpha": golden["alpha"], "tol": 0, **options}
+
+        for ranks in ranks_of_reference:
+            fitted = self.fit(model, case.place("X"), 10, ranks, max_iter=10, **options)
+            self.assert_close(fitted.trace, golden["loglik_trace"], 1e-11)
+        for iteration, weights in golden["w"].items():
+            fitted = self.fit(model, case.place("X"), 10, max_iter=int(iteration), **options)
+            self.assert_close(fitted["weights"], weights, 1e-11)
+            self.assert_close(probability_of_one(fitted), case.array(f"p_{iteration}"), 1e-11)
+        converged = golden["converged"]
+        fitted = self.fit(model, case.place("X"), 10, max_iter=converged["iterations"], **options)
+        self.assert_close(fitted.trace[-1], converged["loglik"], 1e-11)
+        self.assert_close(fitted["weights"], converged["w"], 1e-9)
+
+    def test_digits(self):
+        self.check(lambda fitted: fitted["probabilities"], "bernoulli")
+
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -12,6 +12,7 @@
 
 #include <gtest/gtest.h>
 
+#include "algorithms/families/bernoulli.hpp"
 #include "algorithms/families/centroid.hpp"
 #include "algorithms/families/gaussian.hpp"
 #include "algorithms/families/gaussian_kernels.hpp"
@@ -71,6 +72,10 @@ struct Poisson : Pair<PoissonFamily, Mixture, PoissonKernel> {
   static PoissonFamily family() { return {K, D}; }
   static PoissonKernel kernel() { return {{K, 1 + D}}; }
 };
+struct Bernoulli : Pair<BernoulliFamily, Mixture, BernoulliKernel> {
+  static BernoulliFamily family() { return {{}, K, D}; }
+  static BernoulliKernel kernel() { return {{K, family().width()}}; }
+};
 struct Kmeans : Pair<CentroidFamily, Hard, CentroidKernel> {
   static CentroidFamily family() { return {K, D}; }
   static CentroidKernel kernel() { return {K, D}; }
@@ -88,23 +93,26 @@ void expect_close(const std::vector<double>& a, const std::vector<double>& b, do
     EXPECT_NEAR(a[i], b[i], tolerance * std::max(1.0, std::abs(b[i]))) << "element " << i;
 }
 
-// Counts with weights 0, 1 and 2, labels in turn, the last block ragged.
+// Counts, or bits where the model takes no more, with weights 0, 1 and 2, labels in turn, the last block ragged.
 struct Data {
   std::vector<double> values, weights, labels;
   DataSummary summary;
-  Data() {
+  explicit Data(Domain domain) {
     std::mt19937_64 engine(5);
     std::poisson_distribution<int> counts[] = {std::poisson_distribution<int>(2),
                                                std::poisson_distribution<int>(9),
                                                std::poisson_distribution<int>(30)};
     summary.rows = rows;
     summary.columns = D;
-    summary.mean.assign(D, 13);
+    summary.mean.assign(D, domain.takes(13) ? 13 : 0.5);
     summary.minimum.assign(D, 0);
-    summary.maximum.assign(D, 60);
+    summary.maximum.assign(D, std::min(60.0, domain.largest));
     summary.variance.assign(D, 150);
     for (Index i = 0; i < rows; ++i) {
-      for (Index d = 0; d < D; ++d) values.push_back(counts[(i + (d == 1)) % K](engine));
+      for (Index d = 0; d < D; ++d) {
+        const int count = counts[(i + (d == 1)) % K](engine);
+        values.push_back(domain.takes(count) ? count : std::min<double>(count % 2, domain.largest));
+      }
       weights.push_back(static_cast<double>(i % 5 == 0 ? 0 : 1 + i % 2));
       labels.push_back(static_cast<double>(i % K));
     }
@@ -120,7 +128,7 @@ struct Sums {
 
 class Fixture {
  public:
-  explicit Fixture(Precision precision) : precision_(precision) {
+  Fixture(Precision precision, Domain domain) : data_(domain), precision_(precision) {
     const Inputs inputs{&source_, &weights_, &labels_};
     shard_.emplace(io_, inputs, BlockPlan::uniform(rows, rows_per_block), ShardRange{0, 3},
                    Shard::Options{0, precision, 1});
@@ -179,7 +187,7 @@ PerRow evaluate(BoundModel& bound, Shard& shard) {
 
 template <class Case>
 class BoundDeviceModels : public testing::Test {};
-using Cases = testing::Types<Full, Tied, Diag, Spherical, Poisson, Kmeans>;
+using Cases = testing::Types<Full, Tied, Diag, Spherical, Poisson, Bernoulli, Kmeans>;
 TYPED_TEST_SUITE(BoundDeviceModels, Cases);
 
 // A first M-step from labels, then an E-step, then results per row: as on the CPU, and no device memory
@@ -188,7 +196,7 @@ TYPED_TEST(BoundDeviceModels, AgreeWithTheCpu) {
   for (const Precision precision : {Precision::double_precision, Precision::single_precision, Precision::tf32}) {
     SCOPED_TRACE(name_of(precision));
     const double tolerance = tolerance_of(precision);
-    Fixture fixture(precision);
+    Fixture fixture(precision, TypeParam::family().domain());
     typename TypeParam::OnCpu reference("reference", TypeParam::latent(), TypeParam::family(), TypeParam::kernel());
     typename TypeParam::OnDevice model("model", TypeParam::latent(), TypeParam::family(), TypeParam::kernel());
     fixture.prepare(reference);
@@ -235,7 +243,7 @@ struct Cut {
 template <class Real>
 class EnginePasses {
  public:
-  EnginePasses(Model& model, const Cut& cut) : model_(model), cut_(cut), kept_(block_count) {
+  EnginePasses(Model& model, const Cut& cut) : data_(model.domain()), model_(model), cut_(cut), kept_(block_count) {
     LateDevice::instance().choose(cut.behind);
     model.set_standardisation(Standardisation::none(D));
     BindOptions options{sizeof(Real) == 8 ? Precision::double_precision : Precision::single_precision, cut.lanes, 2};

@@ -42,24 +42,27 @@ std::vector<ModelCase> all_cases() {
       cases.push_back(registered("gmm", {{"covariance", covariance}, {"reg-covar", "0"}}, precision));
     cases.push_back(registered("kmeans", {}, precision));
     cases.push_back(registered("poisson", {}, precision));
+    cases.push_back(registered("bernoulli", {}, precision));
   }
   return cases;
 }
 
-bool takes_counts(const ModelCase& model_case) { return model_case.make(1, 1)->domain() == Domain::counts; }
+Domain domain_of(const ModelCase& model_case) { return model_case.make(1, 1)->domain(); }
 
-// Three clusters in three columns of different scales; counts where the model takes counts.
+// Three clusters in three columns of different scales; counts or symbols where the model takes those.
 Table planted(const ModelCase& model_case, Index rows) {
   const RandomKey key{11, 1};
-  const bool counts = takes_counts(model_case);
+  const Domain domain = domain_of(model_case);
   Table table{3, {}, {}};
   for (Index i = 0; i < rows; ++i) {
     const auto row = static_cast<std::uint64_t>(i);
     const auto cluster = static_cast<double>(below(key, row, 0, 3));
     for (std::uint32_t d = 0; d < 3; ++d) {
       const double location = 1 + cluster * (d == 0 ? 4.0 : 1.5);
-      table.values.push_back(counts ? static_cast<double>(poisson(key, row, 1 + d * poisson_draws, location))
-                                    : (location + normal(key, row, 1 + d) * 0.8) * std::pow(7.0, d));
+      double value = (location + normal(key, row, 1 + d) * 0.8) * std::pow(7.0, d);
+      if (domain.whole) value = static_cast<double>(poisson(key, row, 1 + d * poisson_draws, location));
+      if (domain.bounded()) value = std::fmod(value, domain.largest + 1);
+      table.values.push_back(value);
     }
   }
   return table;
@@ -203,10 +206,12 @@ TEST_P(Conformance, IntegerWeightsEqualCopies) {
 TEST_P(Conformance, RowsOfWeightZeroDoNotMatterWhateverTheyHold) {
   Table modest = planted(GetParam(), many_rows);
   modest.weights.assign(static_cast<std::size_t>(many_rows), 1.0);
+  const double largest = domain_of(GetParam()).largest;
   Table enormous = modest;
   for (Index i = 0; i < many_rows; i += 7) {
     modest.weights[static_cast<std::size_t>(i)] = enormous.weights[static_cast<std::size_t>(i)] = 0;
-    for (Index d = 0; d < 3; ++d) enormous.values[static_cast<std::size_t>(i * 3 + d)] = i % 2 ? 1e300 : 1e308;
+    for (Index d = 0; d < 3; ++d)
+      enormous.values[static_cast<std::size_t>(i * 3 + d)] = std::min(i % 2 ? 1e300 : 1e308, largest);
   }
 
   const auto expected = bits_of(fit_in_world(GetParam(), modest, {1, 1, false}, {}).state);

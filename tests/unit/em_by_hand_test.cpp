@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "algorithms/models/bernoulli.hpp"
 #include "algorithms/models/gmm.hpp"
 #include "algorithms/models/kmeans.hpp"
 #include "algorithms/models/poisson.hpp"
@@ -217,6 +218,71 @@ TEST(EmByHand, PoissonMixture) {
   EXPECT_NEAR(fitted.best().trace[0], log_likelihood, rounding * 20);
   expect_array(fitted.described, "weights", {total[0] / 5, total[1] / 5});
   expect_array(fitted.described, "rates", {sum[0] / total[0], sum[1] / total[1]});
+}
+
+std::unique_ptr<Model> bernoulli(Index components, Index columns) { return make_bernoulli_mixture(components, columns); }
+
+// Five rows of two columns: the log-likelihood of a mixture of two and, after an E-step, the weights of the rows that
+// have symbol s in column d, (2, 2, S).
+struct SymbolStep {
+  double log_likelihood = 0;
+  std::array<double, 2> total{};
+  std::vector<double> counts;
+};
+SymbolStep symbol_step(const std::vector<double>& x, const std::array<double, 2>& weight,
+                       const std::vector<double>& probabilities, std::size_t symbols) {
+  SymbolStep step;
+  step.counts.resize(probabilities.size());
+  for (std::size_t i = 0; i < x.size(); i += 2) {
+    const auto place = [&](std::size_t k, std::size_t d) {
+      return (2 * k + d) * symbols + static_cast<std::size_t>(x[i + d]);
+    };
+    std::array<double, 2> p{};
+    for (std::size_t k = 0; k < 2; ++k) p[k] = weight[k] * probabilities[place(k, 0)] * probabilities[place(k, 1)];
+    step.log_likelihood += std::log(p[0] + p[1]);
+    for (std::size_t k = 0; k < 2; ++k) {
+      step.total[k] += p[k] / (p[0] + p[1]);
+      for (std::size_t d = 0; d < 2; ++d) step.counts[place(k, d)] += p[k] / (p[0] + p[1]);
+    }
+  }
+  return step;
+}
+
+TEST(EmByHand, BernoulliMixture) {
+  const std::vector<double> bits = {0, 1, 1, 1, 1, 0, 0, 0, 1, 1};
+  const SymbolStep step = symbol_step(bits, {0.3, 0.7}, {0.75, 0.25, 0.5, 0.5, 0.1, 0.9, 0.4, 0.6}, 2);
+  const NamedArrays start = {{"weights", {{2}, {0.3, 0.7}}}, {"probabilities", {{2, 2}, {0.25, 0.5, 0.9, 0.6}}}};
+
+  const Fitted fitted = fit_from(bernoulli, {2, bits, {}}, start, 2, 1);
+
+  EXPECT_NEAR(fitted.best().trace[0], step.log_likelihood, rounding * 20);
+  expect_array(fitted.described, "weights", {step.total[0] / 5, step.total[1] / 5});
+  expect_array(fitted.described, "probabilities",
+               {step.counts[1] / step.total[0], step.counts[3] / step.total[0], step.counts[5] / step.total[1],
+                step.counts[7] / step.total[1]});
+}
+
+TEST(EmByHand, ColumnsThatAreConstantAddExactlyNothing) {
+  const Table constant{3, {0, 1, 1, 0, 1, 0, 0, 1, 1}, {}}, varying{1, {1, 0, 1}, {}};
+  const Fitted with = fit_from(bernoulli, constant, {}, 1, 2), without = fit_from(bernoulli, varying, {}, 1, 2);
+  EXPECT_EQ(with.best().trace.back(), without.best().trace.back());
+  EXPECT_EQ(fit_from(bernoulli, constant, {}, 1, 2).described.at("probabilities").values[0], 0);
+  EXPECT_EQ(fit_from(bernoulli, constant, {}, 1, 2).described.at("probabilities").values[1], 1);
+}
+
+TEST(EmByHand, ASymbolThatNoComponentHasIsImpossible) {
+  const auto failure_of = [](std::unique_ptr<Model> (*make)(Index, Index), const NamedArrays& start) -> std::string {
+    try {
+      fit_from(make, {1, {0, 1}, {}}, start, 1, 3);
+    } catch (const DataError& error) {
+      return error.what();
+    }
+    return "";
+  };
+
+  EXPECT_THAT(failure_of(bernoulli, {{"probabilities", {{1}, {0}}}}), HasSubstr("some row is impossible"));
+  EXPECT_THAT(failure_of(bernoulli, {{"probabilities", {{1}, {1}}}}), HasSubstr("some row is impossible"));
+  EXPECT_THAT(failure_of(bernoulli, {{"probabilities", {{1}, {1.5}}}}), HasSubstr("not within 0 to 1"));
 }
 
 TEST(EmByHand, KMeans) {

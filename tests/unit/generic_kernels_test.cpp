@@ -111,19 +111,23 @@ TYPED_TEST(GenericKernels, FeaturesAreTheCpusBitForBit) {
   using Real = TypeParam;
   for (const Index D : {1, 2, 5, 17, 100}) {
     Matrix<Real> x(35, D, 2);
-    Matrix<Real> linear(35, 1 + D), square(35, 1 + 2 * D), quadratic(35, 1 + D + D * (D + 1) / 2);
-    auto expected_linear = linear, expected_square = square, expected_quadratic = quadratic;
+    Matrix<Real> linear(35, 1 + D), square(35, 1 + 2 * D), indicator(35, 1 + 2 * D), quadratic(35, 1 + D + D * (D + 1) / 2);
+    auto expected_linear = linear, expected_square = square, expected_indicator = indicator,
+         expected_quadratic = quadratic;
 
     this->generic_lane.linear_features(x.constant(), linear.view());
     this->generic_lane.square_features(x.constant(), square.view());
     this->generic_lane.quadratic_features(x.constant(), quadratic.view());
+    this->generic_lane.indicator_features(x.constant(), indicator.view());
     this->cpu_lane.linear_features(x.constant(), expected_linear.view());
     this->cpu_lane.square_features(x.constant(), expected_square.view());
     this->cpu_lane.quadratic_features(x.constant(), expected_quadratic.view());
+    this->cpu_lane.indicator_features(x.constant(), expected_indicator.view());
 
     EXPECT_EQ(linear, expected_linear);
     EXPECT_EQ(square, expected_square);
     EXPECT_EQ(quadratic, expected_quadratic);
+    EXPECT_EQ(indicator, expected_indicator);
   }
 }
 

@@ -47,6 +47,7 @@ std::vector<Made> all_models() {
   models.push_back(make("gmm", {{"covariance", "spherical"}}, {{"means", two_means}, {"covariances", {{2}, {4, 0.5}}}}));
   models.push_back(make("kmeans", {}, {{"centers", two_means}}));
   models.push_back(make("poisson", {}, {{"rates", {{2, 2}, {1, 20, 0, 4}}}}));
+  models.push_back(make("bernoulli", {}, {{"probabilities", {{2, 2}, {0, 1, 0.3, 0.8}}}}));
   return models;
 }
 
