@@ -84,6 +84,9 @@ class Model {
   // Options by name, as files and messages show them.
   virtual std::map<std::string, std::string> options() const = 0;
 
+  // Options that the data decide, where nobody gave them: the model is made again with them before anything below.
+  virtual std::map<std::string, std::string> options_from(const DataSummary&) const { return {}; }
+
   virtual Domain domain() const noexcept { return Domain::real; }
   // Whether a row of NaN alone is a missing observation; otherwise NaN is refused wherever it is.
   virtual bool takes_missing() const noexcept { return false; }

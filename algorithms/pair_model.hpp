@@ -75,6 +75,10 @@ class PairModel final : public Model {
     }
     return options;
   }
+  std::map<std::string, std::string> options_from(const DataSummary& summary) const override {
+    if constexpr (requires { family_.options_from(summary); }) return family_.options_from(summary);
+    return {};
+  }
   Domain domain() const noexcept override { return family_.domain(); }
   Scaling scaling() const noexcept override { return family_.scaling(); }
   void set_standardisation(Standardisation standardisation) override {

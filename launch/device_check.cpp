@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <span>
@@ -149,8 +150,11 @@ class DeviceCheck::Problem {
   Problem(const CheckedModel& checked, const Shape& shape, IoExecutor& io)
       : precision_(checked.precision),
         io_(io),
-        model_(checked.entry->make(checked.entry->has_components ? shape.components : 1, shape.columns,
-                                   checked.options)) {}
+        make_([checked, shape](const OptionValues& options) {
+          return checked.entry->make(checked.entry->has_components ? shape.components : 1, shape.columns, options);
+        }),
+        options_(checked.options),
+        model_(make_(options_)) {}
 
   const Model& model() const { return *model_; }
   Precision precision() const { return precision_; }
@@ -165,6 +169,8 @@ class DeviceCheck::Problem {
     const Scan seen = scan(shard, model_->domain(), sample_size(planted.rows(), planted.columns, model_->components()),
                            1, single_);
     summary_ = seen.summary;
+    options_.merge(model_->options_from(summary_));
+    model_ = make_(options_);
     model_->set_standardisation(standardise_for(model_->scaling(), summary_));
     for (std::uint64_t seed = 0; seed < 3; ++seed) starts_.push_back(start(seed, cpu));
     expected_ = fit_alone({0}, cpu).front();
@@ -258,6 +264,8 @@ class DeviceCheck::Problem {
 
   Precision precision_;
   IoExecutor& io_;
+  std::function<std::unique_ptr<Model>(const OptionValues&)> make_;
+  OptionValues options_;
   std::unique_ptr<Model> model_;
   const PlantedRows* planted_ = nullptr;
   SingleProcess single_;

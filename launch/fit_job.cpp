@@ -143,10 +143,14 @@ class FitJob final : public FitObserver {
                                     rows_->rows(), request_.components));
       if (!request_.weights.empty()) weights_ = open_beside(request_.weights, 1, "weights");
       if (starts_from_rows(init_)) open_given();
-      model_ = entry_.make(entry_.has_components ? request_.components : 1, rows_->columns(), request_.model_options);
+      model_ = make_model(request_.model_options);
     });
     if (progress_) progress_->set_objective_name(model_->objective_name());
     check_shape();
+  }
+
+  std::unique_ptr<Model> make_model(const OptionValues& options) const {
+    return entry_.make(entry_.has_components ? request_.components : 1, rows_->columns(), options);
   }
 
   // Finds out before the work whether its result can be written.
@@ -249,6 +253,9 @@ class FitJob final : public FitObserver {
                                   shard_->resident() ? "in memory" : "streamed"));
     const Index sampled = sample_size(rows_->rows(), rows_->columns(), request_.components);
     scan_ = scan(*shard_, model_->domain(), sampled, static_cast<std::uint64_t>(request_.seed), communicator);
+    OptionValues options_of_model = request_.model_options;
+    options_of_model.merge(model_->options_from(scan_.summary));
+    model_ = make_model(options_of_model);
     model_->set_standardisation(standardise_for(model_->scaling(), scan_.summary));
     if (progress_)
       for (const std::string& warning : model_->warnings(scan_.summary)) progress_->note("warning: " + warning);

@@ -3,6 +3,7 @@
 
 #include "core/backends/cpu_kernels.hpp"
 #include "core/backends/nearest.hpp"
+#include "core/backends/symbols.hpp"
 #include "core/blas.hpp"
 #include "core/view.hpp"
 
@@ -72,6 +73,16 @@ class CpuLane {
   void add_rows_by_label(MatrixView<const Real> x, const std::int32_t* labels, const double* weights,
                          MatrixView<const double> origins, MatrixView<double> sums) {
     cpu::add_rows_by_label(x, labels, weights, origins, sums);
+  }
+
+  // Of rows of symbols (symbols.hpp).
+  template <class Real>
+  void look_up(MatrixView<const Real> x, const Real* constants, MatrixView<const Real> table, MatrixView<Real> logits) {
+    cpu::look_up(x, constants, table, logits);
+  }
+  template <class Real>
+  void add_rows_by_symbol(MatrixView<const Real> x, MatrixView<const Real> posterior, MatrixView<double> sums) {
+    cpu::add_rows_by_symbol(x, posterior, sums);
   }
 
   // Row k of `sums` (K, 1 + D) += sum_i posterior_ik [1, x_i - origin_k], row by row in double.

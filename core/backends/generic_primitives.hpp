@@ -7,6 +7,7 @@
 #include "core/backends/generic_nearest.hpp"
 #include "core/backends/generic_nearest_tf32.hpp"
 #include "core/backends/generic_posterior.hpp"
+#include "core/backends/generic_symbols.hpp"
 #include "core/backends/groups.hpp"
 #include "core/block.hpp"
 #include "core/view.hpp"
@@ -115,6 +116,28 @@ class GenericPrimitives {
   void add_weighted_rows(MatrixView<const Real> x, MatrixView<const Real> posterior,
                          MatrixView<const double> origins, MatrixView<double> sums) {
     run(generic::AddWeightedRows<Real>{x, posterior, origins, sums});
+  }
+
+  template <class Real>
+  void look_up(MatrixView<const Real> x, const Real* constants, MatrixView<const Real> table, MatrixView<Real> logits) {
+    run(generic::LookUp<Real>{x, constants, table, logits});
+  }
+  // Sums of slices of rows, whose sum is taken in order. Slices are no shorter than there are symbols: clearing and
+  // adding their sums takes no longer than making them.
+  template <class Real>
+  void add_rows_by_symbol(MatrixView<const Real> x, MatrixView<const Real> posterior, MatrixView<double> sums) {
+    const Index symbols = sums.rows / x.cols, size = sums.rows * sums.cols;
+    const Index rows_at_once = slice_rows > symbols ? slice_rows : symbols;
+    const Index most_rows = rows_at_once * (most_products / size > 1 ? most_products / size : 1);
+    for (Index first = 0; first < x.rows; first += most_rows) {
+      const MatrixView<const Real> part = rows_of(x, first, most_rows);
+      const Index slices = (part.rows + rows_at_once - 1) / rows_at_once;
+      products_.reserve(slices * size);
+      self().clear(products_.data(), slices * size);
+      run(generic::AddBySymbol<Real>{part, rows_of(posterior, first, most_rows), symbols, rows_at_once,
+                                     products_.data()});
+      run(generic::AddSlices<double>{products_.data(), slices, sums});
+    }
   }
 
   // Bytes of scratch.

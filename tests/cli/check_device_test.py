@@ -8,7 +8,7 @@ from tally_cli import TallyTest, run
 
 device_status, communication_status = 4, 5
 models = [("gmm", "full"), ("gmm", "tied"), ("gmm", "diag"), ("gmm", "spherical"), ("kmeans", None), ("poisson", None),
-          ("bernoulli", None)]
+          ("bernoulli", None), ("categorical", None)]
 from_the_cpu = ["first M-step", "parameters", "trace", "objectives", "responsibilities", "labels"]
 same_bits = ["lanes", "streamed", "candidates"]
 

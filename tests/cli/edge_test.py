@@ -6,7 +6,7 @@ import unittest
 import h5py
 import numpy as np
 
-from tally_cli import Case, EdgeInput, TallyTest
+from tally_cli import Case, EdgeInput, TallyTest, usage_status
 
 all_ranks = (1, 3)
 
@@ -352,7 +352,7 @@ class PoissonEdge(TallyTest):
 
 
 class SymbolsEdge(TallyTest):
-    models = ("bernoulli",)
+    models = ("bernoulli", "categorical")
 
     def ones(self, fitted):
         """The probability of a 1 in each column (K, D)."""
@@ -386,6 +386,15 @@ class SymbolsEdge(TallyTest):
                     self.assertTrue(np.isfinite(file["score"][0]))
                     np.testing.assert_array_equal(file["score"][1:], [-np.inf, -np.inf])
 
+    def test_structural_zeros_stay_exactly_zero(self):
+        symbols = self.write_data(np.array([0, 1, 0, 2, 1, 0, 0, 1, 2, 1]))
+        start = self.start(weights=[0.5, 0.5], probabilities=[[0.75, 0.25, 0], [0, 0.5, 0.5]])
+
+        for ranks in all_ranks:
+            fitted = self.fit("categorical", symbols, 2, ranks, init=start, max_iter=30, tol=0)
+            self.assertTrue(np.all(np.isfinite(fitted.trace)))
+            np.testing.assert_array_equal(fitted["probabilities"][:, 0] == 0, [[False, False, True], [True, False, False]])
+
     def test_starts_leave_room_for_symbols_that_the_sample_does_not_show(self):
         x = np.zeros((60000, 2), dtype=np.int64)
         x[:, 0] = np.arange(60000) % 7 % 2
@@ -397,6 +406,56 @@ class SymbolsEdge(TallyTest):
                 with self.subTest(model=model, init=init):
                     fitted = self.fit(model, data, 2, init=init, max_iter=3)
                     self.assertTrue(np.all(np.isfinite(fitted.trace)))
+
+    def test_what_is_no_symbol_is_named(self):
+        good, edge = self.write_data(np.array([0, 1, 2, 2, 1])), EdgeInput("hmm_unseen_symbol")
+        fitted = self.fit("categorical", good, 1)
+        self.assertEqual(fitted["probabilities"].shape, (1, 1, 3))
+        self.assertEqual(fitted.attributes["option_symbols"], "3")
+        above = edge.place() + " row 2, column 0 is above 2"
+
+        for ranks in all_ranks:
+            self.refuse_fit("categorical", edge.place(), 1, ranks, says="row 3, column 0 is negative")
+            self.refuse_fit("categorical", edge.place(), 1, ranks, symbols=3, says=(above, "from 0 to 2"))
+            for command in ("score", "predict"):
+                out = ["--out", self.path()] if command == "predict" else []
+                self.refuse(command, fitted.file, edge.place(), *out, ranks=ranks, says=(above, "from 0 to 2"))
+            self.refuse_fit("bernoulli", good, 1, ranks, says=("row 2, column 0 is above 1", "from 0 to 1"))
+            self.refuse_fit("bernoulli", self.write_data(np.array([1, 0, 0.5])), 1, ranks,
+                            says="row 2, column 0 is not a whole number")
+
+    def test_symbols_may_be_more_than_the_data_show(self):
+        data = self.write_data(np.array([0, 1, 2, 2, 1, 0]))
+
+        fitted = self.fit("categorical", data, 1, symbols=5, alpha=0.5, max_iter=1, tol=0)
+
+        self.assert_close(fitted["probabilities"][0, 0], np.array([2.5, 2.5, 2.5, 0.5, 0.5]) / 8.5, 1e-15)
+
+    def test_options_that_make_no_sense_are_refused(self):
+        data = self.write_data(np.array([0, 1, 1]))
+
+        for symbols in (0, 1.5, -2, 2**20 + 1):
+            self.refuse_fit("categorical", data, 1, symbols=symbols, status=usage_status, says="--symbols")
+        for model in self.models:
+            self.refuse_fit(model, data, 1, alpha=-1.0, status=usage_status, says="--alpha")
+
+    def test_draws_follow_the_model_and_a_fit_resumes(self):
+        start = self.start(weights=[0.25, 0.75], probabilities=[[[0.5, 0.5, 0], [0, 0.1, 0.9]], [[0, 0.5, 0.5], [1, 0, 0]]])
+        model = self.fit("categorical", self.write_data(np.array([[0, 1], [1, 2], [1, 0]])), 2, init=start, max_iter=0)
+        drawn = self.path()
+        self.succeed("sample", model.file, "--rows", 20000, "--out", drawn)
+        with h5py.File(drawn, "r") as file:
+            x = file["x"][()]
+        expected = np.array([[0.125, 0.5, 0.375], [0.75, 0.025, 0.225]])
+        for d in range(2):
+            self.assert_close(np.bincount(x[:, d].astype(int), minlength=3) / 20000, expected[d], 0, absolute=0.02)
+
+        folder, data = self.path(""), drawn + ":/x"
+        whole = self.fit("categorical", data, 2, init=start, max_iter=6, tol=0)
+        self.fit("categorical", data, 2, init=start, max_iter=3, tol=0, checkpoint=folder)
+        resumed = self.fit("categorical", data, 2, ranks=2, init=start, max_iter=6, tol=0, checkpoint=folder, resume=True)
+        np.testing.assert_array_equal(resumed.trace, whole.trace)
+        np.testing.assert_array_equal(resumed["probabilities"], whole["probabilities"])
 
 
 class GenericEdge(TallyTest):

@@ -410,6 +410,8 @@ class BernoulliReference(TallyTest):
     def test_digits(self):
         self.check(lambda fitted: fitted["probabilities"], "bernoulli")
 
+    def test_digits_as_two_symbols(self):
+        self.check(lambda fitted: fitted["probabilities"][:, :, 1], "categorical")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "algorithms/families/bernoulli.hpp"
+#include "algorithms/families/categorical.hpp"
 #include "algorithms/families/centroid.hpp"
 #include "algorithms/families/gaussian.hpp"
 #include "algorithms/families/gaussian_kernels.hpp"
@@ -75,6 +76,11 @@ struct Poisson : Pair<PoissonFamily, Mixture, PoissonKernel> {
 struct Bernoulli : Pair<BernoulliFamily, Mixture, BernoulliKernel> {
   static BernoulliFamily family() { return {{}, K, D}; }
   static BernoulliKernel kernel() { return {{K, family().width()}}; }
+};
+struct Categorical : Pair<CategoricalFamily, Mixture, CategoricalKernel> {
+  static constexpr Index symbols = 61;
+  static CategoricalFamily family() { return {{symbols}, K, D}; }
+  static CategoricalKernel kernel() { return {K, D, symbols}; }
 };
 struct Kmeans : Pair<CentroidFamily, Hard, CentroidKernel> {
   static CentroidFamily family() { return {K, D}; }
@@ -187,7 +193,7 @@ PerRow evaluate(BoundModel& bound, Shard& shard) {
 
 template <class Case>
 class BoundDeviceModels : public testing::Test {};
-using Cases = testing::Types<Full, Tied, Diag, Spherical, Poisson, Bernoulli, Kmeans>;
+using Cases = testing::Types<Full, Tied, Diag, Spherical, Poisson, Bernoulli, Categorical, Kmeans>;
 TYPED_TEST_SUITE(BoundDeviceModels, Cases);
 
 // A first M-step from labels, then an E-step, then results per row: as on the CPU, and no device memory

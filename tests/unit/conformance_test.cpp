@@ -43,6 +43,7 @@ std::vector<ModelCase> all_cases() {
     cases.push_back(registered("kmeans", {}, precision));
     cases.push_back(registered("poisson", {}, precision));
     cases.push_back(registered("bernoulli", {}, precision));
+    cases.push_back(registered("categorical", {{"symbols", "5"}}, precision));
   }
   return cases;
 }

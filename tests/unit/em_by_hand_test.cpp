@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "algorithms/models/bernoulli.hpp"
+#include "algorithms/models/categorical.hpp"
 #include "algorithms/models/gmm.hpp"
 #include "algorithms/models/kmeans.hpp"
 #include "algorithms/models/poisson.hpp"
@@ -221,6 +222,12 @@ TEST(EmByHand, PoissonMixture) {
 }
 
 std::unique_ptr<Model> bernoulli(Index components, Index columns) { return make_bernoulli_mixture(components, columns); }
+std::unique_ptr<Model> two_symbols(Index components, Index columns) {
+  return make_categorical_mixture(components, columns, {2, 0});
+}
+std::unique_ptr<Model> three_symbols(Index components, Index columns) {
+  return make_categorical_mixture(components, columns, {3, 0});
+}
 
 // Five rows of two columns: the log-likelihood of a mixture of two and, after an E-step, the weights of the rows that
 // have symbol s in column d, (2, 2, S).
@@ -262,10 +269,59 @@ TEST(EmByHand, BernoulliMixture) {
                 step.counts[7] / step.total[1]});
 }
 
+TEST(EmByHand, CategoricalMixture) {
+  const std::vector<double> symbols = {0, 2, 1, 1, 2, 0, 0, 0, 1, 2};
+  // Component 0 has no symbol 2 in column 0, and no row ever gives it one.
+  const std::vector<double> probabilities = {0.75, 0.25, 0, 0.5, 0.25, 0.25, 0.1, 0.5, 0.4, 0.3, 0.3, 0.4};
+  const SymbolStep step = symbol_step(symbols, {0.3, 0.7}, probabilities, 3);
+  std::vector<double> expected = step.counts;
+  for (std::size_t i = 0; i < expected.size(); ++i) expected[i] /= step.total[i / 6];
+  const NamedArrays start = {{"weights", {{2}, {0.3, 0.7}}}, {"probabilities", {{2, 2, 3}, probabilities}}};
+
+  const Fitted fitted = fit_from(three_symbols, {2, symbols, {}}, start, 2, 1);
+
+  EXPECT_NEAR(fitted.best().trace[0], step.log_likelihood, rounding * 20);
+  expect_array(fitted.described, "weights", {step.total[0] / 5, step.total[1] / 5});
+  expect_array(fitted.described, "probabilities", expected);
+  EXPECT_EQ(fitted.described.at("probabilities").values[2], 0);
+}
+
+TEST(EmByHand, CountsAddedToSymbolsAreAPrior) {
+  const auto smoothed = [](Index components, Index columns) {
+    return make_categorical_mixture(components, columns, {3, 0.5});
+  };
+  const auto smoothed_bits = [](Index components, Index columns) {
+    return make_bernoulli_mixture(components, columns, {2});
+  };
+
+  const Fitted categorical = fit_from(smoothed, {1, {0, 0, 0, 1}, {}}, {}, 1, 1);
+  const Fitted bits = fit_from(smoothed_bits, {1, {0, 0, 0, 1}, {}}, {}, 1, 1);
+
+  expect_array(categorical.described, "probabilities", {3.5 / 5.5, 1.5 / 5.5, 0.5 / 5.5});
+  expect_array(bits.described, "probabilities", {3.0 / 8});
+}
+
+TEST(EmByHand, BitsAreTwoSymbols) {
+    const std::vector<double> bits = {0, 1, 1, 1, 1, 0, 0, 0, 1, 1};
+  const NamedArrays of_bits = {{"probabilities", {{2, 2}, {0.25, 0.5, 1, 0.6}}}};
+  const NamedArrays of_symbols = {{"probabilities", {{2, 2, 2}, {0.75, 0.25, 0.5, 0.5, 0, 1, 0.4, 0.6}}}};
+
+  const Fitted expected = fit_from(bernoulli, {2, bits, {}}, of_bits, 2, 4);
+  const Fitted fitted = fit_from(two_symbols, {2, bits, {}}, of_symbols, 2, 4);
+
+  const std::vector<double>& ones = expected.described.at("probabilities").values;
+  std::vector<double> both;
+  for (const double p : ones) both.insert(both.end(), {1 - p, p});
+  expect_array(fitted.described, "probabilities", both);
+  for (std::size_t t = 0; t < 5; ++t) EXPECT_NEAR(fitted.best().trace[t], expected.best().trace[t], rounding * 20);
+}
+
 TEST(EmByHand, ColumnsThatAreConstantAddExactlyNothing) {
   const Table constant{3, {0, 1, 1, 0, 1, 0, 0, 1, 1}, {}}, varying{1, {1, 0, 1}, {}};
-  const Fitted with = fit_from(bernoulli, constant, {}, 1, 2), without = fit_from(bernoulli, varying, {}, 1, 2);
-  EXPECT_EQ(with.best().trace.back(), without.best().trace.back());
+  for (const auto make : {bernoulli, two_symbols}) {
+    const Fitted with = fit_from(make, constant, {}, 1, 2), without = fit_from(make, varying, {}, 1, 2);
+    EXPECT_EQ(with.best().trace.back(), without.best().trace.back());
+  }
   EXPECT_EQ(fit_from(bernoulli, constant, {}, 1, 2).described.at("probabilities").values[0], 0);
   EXPECT_EQ(fit_from(bernoulli, constant, {}, 1, 2).described.at("probabilities").values[1], 1);
 }
@@ -282,7 +338,10 @@ TEST(EmByHand, ASymbolThatNoComponentHasIsImpossible) {
 
   EXPECT_THAT(failure_of(bernoulli, {{"probabilities", {{1}, {0}}}}), HasSubstr("some row is impossible"));
   EXPECT_THAT(failure_of(bernoulli, {{"probabilities", {{1}, {1}}}}), HasSubstr("some row is impossible"));
+  EXPECT_THAT(failure_of(three_symbols, {{"probabilities", {{1, 3}, {1, 0, 0}}}}), HasSubstr("some row is impossible"));
   EXPECT_THAT(failure_of(bernoulli, {{"probabilities", {{1}, {1.5}}}}), HasSubstr("not within 0 to 1"));
+  EXPECT_THAT(failure_of(three_symbols, {{"probabilities", {{1, 3}, {0.5, 0, 0}}}}), HasSubstr("column 0 of component 0"));
+  EXPECT_THAT(failure_of(three_symbols, {{"probabilities", {{1, 2}, {0.5, 0.5}}}}), HasSubstr("(1, 1, 3) is needed"));
 }
 
 TEST(EmByHand, KMeans) {

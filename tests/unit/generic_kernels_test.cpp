@@ -365,6 +365,80 @@ TYPED_TEST(GenericKernels, SumsOverRowsAreTheCpus) {
   }
 }
 
+// Symbols from formulas, with some that are none: those count as 0. Values of few bits sum exactly.
+TYPED_TEST(GenericKernels, SymbolsAreLookedUpAndSummed) {
+  using Real = TypeParam;
+  for (const Index K : {1, 4, 7, 20})
+    for (const Index S : {1, 3, 300}) {
+      const Index D = 3;
+      Matrix<Real> x(this->rows, D), constants(1, K, 20), table(D * S, K, 20, 3), posterior(this->rows, K, 20, 5);
+      for (Index i = 0; i < this->rows; ++i)
+        for (Index d = 0; d < D; ++d) x(i, d) = static_cast<Real>(i * (d + 1) % S);
+      x(5, 0) = static_cast<Real>(S);
+      x(6, 1) = -1;
+      x(7, 2) = std::numeric_limits<Real>::quiet_NaN();
+      constants.rounded();
+      table.rounded();
+      table(0, 0) = -std::numeric_limits<Real>::infinity();
+      posterior.rounded();
+      Matrix<Real> logits(this->rows, K), of_cpu = logits, expected = logits;
+      Matrix<double> sums(D * S, K), sums_of_cpu = sums, expected_sums = sums;
+      for (Index i = 0; i < this->rows; ++i)
+        for (Index k = 0; k < K; ++k) {
+          expected(i, k) = constants(0, k);
+          for (Index d = 0; d < D; ++d) {
+            const Index symbol = x(i, d) >= 0 && x(i, d) < static_cast<Real>(S) ? static_cast<Index>(x(i, d)) : 0;
+            expected(i, k) += table(d * S + symbol, k);
+            expected_sums(d * S + symbol, k) += 2 * static_cast<double>(posterior(i, k));
+          }
+        }
+
+      this->generic_lane.look_up(x.constant(), constants.view().data, table.constant(), logits.view());
+      this->cpu_lane.look_up(x.constant(), constants.view().data, table.constant(), of_cpu.view());
+      for (int repeat = 0; repeat < 2; ++repeat) {  // sums are added to
+        this->generic_lane.add_rows_by_symbol(x.constant(), posterior.constant(), sums.view());
+        this->cpu_lane.add_rows_by_symbol(x.constant(), posterior.constant(), sums_of_cpu.view());
+      }
+
+      EXPECT_EQ(logits, expected);
+      EXPECT_EQ(of_cpu, expected);
+      EXPECT_EQ(sums, expected_sums);
+      EXPECT_EQ(sums_of_cpu, expected_sums);
+    }
+}
+
+// 2^-24 is lost beside 1 in float.
+TYPED_TEST(GenericKernels, SumsBySymbolAreTakenInDouble) {
+  using Real = TypeParam;
+  Matrix<Real> x(this->rows, 1), posterior(this->rows, 1);
+  for (Index i = 0; i < this->rows; ++i) x(i, 0) = 0, posterior(i, 0) = i == 0 ? Real(1) : Real(0x1p-24);
+  Matrix<double> sums(1, 1), sums_of_cpu(1, 1);
+
+  this->generic_lane.add_rows_by_symbol(x.constant(), posterior.constant(), sums.view());
+  this->cpu_lane.add_rows_by_symbol(x.constant(), posterior.constant(), sums_of_cpu.view());
+
+  EXPECT_EQ(sums(0, 0), 1 + static_cast<double>(this->rows - 1) * 0x1p-24);
+  EXPECT_EQ(sums_of_cpu(0, 0), sums(0, 0));
+}
+
+// Sums so large that few slices are summed at once, the last of them short.
+TEST(GenericLane, SumsOfManySymbolsAreTakenInParts) {
+  const Index rows = 3000, S = 700, K = 3000;
+  Matrix<float> x(rows, 1), posterior(rows, K);
+  Matrix<double> sums(S, K), expected(S, K);
+  for (Index i = 0; i < rows; ++i) {
+    x(i, 0) = static_cast<float>(i * 11 % S);
+    for (Index k = 0; k < K; ++k) {
+      posterior(i, k) = static_cast<float>((i + k) % 3);
+      expected(i * 11 % S, k) += static_cast<double>(posterior(i, k));
+    }
+  }
+
+  GenericLane().add_rows_by_symbol(x.constant(), posterior.constant(), sums.view());
+
+  EXPECT_EQ(sums, expected);
+}
+
 // 1 + 2^-24 + 2^-24 + ... is 1 in float: only sums beyond a slice that are taken in double grow.
 TEST(GenericLane, FloatProductsAreSummedInDoubleBeyondASlice) {
   constexpr Index slice = GenericLane::slice_rows, rows = 4 * slice;

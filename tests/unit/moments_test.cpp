@@ -48,6 +48,8 @@ std::vector<Made> all_models() {
   models.push_back(make("kmeans", {}, {{"centers", two_means}}));
   models.push_back(make("poisson", {}, {{"rates", {{2, 2}, {1, 20, 0, 4}}}}));
   models.push_back(make("bernoulli", {}, {{"probabilities", {{2, 2}, {0, 1, 0.3, 0.8}}}}));
+  models.push_back(make("categorical", {{"symbols", "3"}},
+                        {{"probabilities", {{2, 2, 3}, {0.2, 0.5, 0.3, 0, 0.9, 0.1, 0, 0, 1, 0.6, 0.4, 0}}}}));
   return models;
 }
 
@@ -64,6 +66,15 @@ TEST(Moments, AreInTheUsersUnits) {
   }
 }
 
+// What a row of symbols indicates: for each column and symbol, 1 where it is that one.
+std::vector<double> indicated(const std::vector<double>& row, Index width) {
+  const auto symbols = static_cast<std::size_t>(width) / row.size();
+  if (symbols == 1) return row;
+  std::vector<double> indicators(static_cast<std::size_t>(width));
+  for (std::size_t d = 0; d < row.size(); ++d) indicators[d * symbols + static_cast<std::size_t>(row[d])] = 1;
+  return indicators;
+}
+
 TEST(Moments, AreThoseOfDraws) {
   constexpr int draws = 20000;
   for (const Made& made : all_models()) {
@@ -76,9 +87,10 @@ TEST(Moments, AreThoseOfDraws) {
 
     for (Index i = 0; i < draws; ++i) {
       const auto k = static_cast<std::size_t>(sampler({7, 3}, i, row.data()));
+      const std::vector<double> values = indicated(row, moments.width);
       ++count[k];
       for (std::size_t j = 0; j < width; ++j) {
-        const double difference = row[j] - moments.mean[k * width + j];
+        const double difference = values[j] - moments.mean[k * width + j];
         sum[k * width + j] += difference;
         squares[k * width + j] += difference * difference;
       }

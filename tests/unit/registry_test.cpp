@@ -29,7 +29,7 @@ std::vector<std::string> names_of(const std::vector<ModelOption>& options) {
 TEST(Registry, AFamilyIsAMixtureAndAnEmission) {
   const Registry registry = builtin();
 
-  for (const auto& [mixture, emission] : {std::pair{"gmm", "gaussian"}, {"poisson", "poisson"}, {"bernoulli", "bernoulli"}})
+  for (const auto& [mixture, emission] : {std::pair{"gmm", "gaussian"}, {"poisson", "poisson"}, {"bernoulli", "bernoulli"}, {"categorical", "categorical"}})
     EXPECT_EQ(names_of(registry.find(mixture).options), names_of(registry.find_emission(emission).options)) << mixture;
 }
 
@@ -51,8 +51,8 @@ TEST(Registry, WhatIsUnknownIsListedWithWhatIsThere) {
     return "";
   };
 
-  EXPECT_THAT(message_of([&] { registry.find("gaussian"); }), HasSubstr("gmm, kmeans, poisson, bernoulli"));
-  EXPECT_THAT(message_of([&] { registry.find_emission("kmeans"); }), HasSubstr("gaussian, poisson, bernoulli"));
+  EXPECT_THAT(message_of([&] { registry.find("gaussian"); }), HasSubstr("gmm, kmeans, poisson, bernoulli, categorical"));
+  EXPECT_THAT(message_of([&] { registry.find_emission("kmeans"); }), HasSubstr("gaussian, poisson, bernoulli, categorical"));
 }
 
 TEST(Registry, ANameIsTakenOnce) {
