@@ -20,13 +20,13 @@ namespace {
 class SequenceInputs : public ::testing::Test {
  protected:
   // Writes a column of numbers and names it.
-  std::string column(const std::vector<double>& values, Hdf5RowWriter::Type type = Hdf5RowWriter::Type::int64) {
-    return table(values, 0, type);
+  std::string column(const std::vector<double>& numbers, Hdf5RowWriter::Type type = Hdf5RowWriter::Type::int64) {
+    return table(numbers, 0, type);
   }
-  std::string table(const std::vector<double>& values, Index columns, Hdf5RowWriter::Type type) {
-    const Index rows = static_cast<Index>(values.size()) / std::max<Index>(columns, 1);
+  std::string table(const std::vector<double>& numbers, Index columns, Hdf5RowWriter::Type type) {
+    const Index rows = static_cast<Index>(numbers.size()) / std::max<Index>(columns, 1);
     Hdf5RowWriter writer(io, folder.file("lengths.h5"), "/lengths", rows, columns, type);
-    writer.append(values.data(), rows);
+    writer.append(numbers.data(), rows);
     writer.finish();
     return folder.file("lengths.h5") + ":/lengths";
   }
