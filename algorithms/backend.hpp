@@ -1,6 +1,7 @@
 #pragma once
 #include <memory>
 
+#include "algorithms/bound_chain_model.hpp"
 #include "algorithms/bound_model.hpp"
 #if defined(TALLY_BACKEND_CUDA)
 #include "algorithms/kernel_engine.hpp"
@@ -19,9 +20,16 @@ struct CpuBackend {
   static std::unique_ptr<BoundModel> bind_kernel(const Kernel& kernel, const Coefficients& coefficients,
                                                  const Layout& statistics, Index components,
                                                  const BindOptions& options) {
-    return bind_to_cpu(kernel, coefficients, statistics, components, options);
+    if constexpr (requires { Kernel::is_chain; })
+      return bind_chain_to_cpu(kernel, coefficients, statistics, options);
+    else
+      return bind_to_cpu(kernel, coefficients, statistics, components, options);
   }
 };
+
+[[noreturn]] inline void refuse_chain() {
+  throw DeviceError("hidden Markov models run on the CPU alone so far; use --device cpu");
+}
 
 #if defined(TALLY_BACKEND_CUDA)
 struct CudaBackend {
@@ -29,7 +37,10 @@ struct CudaBackend {
   static std::unique_ptr<BoundModel> bind_kernel(const Kernel& kernel, const Coefficients& coefficients,
                                                  const Layout& statistics, Index components,
                                                  const BindOptions& options) {
-    return bind_to_lanes<CudaLane>(kernel, coefficients, statistics, components, options);
+    if constexpr (requires { Kernel::is_chain; })
+      refuse_chain();
+    else
+      return bind_to_lanes<CudaLane>(kernel, coefficients, statistics, components, options);
   }
 };
 using Backend = CudaBackend;
@@ -40,7 +51,10 @@ struct GenericBackend {
   static std::unique_ptr<BoundModel> bind_kernel(const Kernel& kernel, const Coefficients& coefficients,
                                                  const Layout& statistics, Index components,
                                                  const BindOptions& options) {
-    return bind_to_lanes<GenericLane>(kernel, coefficients, statistics, components, options);
+    if constexpr (requires { Kernel::is_chain; })
+      refuse_chain();
+    else
+      return bind_to_lanes<GenericLane>(kernel, coefficients, statistics, components, options);
   }
 };
 using Backend = GenericBackend;

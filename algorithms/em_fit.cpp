@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "algorithms/bound_device_model.hpp"
+#include "algorithms/em_exchange.hpp"
 #include "comm/agreement.hpp"
 #include "comm/device_wait.hpp"
 #include "core/error.hpp"
@@ -60,6 +61,7 @@ class Passes {
         options_(options),
         communicator_(communicator),
         exponents_(std::move(exponents)),
+        exchange_(shard, communicator),
         blocks_(shard.plan().block_count()) {
     if (exponents_.empty())
       for (const double bound : model.bounds(summary))
@@ -78,6 +80,22 @@ class Passes {
   }
 
   Tally& tally() { return *tally_; }
+  // Which row the last pass found impossible under a candidate, for an error message; "some row" where that is not known.
+  // Collective.
+  std::string impossible_row(int candidate) {
+    constexpr std::int64_t none = std::numeric_limits<std::int64_t>::max();
+    const Index mine = bound_->impossible_row(candidate);
+    std::int64_t first = mine < 0 ? -none : -mine;
+    communicator_.sum_and_max({}, std::span(&first, 1));
+    if (first == -none) return "some row";
+    std::string name = shard_.inputs().rows->where(-first);
+    if (const Sequences* sequences = shard_.plan().sequences()) {
+      const Index sequence = sequences->sequence_of(-first);
+      name += ", step " + std::to_string(-first - sequences->first_row(sequence)) + " of sequence " +
+              std::to_string(sequence) + " (counted from 0),";
+    }
+    return name;
+  }
   const std::vector<int>& exponents() const { return exponents_; }
   double compute_seconds() const { return compute_seconds_; }
   double reduce_seconds() const { return reduce_seconds_; }
@@ -92,19 +110,16 @@ class Passes {
     const std::uint64_t hash = hasher.value();
     for (;;) {
       tally_->reset();
-      std::optional<Failure> failure;
       const auto start = std::chrono::steady_clock::now();
-      try {
+      const auto pulse = [this] { communicator_.pulse(); };
+      exchange_.begin();
+      exchange_.locally([&] {
         for (std::size_t i = 0; i < candidates.size(); ++i) bound_->prepare(candidates[i], *parameters[i]);
-        bound_->accumulate(shard_, candidates, kind, *tally_, [this] { communicator_.pulse(); });
-      } catch (const CommunicationError&) {
-        throw;
-      } catch (const RelayedFailure&) {
-        throw;
-      } catch (...) {
-        failure = describe_failure(std::current_exception());
-        tally_->counter(Tally::failures) = 1;
-      }
+      });
+      bound_->exchange_messages(shard_, candidates, kind, exchange_, pulse);
+      exchange_.locally([&] { bound_->accumulate(shard_, candidates, kind, *tally_, pulse); });
+      const std::optional<Failure>& failure = exchange_.failure();
+      if (failure) tally_->counter(Tally::failures) = 1;
       compute_seconds_ += seconds_since(start);
       tally_->counter(Tally::stop_requests) = stop_requested;
       write_hash(hash);
@@ -200,6 +215,7 @@ class Passes {
   const FitOptions& options_;
   Communicator& communicator_;
   std::vector<int> exponents_;
+  RankExchange exchange_;
   Index blocks_;
   std::optional<Tally> tally_;
   std::unique_ptr<BoundModel> bound_;
@@ -273,7 +289,8 @@ FitOutcome fit(const Model& model, Shard& shard, const DataSummary& summary, Fit
       if (passes.tally().non_finite(c) > 0) {
         candidate.reason = StopReason::failed;
         candidate.failure = "the statistics of iteration " + std::to_string(state.iteration) +
-                            " are not finite: some row is impossible under the parameters, or numbers leave their range";
+                            " are not finite: " + passes.impossible_row(c) +
+                            " is impossible under the parameters, or numbers leave their range";
         continue;
       }
       const double objective = model.objective_in_user_units(passes.tally().objective(c), summary.total_weight);
@@ -282,8 +299,8 @@ FitOutcome fit(const Model& model, Shard& shard, const DataSummary& summary, Fit
         candidate.failure = std::isinf(objective) && !model.larger_is_better()
                                 ? "the " + model.objective_name() + " overflows double precision; scale the data down"
                                 : "the " + model.objective_name() + " is " + std::to_string(objective) + " at iteration " +
-                                      std::to_string(state.iteration) +
-                                      ": some row is impossible under the parameters; start from others";
+                                      std::to_string(state.iteration) + ": " + passes.impossible_row(c) +
+                                      " is impossible under the parameters; start from others";
         continue;
       }
       judge(candidate, objective, summary.total_weight, options);

@@ -20,6 +20,24 @@ struct CandidateWork {
   double* row_offsets = nullptr;       // (rows), scratch
 };
 
+// Functors are named so that every backend can run them.
+template <class Real>
+struct WeightRow {
+  const double* weights;  // or null
+  Real* out;
+  TALLY_HD void operator()(Index i) const { out[i] = weights ? static_cast<Real>(weights[i]) : Real{1}; }
+};
+
+template <class Real>
+struct OffsetRow {
+  const double* offsets;  // or null
+  const Real* values;     // or null
+  double* out;
+  TALLY_HD void operator()(Index i) const {
+    out[i] = (offsets ? offsets[i] : 0) + (values ? static_cast<double>(values[i]) : 0);
+  }
+};
+
 // Makes posterior weights of what was given for a tile: labels (rows, 1), -1 not allowed, or responsibilities (rows, K).
 // Throws DataError that names the row. Runs where the tile was read, on the host.
 template <class Real>

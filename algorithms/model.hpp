@@ -29,6 +29,14 @@ struct DataSummary {
   std::vector<double> variance;                // (D), of the sample that initialisation holds
 };
 
+// How a model's sequences are cut into pieces and blocks, on every number of ranks alike.
+struct SequenceCut {
+  Index piece_steps = 0;  // longer sequences are cut every so many steps
+  Index block_rows = 0;
+  Index cut_work = 1;     // what a row of a cut sequence costs where one of a whole one costs `whole_work`
+  Index whole_work = 1;
+};
+
 enum class Scaling { none, common, per_column };
 
 // Named arrays in the user's units: what model files hold and what start parameters are read from.
@@ -58,6 +66,7 @@ class SequenceSampler {
 };
 
 class BoundModel;
+class MessageExchange;
 class Device;
 class DeviceCollective;
 
@@ -90,6 +99,8 @@ class Model {
   virtual Domain domain() const noexcept { return Domain::real; }
   // Whether a row of NaN alone is a missing observation; otherwise NaN is refused wherever it is.
   virtual bool takes_missing() const noexcept { return false; }
+  // Nothing where rows are independent.
+  virtual std::optional<SequenceCut> sequence_cut() const { return std::nullopt; }
   virtual Scaling scaling() const noexcept { return Scaling::per_column; }
   // Fixes centre and scale; called once, before anything below.
   virtual void set_standardisation(Standardisation standardisation) = 0;
@@ -151,7 +162,9 @@ struct RowResults {
   double* responsibilities = nullptr; // (rows, K)
 };
 
-enum class PassKind { expectation, given };
+// `given`: the posterior is what was given. `evaluation`: messages are brought to every rank, for rows to be evaluated
+// wherever they are read.
+enum class PassKind { expectation, given, evaluation };
 
 // A model bound to a backend, a precision and its lanes. One virtual call a pass, none a block.
 class BoundModel {
@@ -164,6 +177,12 @@ class BoundModel {
   // wait on the device. Throws what a block throws.
   virtual void accumulate(Shard& shard, std::span<const int> candidates, PassKind kind, Tally& tally,
                           const Shard::Pulse& pulse) = 0;
+  // Where sequences are cut: brings to each piece what it must know of the others, before a pass over them. Every rank
+  // takes part, also one whose part fails. Collective.
+  virtual void exchange_messages(Shard&, std::span<const int> /*candidates*/, PassKind, MessageExchange&,
+                                 const Shard::Pulse&) {}
+  // The first row of this rank that the last pass found impossible under a candidate; -1: none, or not known.
+  virtual Index impossible_row(int /*candidate*/) const { return -1; }
   // The means by which a device sums the tally over ranks where it lies, or null: then the host does. `before_sum`
   // brings to the device what the host knows, `after_sum` brings back the sum.
   virtual DeviceCollective* sum_over_ranks() { return nullptr; }
@@ -172,9 +191,16 @@ class BoundModel {
   // Visits every block with its per-row results under candidate 0; `visit` runs on the lanes.
   struct Wanted {
     bool labels = false, objectives = false, responsibilities = false;
+    bool filtered = false;  // of sequences: given the steps up to each row alone, not all of the sequence
   };
   using VisitRows = std::function<void(Index first_row, Index rows, const RowResults& results)>;
   virtual void evaluate(Shard& shard, Wanted wanted, const VisitRows& visit, const Shard::Pulse& pulse) = 0;
+  // The likeliest path of states through each sequence under candidate 0, as the lanes find its parts, and its
+  // log-probability, once, on the rank where it ends. Throws UsageError where rows are independent. Collective.
+  using VisitPath = std::function<void(Index first_row, std::span<const std::int32_t> states)>;
+  using VisitProbability = std::function<void(Index sequence, double log_probability)>;
+  virtual void decode(Shard& shard, MessageExchange& exchange, const VisitPath& visit_path,
+                      const VisitProbability& visit_probability, const Shard::Pulse& pulse);
   // Bytes of workspace and sums that these lanes hold.
   virtual Index memory_bytes() const noexcept = 0;
 };

@@ -80,6 +80,13 @@ class PairModel final : public Model {
     return {};
   }
   Domain domain() const noexcept override { return family_.domain(); }
+  bool takes_missing() const noexcept override { return of_sequences; }
+  std::optional<SequenceCut> sequence_cut() const override {
+    if constexpr (of_sequences)
+      return latent_.sequence_cut(family_.columns());
+    else
+      return std::nullopt;
+  }
   Scaling scaling() const noexcept override { return family_.scaling(); }
   void set_standardisation(Standardisation standardisation) override {
     standardisation_ = std::move(standardisation);
@@ -184,6 +191,8 @@ class PairModel final : public Model {
   }
 
  private:
+  static constexpr bool of_sequences = requires(const Latent& latent) { latent.sequence_cut(Index{}); };
+
   template <class Part>
   void maximize_part(const Part& part, std::span<const double> statistics, double total_weight,
                      std::span<double> parameters, const std::set<std::string>& frozen) const {

@@ -1,7 +1,9 @@
 #include "algorithms/registry.hpp"
 
 #include <charconv>
+#include <sstream>
 
+#include "algorithms/models/hmm.hpp"
 #include "core/error.hpp"
 
 namespace tally {
@@ -15,6 +17,8 @@ void Registry::add(ModelEntry entry) {
 void Registry::add(FamilyEntry entry) {
   add(std::move(entry.mixture));
   emissions_.push_back(std::move(entry.emission));
+  std::erase_if(entries_, [](const ModelEntry& known) { return known.name == "hmm"; });
+  add(hmm_entry(emissions_));
 }
 
 const ModelEntry& Registry::find(const std::string& name) const {
@@ -39,6 +43,20 @@ std::vector<ModelOption> with_defaults(std::vector<ModelOption> options, const O
   for (ModelOption& option : options)
     if (const auto found = defaults.find(option.name); found != defaults.end()) option.default_value = found->second;
   return options;
+}
+
+ModelOption freeze_option() {
+  return {"freeze", "parameters that stay as they start, as means,weights", "none"};
+}
+
+std::set<std::string> names_option(const OptionValues& options, const std::string& name) {
+  std::set<std::string> names;
+  const auto found = options.find(name);
+  if (found == options.end()) return names;
+  std::istringstream text(found->second);
+  for (std::string word; std::getline(text, word, ',');)
+    if (!word.empty()) names.insert(word);
+  return names;
 }
 
 double number_option(const OptionValues& options, const std::string& name, double default_value) {

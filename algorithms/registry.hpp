@@ -2,6 +2,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct ModelOption {
   std::string help;
   std::string default_value;
   std::vector<std::string> choices = {};  // the words that it takes; empty: anything else
+  bool flag = false;                      // takes no value on the command line; "true" where it is given
 };
 
 using OptionValues = std::map<std::string, std::string>;
@@ -31,6 +33,7 @@ struct ModelEntry {
   // What a convergence test asks for unless told otherwise.
   double default_tolerance = 1e-3;
   bool has_components = true;
+  bool of_sequences = false;  // rows are steps of sequences, components states
 };
 
 struct ChainOptions;
@@ -56,6 +59,7 @@ struct FamilyEntry {
 class Registry {
  public:
   void add(ModelEntry entry);
+  // Its mixture, and its place among the emissions of hmm.
   void add(FamilyEntry entry);
   // Throws UsageError that lists what there is.
   const ModelEntry& find(const std::string& name) const;
@@ -74,6 +78,10 @@ void add_builtin_models(Registry& registry);
 
 // The options with other defaults where these name one.
 std::vector<ModelOption> with_defaults(std::vector<ModelOption> options, const OptionValues& defaults);
+
+// The option "freeze", and names with commas between as such options have them.
+ModelOption freeze_option();
+std::set<std::string> names_option(const OptionValues& options, const std::string& name);
 
 // The value of an option, or its default. Throws UsageError where it is no number.
 double number_option(const OptionValues& options, const std::string& name, double default_value);

@@ -109,6 +109,7 @@ void Shard::run_lanes(const std::function<void(int)>& body, std::atomic<Index>& 
   std::mutex mutex;
   std::condition_variable lane_ended;
   int running = options_.lanes;
+  stopping_ = false;
   std::exception_ptr failure;
   std::vector<std::jthread> threads;
   for (int lane = 0; lane < options_.lanes; ++lane)
@@ -119,6 +120,7 @@ void Shard::run_lanes(const std::function<void(int)>& body, std::atomic<Index>& 
         body(lane);
       } catch (...) {
         mine = std::current_exception();
+        stopping_ = true;
       }
       const std::lock_guard lock(mutex);
       if (mine && !failure) failure = mine;

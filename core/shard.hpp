@@ -94,6 +94,8 @@ class Shard {
   void for_each_block(const Visit& visit, const Pulse& pulse);
   // The same for these blocks alone, numbered from the shard's first.
   void for_each_block(std::span<const Index> blocks, const Visit& visit, const Pulse& pulse);
+  // Whether a lane has thrown in the visit that goes on: for lanes that wait for each other.
+  bool stopping() const noexcept { return stopping_.load(); }
   // From now on resident rows are kept standardised, with their offsets; streamed rows stay raw.
   void prepare(Preparation preparation, const Pulse& pulse);
   // Drops what was given for the first M-step.
@@ -116,6 +118,7 @@ class Shard {
   Options options_;
   bool resident_ = false;
   bool loaded_ = false;
+  std::atomic<bool> stopping_ = false;
   std::optional<Preparation> preparation_;
   std::unique_ptr<double[]> values_;        // resident rows (local_rows, D)
   std::unique_ptr<float[]> single_values_;  // the same, standardised, in single precision

@@ -10,9 +10,11 @@
 #include <mutex>
 
 #include "algorithms/bound_device_model.hpp"
+#include "algorithms/em_exchange.hpp"
 #include "comm/agreement.hpp"
 #include "core/error.hpp"
 #include "launch/resources.hpp"
+#include "launch/sequence_inputs.hpp"
 
 namespace tally {
 namespace {
@@ -78,6 +80,8 @@ class Evaluation::CheckedRows final : public RowSource {
 void add_evaluation_options(CLI::App& command, EvaluationRequest& request) {
   command.add_option("model", request.model, "Model file, as `tally fit --out` writes it")->required();
   command.add_option("data", request.data, "Data sets, FILE.h5:/PATH; several, or a glob, act as one")->required();
+  command.add_option("--lengths", request.lengths,
+                     "Lengths of the sequences that lie end to end, FILE.h5:/PATH (default: one sequence)");
   command.add_option("--threads", request.threads, "Threads of each rank (default: its processors)")
       ->check(CLI::PositiveNumber);
   add_device_option(command, request.device);
@@ -93,6 +97,7 @@ Evaluation::Evaluation(const EvaluationRequest& request, CommandContext& context
   if (context.is_root() && !device_.note.empty()) fmt::print(stderr, "tally: {}\n", device_.note);
   agree(context_.communicator, [&] { open(request); });
   check_shape();
+  if (plan_.cut_piece_count() > 0) exchange_messages();
 }
 
 Evaluation::~Evaluation() = default;
@@ -105,14 +110,18 @@ void Evaluation::open(const EvaluationRequest& request) {
                                 rows_->name(), rows_->columns(), rows_->columns() == 1 ? "column" : "columns",
                                 request.model, loaded_.record.columns));
   if (rows_->rows() == 0) throw DataError(rows_->name() + " has no rows");
-  if (!request.weights.empty()) {
+  sequences_ = sequences_for(*loaded_.model, context_.io, request.lengths, *rows_);
+  if (!request.weights.empty() && sequences_) {
+    weights_ = std::make_unique<SequenceWeights>(
+        std::make_unique<Hdf5Rows>(context_.io, std::vector<std::string>{request.weights}), sequences_);
+  } else if (!request.weights.empty()) {
     weights_ = std::make_unique<Hdf5Rows>(context_.io, std::vector<std::string>{request.weights});
     if (weights_->rows() != rows_->rows() || weights_->columns() != 1)
       throw DataError(fmt::format("{} has {} rows of {} weights but {} has {} rows; one is needed for each row",
                                   weights_->name(), weights_->rows(), weights_->columns(), rows_->name(),
                                   rows_->rows()));
   }
-  plan_ = BlockPlan::uniform(rows_->rows(), device_.block_rows(rows_->columns()));
+  plan_ = plan_for(*loaded_.model, sequences_, rows_->rows(), device_.block_rows(rows_->columns()));
   checked_ = std::make_unique<CheckedRows>(*rows_, *loaded_.model);
   BindOptions options;
   options.precision = precision_;
@@ -140,22 +149,45 @@ RowRounds Evaluation::rounds(Index row_values) const {
 }
 
 BlockRange Evaluation::blocks_of_this_rank() const {
-  return blocks_of_rank(plan_, context_.communicator.rank(), context_.communicator.size());
+  return blocks_of_rank(plan_, context_.communicator.rank(), context_.communicator.size(), work_of(*loaded_.model));
+}
+
+std::unique_ptr<Shard> Evaluation::shard_of(BlockRange blocks) {
+  Shard::Options options;
+  options.memory_limit = 1;  // rows are needed once, or a few times: none is kept
+  options.precision = precision_;
+  options.lanes = lanes_;
+  options.takes_missing = loaded_.model->takes_missing();
+  auto shard = std::make_unique<Shard>(context_.io, Inputs{checked_.get(), nullptr, nullptr}, plan_,
+                                       ShardRange{blocks.first, blocks.last}, options);
+  shard->prepare({loaded_.model->standardisation(), loaded_.model->log_base_measure()},
+                 [&] { context_.communicator.pulse(); });
+  return shard;
 }
 
 void Evaluation::run(BlockRange blocks, BoundModel::Wanted wanted, const BoundModel::VisitRows& visit) {
   agree(context_.communicator, [&] {
-    Shard::Options options;
-    options.memory_limit = 1;  // rows are needed once: none is kept
-    options.precision = precision_;
-    options.lanes = lanes_;
-    options.takes_missing = loaded_.model->takes_missing();
-    Shard shard(context_.io, Inputs{checked_.get(), nullptr, nullptr}, plan_, ShardRange{blocks.first, blocks.last},
-                options);
-    const auto pulse = [&] { context_.communicator.pulse(); };
-    shard.prepare({loaded_.model->standardisation(), loaded_.model->log_base_measure()}, pulse);
-    bound_->evaluate(shard, wanted, visit, pulse);
+    const auto shard = shard_of(blocks);
+    bound_->evaluate(*shard, wanted, visit, [&] { context_.communicator.pulse(); });
   });
+  report_first_fault();
+}
+
+void Evaluation::exchange_messages() {
+  const auto shard = shard_of(blocks_of_this_rank());
+  RankExchange exchange(*shard, context_.communicator);
+  const int first[] = {0};
+  bound_->exchange_messages(*shard, first, PassKind::evaluation, exchange, [&] { context_.communicator.pulse(); });
+  agree(context_.communicator, [&] { exchange.rethrow(); });
+  report_first_fault();
+}
+
+void Evaluation::decode(const BoundModel::VisitPath& visit_path,
+                        const BoundModel::VisitProbability& visit_probability) {
+  const auto shard = shard_of(blocks_of_this_rank());
+  RankExchange exchange(*shard, context_.communicator);
+  bound_->decode(*shard, exchange, visit_path, visit_probability, [&] { context_.communicator.pulse(); });
+  agree(context_.communicator, [&] { exchange.rethrow(); });
   report_first_fault();
 }
 
@@ -171,9 +203,9 @@ void Evaluation::report_first_fault() const {
   const auto fault = static_cast<ValueFault>(code % fault_count);
   const Domain domain = loaded_.model->domain();
   const bool partly_missing = fault == ValueFault::not_a_number && loaded_.model->takes_missing();
-  throw DataError(fmt::format("{}, column {} {} (rows and columns are counted from 0); {}{}{}",
-                              rows_->where(place / width), place % width, domain.words(fault), domain.advice(fault),
-                              partly_missing ? "; " : "", partly_missing ? missing_row_words : ""));
+  throw DataError(fmt::format("{}, column {} {} (rows and columns are counted from 0); {}{}{}", rows_->where(place / width),
+                              place % width, domain.words(fault), domain.advice(fault), partly_missing ? "; " : "",
+                              partly_missing ? missing_row_words : ""));
 }
 
 void Evaluation::read_weights(Index first_row, Index count, std::vector<double>& out) {

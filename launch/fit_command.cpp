@@ -21,9 +21,18 @@ void add_common_options(CLI::App& command, FitWords& words, const ModelEntry& en
   FitRequest& request = words.request;
   command.add_option("data", request.data, "Data sets, FILE.h5:/PATH; several, or a glob, act as one")->required();
   if (entry.has_components)
-    command.add_option("-k,--components", request.components, "Number of components")->check(CLI::PositiveNumber);
+    command
+        .add_option(entry.of_sequences ? "-k,--states,--components" : "-k,--components", request.components,
+                    entry.of_sequences ? "Number of states" : "Number of components")
+        ->check(CLI::PositiveNumber);
   command.add_option("-o,--out", request.out, "Model file to write");
-  command.add_option("--weights", request.weights, "Weights of the rows, FILE.h5:/PATH");
+  command.add_option("--weights", request.weights,
+                     entry.of_sequences ? "Weights of the sequences, FILE.h5:/PATH" : "Weights of the rows, FILE.h5:/PATH");
+  if (entry.of_sequences) {
+    command.add_option("--lengths", request.lengths,
+                       "Lengths of the sequences that lie end to end, FILE.h5:/PATH (default: one sequence)");
+    command.add_option("--labels", request.labels, "Known states of steps, FILE.h5:/PATH; -1: not known");
+  }
   command.add_option("--init", request.init,
                      "Start: kmeans, k-means++, random, random-from-data, or labels:, responsibilities:, parameters:, "
                      "model: and a file" +
@@ -70,11 +79,17 @@ void add_fit_command(CLI::App& app, const Registry& registry, const Choose& choo
     words->request.model = entry.name;
     CLI::App* command = fit->add_subcommand(entry.name, "Fit: " + entry.summary);
     add_common_options(*command, *words, entry);
-    for (const ModelOption& option : entry.options)
+    for (const ModelOption& option : entry.options) {
+      if (option.flag) {
+        command->add_flag_callback(
+            "--" + option.name, [words, name = option.name] { words->request.model_options[name] = "true"; }, option.help);
+        continue;
+      }
       command->add_option_function<std::string>(
           "--" + option.name,
           [words, name = option.name](const std::string& value) { words->request.model_options[name] = value; },
           option.help + " (default " + option.default_value + ")");
+    }
     command->callback([words, choose] {
       choose([words](CommandContext& context) {
         FitRequest& request = words->request;

@@ -20,6 +20,7 @@
 #include "launch/output.hpp"
 #include "launch/progress.hpp"
 #include "launch/resources.hpp"
+#include "launch/sequence_inputs.hpp"
 #include "launch/signals.hpp"
 
 namespace tally {
@@ -86,7 +87,7 @@ class FitJob final : public FitObserver {
     read_and_scan();
     const bool resumed = request_.resume && load_checkpoint();
     if (!resumed) start();
-    shard_->forget_given();
+    if (request_.labels.empty()) shard_->forget_given();
     const OnTermination save_on_termination([this] { save_unfinished(); });
     publish_snapshot(state_);
     const FitOutcome outcome =
@@ -126,6 +127,8 @@ class FitJob final : public FitObserver {
       if (!init_.place.empty()) throw UsageError("--init " + init_.way + " takes no file");
       if (!init_.way.empty()) parse_sample_start(init_.way);
     }
+    if (!request_.labels.empty() && starts_from_rows(init_))
+      throw UsageError("--labels contradicts --init " + init_.way + ": one says what is known, the other where to start");
     if (request_.resume && request_.checkpoint_folder.empty())
       throw UsageError("--resume needs --checkpoint: the folder to resume from");
     if (request_.out.empty() && request_.checkpoint_folder.empty())
@@ -141,9 +144,11 @@ class FitJob final : public FitObserver {
       if (entry_.has_components && rows_->rows() < request_.components)
         throw DataError(fmt::format("{} has {} rows, fewer than {} components; use fewer components", rows_->name(),
                                     rows_->rows(), request_.components));
-      if (!request_.weights.empty()) weights_ = open_beside(request_.weights, 1, "weights");
       if (starts_from_rows(init_)) open_given();
+      if (!request_.labels.empty()) given_ = open_beside(request_.labels, 1, "labels");
       model_ = make_model(request_.model_options);
+      sequences_ = sequences_for(*model_, context_.io, request_.lengths, *rows_);
+      if (!request_.weights.empty()) weights_ = open_weights();
     });
     if (progress_) progress_->set_objective_name(model_->objective_name());
     check_shape();
@@ -168,7 +173,7 @@ class FitJob final : public FitObserver {
       throw DataError("--out " + request_.out + ": there is no folder " + folder.string());
     if (std::filesystem::is_directory(request_.out)) throw DataError("--out " + request_.out + " is a folder");
     std::vector<std::string> inputs = request_.data;
-    inputs.push_back(request_.weights);
+    for (const std::string& name : {request_.weights, request_.lengths, request_.labels}) inputs.push_back(name);
     if (starts_from_rows(init_)) inputs.push_back(init_.place);
     std::erase(inputs, "");
     refuse_to_replace(request_.out, inputs);
@@ -191,6 +196,12 @@ class FitJob final : public FitObserver {
     if (source->columns() != columns)
       throw DataError(fmt::format("{} has {} columns; {} need {}", source->name(), source->columns(), what, columns));
     return source;
+  }
+
+  std::unique_ptr<RowSource> open_weights() const {
+    if (!sequences_) return open_beside(request_.weights, 1, "weights");
+    auto weights = std::make_unique<Hdf5Rows>(context_.io, std::vector<std::string>{request_.weights});
+    return std::make_unique<SequenceWeights>(std::move(weights), sequences_);
   }
 
   void open_given() {
@@ -237,8 +248,8 @@ class FitJob final : public FitObserver {
 
   void read_and_scan() {
     Communicator& communicator = context_.communicator;
-    const BlockPlan plan = BlockPlan::uniform(rows_->rows(), device_.block_rows(rows_->columns()));
-    const BlockRange range = blocks_of_rank(plan, communicator.rank(), communicator.size());
+    const BlockPlan plan = plan_for(*model_, sequences_, rows_->rows(), device_.block_rows(rows_->columns()));
+    const BlockRange range = blocks_of_rank(plan, communicator.rank(), communicator.size(), work_of(*model_));
     Shard::Options options;
     options.lanes = lanes_ = device_.lanes(request_.threads);
     options.memory_limit = request_.memory > 0 ? request_.memory : default_memory();
@@ -477,7 +488,9 @@ class FitJob final : public FitObserver {
   FitOptions options_;
   int lanes_ = 1;
   std::unique_ptr<Progress> progress_;  // of the root
-  std::unique_ptr<Hdf5Rows> rows_, weights_, given_;
+  std::unique_ptr<Hdf5Rows> rows_, given_;
+  std::unique_ptr<RowSource> weights_;
+  std::shared_ptr<const Sequences> sequences_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Shard> shard_;
   Scan scan_;

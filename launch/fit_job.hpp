@@ -15,6 +15,8 @@ struct FitRequest {
   std::string model;
   std::vector<std::string> data;
   std::string weights;
+  std::string lengths;  // of sequences; empty: one sequence
+  std::string labels;   // of steps whose state is known; empty: none is
   Index components = 0;
   OptionValues model_options;
   std::string init;  // empty: the model's default

@@ -18,6 +18,7 @@ struct PredictRequest {
   std::string out;
   bool proba = false;
   bool labels = false;  // beside --proba
+  bool filter = false;
 };
 
 // Writes what is asked for, one data set after another: each is a pass over the rows.
@@ -27,9 +28,12 @@ class PredictJob {
       : context_(context),
         target_(parse_output(request.out, request.proba ? "/responsibilities" : "/labels")),
         both_(request.proba && request.labels),
+        filter_(request.filter),
         evaluation_(request.evaluation, context) {
     if (both_ && target_.path == "/labels")
       throw UsageError("--labels writes " + target_.file + ":/labels; give the responsibilities another path");
+    if (filter_ && !evaluation_.sequences())
+      throw UsageError("--filter is for sequences; the rows of " + request.evaluation.model + " are independent");
     agree(context_.communicator, [&] {
       if (!context_.is_root()) return;
       std::vector<std::string> inputs = request.evaluation.data;
@@ -48,6 +52,7 @@ class PredictJob {
           const Index first = rounds.plan.first_row(blocks.first);
           BoundModel::Wanted wanted;
           wanted.responsibilities = true;
+          wanted.filtered = filter_;
           evaluation_.run(blocks, wanted, [&](Index row, Index count, const RowResults& results) {
             std::copy_n(results.responsibilities, count * K, out.begin() + (row - first) * K);
           });
@@ -67,6 +72,7 @@ class PredictJob {
           const Index first = rounds.plan.first_row(blocks.first);
           BoundModel::Wanted wanted;
           wanted.labels = true;
+          wanted.filtered = filter_;
           evaluation_.run(blocks, wanted, [&](Index row, Index count, const RowResults& results) {
             std::copy_n(results.labels, count, out.begin() + (row - first));
           });
@@ -100,6 +106,7 @@ class PredictJob {
   CommandContext& context_;
   const DatasetName target_;
   const bool both_;
+  const bool filter_;
   Evaluation evaluation_;
   std::optional<Hdf5RowWriter> writer_;  // of the root
 };
@@ -115,6 +122,8 @@ void add_predict_command(CLI::App& app, const Choose& choose) {
       ->required();
   command->add_flag("--proba", request->proba, "Write the probability of every component instead");
   command->add_flag("--labels", request->labels, "With --proba: write /labels to the file, too");
+  command->add_flag("--filter", request->filter,
+                    "Of sequences: what the steps up to each row say, not the whole sequence");
   command->callback([request, choose] {
     choose([request](CommandContext& context) {
       PredictJob job(*request, context);

@@ -58,6 +58,27 @@ std::shared_ptr<const Sequences> read_lengths(IoExecutor& io, const std::string&
   return std::make_shared<Sequences>(Sequences::of_lengths(lengths));
 }
 
+std::shared_ptr<const Sequences> sequences_for(const Model& model, IoExecutor& io, const std::string& name,
+                                               const RowSource& rows) {
+  if (!model.sequence_cut()) {
+    if (!name.empty()) throw UsageError("--lengths " + name + ": " + model.name() + " takes rows as independent");
+    return nullptr;
+  }
+  if (!name.empty()) return read_lengths(io, name, rows);
+  return std::make_shared<const Sequences>(Sequences::one(rows.rows()));
+}
+
+BlockPlan plan_for(const Model& model, const std::shared_ptr<const Sequences>& sequences, Index rows, Index block_rows) {
+  if (!sequences) return BlockPlan::uniform(rows, block_rows);
+  const SequenceCut cut = *model.sequence_cut();
+  return BlockPlan::of_sequences(sequences, cut.piece_steps, cut.block_rows);
+}
+
+RowWork work_of(const Model& model) {
+  const auto cut = model.sequence_cut();
+  return cut ? RowWork{cut->whole_work, cut->cut_work} : RowWork{};
+}
+
 SequenceWeights::SequenceWeights(std::unique_ptr<RowSource> weights, std::shared_ptr<const Sequences> sequences)
     : weights_(std::move(weights)), sequences_(std::move(sequences)) {
   if (weights_->rows() != sequences_->count() || weights_->columns() != 1)

@@ -1,9 +1,11 @@
 #pragma once
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "algorithms/latent/chain.hpp"
 #include "algorithms/latent/mixture.hpp"
 #include "algorithms/pair_model.hpp"
 #include "algorithms/registry.hpp"
@@ -13,12 +15,26 @@ namespace tally {
 // Makes a mixture of a family and its kernel.
 struct MakeMixture {
   std::string name;
+  std::set<std::string> frozen = {};
 
   template <class Family, class FamilyKernel>
   std::unique_ptr<Model> operator()(Family family, FamilyKernel kernel) const {
     const Mixture mixture(family.components());
     return std::make_unique<PairModel<Family, Mixture, FamilyKernel>>(name, mixture, std::move(family),
-                                                                      std::move(kernel));
+                                                                      std::move(kernel), frozen);
+  }
+};
+
+// Makes a chain whose states emit the family's components.
+struct MakeChain {
+  ChainOptions options;
+  std::set<std::string> frozen = {};
+
+  template <class Family, class FamilyKernel>
+  std::unique_ptr<Model> operator()(Family family, FamilyKernel kernel) const {
+    const Chain chain(options, family.components() / options.mixtures);
+    return std::make_unique<PairModel<Family, Chain, FamilyKernel>>("hmm", chain, std::move(family), std::move(kernel),
+                                                                    frozen);
   }
 };
 
@@ -35,13 +51,18 @@ struct FamilyWords {
 // make(family, kernel) for the family and the kernel that the options ask for.
 template <class Declare>
 FamilyEntry family_entry(const FamilyWords& words, const Declare& declare) {
+  std::vector<ModelOption> options = words.options;
+  options.push_back(freeze_option());
   FamilyEntry entry;
-  entry.mixture = {words.mixture, words.summary, words.options, "kmeans",
-                   [declare, make = MakeMixture{words.mixture}](Index components, Index columns,
-                                                                const OptionValues& options) {
-                     return declare(components, columns, options, make);
+  entry.mixture = {words.mixture, words.summary, options, "kmeans",
+                   [declare, name = words.mixture](Index components, Index columns, const OptionValues& options) {
+                     return declare(components, columns, options, MakeMixture{name, names_option(options, "freeze")});
                    }};
-  entry.emission = {words.emission, with_defaults(words.options, words.emission_defaults), nullptr};
+  entry.emission = {words.emission, with_defaults(options, words.emission_defaults),
+                    [declare](Index states, Index columns, const OptionValues& options, const ChainOptions& chain) {
+                      return declare(states * chain.mixtures, columns, options,
+                                     MakeChain{chain, names_option(options, "freeze")});
+                    }};
   return entry;
 }
 

@@ -1,6 +1,7 @@
 #include "algorithms/latent/chain.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <memory>
@@ -166,10 +167,10 @@ std::vector<double> parse_concentrations(const std::string& name, const std::str
   }
 }
 
-Chain::Chain(ChainOptions options, Index states, Index mixtures)
+Chain::Chain(ChainOptions options, Index states)
     : options_(std::move(options)),
       states_(states),
-      mixtures_(mixtures),
+      mixtures_(options_.mixtures),
       allowed_(parse_topology(options_.topology, states)) {
   check_concentrations("--startprob-prior", options_.startprob_prior, states);
   check_concentrations("--transmat-prior", options_.transmat_prior, states * states);
@@ -184,12 +185,36 @@ Chain::Chain(ChainOptions options, Index states, Index mixtures)
   stationary_distribution(MatrixView<const double>(ways.data(), states, states));
 }
 
+// Short sequences fill blocks that stay in a processor's cache, but are long enough that adding a block's statistics
+// costs little. A piece is long enough that its message, a matrix where pieces are composed, is small beside its rows.
+SequenceCut Chain::sequence_cut(Index columns) const {
+  const Index K = states_;
+  const auto at_most = [](Index values, Index width) {
+    return static_cast<Index>(std::bit_floor(static_cast<std::uint64_t>(std::max<Index>(values / width, 1))));
+  };
+  const Index width = std::max(K, columns);
+  SequenceCut cut;
+  cut.block_rows = std::clamp<Index>(at_most(Index{1} << 15, width), 1024, 8192);
+  if (K <= most_composed_states)
+    cut.piece_steps = std::clamp<Index>(at_most(Index{1} << 19, width), 1024, std::max<Index>(1024, 16 * K * K));
+  else
+    cut.piece_steps = std::clamp<Index>(at_most(Index{1} << 19, width), 1024, 16384);
+  // Forward, backward and transitions, in vectors times matrices; composing adds a product of matrices, messages in order
+  // two more recursions.
+  cut.whole_work = 3;
+  cut.cut_work = K <= most_composed_states ? 3 + K : 5;
+  return cut;
+}
+
 std::map<std::string, std::string> Chain::options() const {
-  return {{"startprob", to_string(options_.startprob)},
+  std::map<std::string, std::string> options = {{"startprob", to_string(options_.startprob)},
           {"topology", options_.topology},
           {"startprob_prior", text_of(options_.startprob_prior)},
           {"transmat_prior", text_of(options_.transmat_prior)},
           {"mixtures", std::to_string(mixtures_)}};
+  if (!options_.emission.empty()) options["emission"] = options_.emission;
+  if (options_.count_transitions) options["count_transitions"] = "true";
+  return options;
 }
 
 void Chain::add_parameters(Layout& layout) const {

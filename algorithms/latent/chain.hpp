@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "algorithms/latent/chain_kernel.hpp"
 #include "algorithms/model.hpp"
 #include "core/layout.hpp"
 
@@ -28,20 +29,15 @@ struct ChainOptions {
   std::string topology = "ergodic";
   // Concentrations of Dirichlet priors, one for all entries or one for each: (K) and (K, K). 1: none.
   std::vector<double> startprob_prior = {1}, transmat_prior = {1};
+  Index mixtures = 1;              // components of the family in each state
+  std::string emission = {};       // the family's word, for files and messages
+  bool count_transitions = false;  // whether labels that a fit starts from count as transitions, too
 };
 
 // The topology "mask:..." of a matrix (K, K) of 0s and 1s. Throws DataError.
 std::string topology_of(const Array& mask);
 // Numbers with commas between, as `--NAME` and model files write concentrations. Throws UsageError.
 std::vector<double> parse_concentrations(const std::string& name, const std::string& text);
-
-// The block half: what a kernel of the chain is made of.
-template <class Family>
-struct ChainKernel {
-  Family family;
-  Index states = 0;
-  Index mixtures = 1;  // components of the family in each state
-};
 
 // Where a chain's coefficients lie, counted from the end of the family's: start probabilities (K), transitions (K, K),
 // row i from state i, and their transpose.
@@ -65,14 +61,15 @@ class Chain {
 
   // Throws UsageError: unknown words, a topology or priors that do not fit K states; DataError: a stationary start
   // where the topology has none.
-  Chain(ChainOptions options, Index states, Index mixtures = 1);
+  Chain(ChainOptions options, Index states);
 
   template <class Family>
   ChainKernel<Family> kernel(Family family) const {
-    return {std::move(family), states_, mixtures_};
+    return {std::move(family), states_, mixtures_, options_.count_transitions};
   }
 
   Index components() const noexcept { return states_; }
+  SequenceCut sequence_cut(Index columns) const;
   std::map<std::string, std::string> options() const;
   void add_parameters(Layout& layout) const;
   // "starts" (K): sums over sequences of weight times the probability of the first state. "transitions" (K, K):

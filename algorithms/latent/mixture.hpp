@@ -14,22 +14,6 @@
 
 namespace tally {
 
-// Functors are named so that every backend can run them.
-template <class Real>
-struct WeightRow {
-  const double* weights;  // or null
-  Real* out;
-  TALLY_HD void operator()(Index i) const { out[i] = weights ? static_cast<Real>(weights[i]) : Real{1}; }
-};
-
-template <class Real>
-struct OffsetRow {
-  const double* offsets;  // or null
-  const Real* values;
-  double* out;
-  TALLY_HD void operator()(Index i) const { out[i] = (offsets ? offsets[i] : 0) + static_cast<double>(values[i]); }
-};
-
 // Every row belongs to one component, which one is hidden: posterior weights by softmax, weights w_k as parameters.
 // The block half; Family is a kernel.
 template <class Family>

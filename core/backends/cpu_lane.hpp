@@ -1,6 +1,8 @@
 #pragma once
+#include <span>
 #include <vector>
 
+#include "core/backends/chain.hpp"
 #include "core/backends/cpu_kernels.hpp"
 #include "core/backends/nearest.hpp"
 #include "core/backends/symbols.hpp"
@@ -73,6 +75,33 @@ class CpuLane {
   void add_rows_by_label(MatrixView<const Real> x, const std::int32_t* labels, const double* weights,
                          MatrixView<const double> origins, MatrixView<double> sums) {
     cpu::add_rows_by_label(x, labels, weights, origins, sums);
+  }
+
+  // The recursions of hidden Markov chains: core/backends/chain.hpp.
+  template <class Real>
+  void scale_emissions(MatrixView<Real> logits, double* maxima) {
+    cpu::scale_emissions(logits, maxima);
+  }
+  template <class Real>
+  Index chain_forward(const cpu::ChainWeights<Real>& weights, std::span<const cpu::ChainPiece> pieces,
+                      MatrixView<const Real> emissions, MatrixView<Real> alpha, double* scales) {
+    return cpu::chain_forward(weights, pieces, emissions, alpha, scales);
+  }
+  template <class Real>
+  void chain_backward(const cpu::ChainWeights<Real>& weights, std::span<const cpu::ChainPiece> pieces,
+                      MatrixView<Real> emissions, MatrixView<const Real> alpha, const double* scales,
+                      MatrixView<Real> gamma) {
+    cpu::chain_backward(weights, pieces, emissions, alpha, scales, gamma);
+  }
+  template <class Real>
+  void chain_compose(const cpu::ChainWeights<Real>& weights, MatrixView<const Real> emissions, MatrixView<double> product,
+                     double* log_scales) {
+    cpu::chain_compose(weights, emissions, product, log_scales);
+  }
+  template <class Real>
+  void chain_backward_message(const cpu::ChainWeights<Real>& weights, MatrixView<const Real> emissions,
+                              const double* outgoing, double* message) {
+    cpu::chain_backward_message(weights, emissions, outgoing, message);
   }
 
   // Of rows of symbols (symbols.hpp).

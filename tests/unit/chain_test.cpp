@@ -31,7 +31,9 @@ using Numbers = std::vector<double>;
 
 PoissonChain poisson_chain(const ChainOptions& options, Index states, Index mixtures = 1,
                            std::set<std::string> frozen = {}) {
-  return {"hmm", Chain(options, states, mixtures), PoissonFamily(states * mixtures, 1),
+  ChainOptions chain = options;
+  chain.mixtures = mixtures;
+  return {"hmm", Chain(chain, states), PoissonFamily(states * mixtures, 1),
           PoissonKernel{{states * mixtures, 2}}, std::move(frozen)};
 }
 
@@ -268,17 +270,19 @@ TEST(Topology, SaysWhatItCannotBe) {
 
 TEST(Chain, OptionsMakeTheSameChain) {
   ChainOptions options = with_topology("mask:110,011,101");
+  options.mixtures = 2;
   options.startprob_prior = {1.5, 1, 0.1};
   options.transmat_prior = {2};
-  const auto words = Chain(options, 3, 2).options();
+  const auto words = Chain(options, 3).options();
 
   ChainOptions again;
+  again.mixtures = std::stoi(words.at("mixtures"));
   again.startprob = parse_startprob(words.at("startprob"));
   again.topology = words.at("topology");
   again.startprob_prior = parse_concentrations("startprob-prior", words.at("startprob_prior"));
   again.transmat_prior = parse_concentrations("transmat-prior", words.at("transmat_prior"));
 
-  EXPECT_EQ(Chain(again, 3, std::stoi(words.at("mixtures"))).options(), words);
+  EXPECT_EQ(Chain(again, 3).options(), words);
   EXPECT_EQ(again.startprob_prior, options.startprob_prior);
   EXPECT_THROW(parse_concentrations("startprob-prior", "1,,2"), UsageError);
   EXPECT_THROW(parse_startprob("uniform"), UsageError);
@@ -328,7 +332,9 @@ TEST(Chain, DescribesWhatItReads) {
 }
 
 TEST(Chain, CoefficientsLieBehindTheFamilys) {
-  const Chain chain({}, 2, 2);
+  ChainOptions options;
+  options.mixtures = 2;
+  const Chain chain(options, 2);
   Layout layout;
   chain.add_parameters(layout);
   Numbers parameters(static_cast<std::size_t>(layout.size())), constants = {1, 9, 2, 9, 3, 9, 4, 9};

@@ -1,0 +1,606 @@
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "algorithms/bound_model.hpp"
+#include "algorithms/chain_messages.hpp"
+#include "algorithms/chain_order.hpp"
+#include "algorithms/latent/chain_kernel.hpp"
+#include "core/log_product.hpp"
+
+namespace tally {
+
+// Runs a chain kernel on CPU lanes: a block's emissions tile by tile, then the scaled recursions forward and backward
+// over its pieces, then their statistics (Rabiner, A tutorial on hidden Markov models, 1989, with the scaling of Bishop,
+// Pattern Recognition and Machine Learning, 2006, section 13.2.4). Memory is that of a block, however long a sequence.
+template <class Kernel, class Real>
+class BoundChainModel final : public BoundModel {
+ public:
+  // `statistics` is the model's and must outlive this.
+  BoundChainModel(const Kernel& kernel, Coefficients coefficients, const Layout& statistics, const BindOptions& options)
+      : kernel_(kernel),
+        coefficients_(std::move(coefficients)),
+        statistics_(statistics),
+        states_(kernel.states),
+        starts_at_(statistics["starts"].offset),
+        transitions_at_(statistics["transitions"].offset),
+        candidates_(options.candidates),
+        parameters_(static_cast<std::size_t>(options.candidates)),
+        lanes_(static_cast<std::size_t>(options.lanes)) {
+    for (Lane& lane : lanes_) {
+      lane.features.resize(static_cast<std::size_t>(tile_rows * feature_stride()));
+      lane.row_values.resize(static_cast<std::size_t>(tile_rows));
+      lane.statistics.resize(static_cast<std::size_t>(statistics_.size()));
+      lane.products.resize(static_cast<std::size_t>(states_ * states_));
+    }
+  }
+
+  void prepare(int candidate, std::span<const double> parameters) override {
+    Parameters& to = parameters_[static_cast<std::size_t>(candidate)];
+    to.exact.resize(static_cast<std::size_t>(coefficients_.count));
+    coefficients_.compute(parameters, std::span(to.exact));
+    to.rounded.assign(to.exact.begin(), to.exact.end());
+  }
+
+  void exchange_messages(Shard& shard, std::span<const int> candidates, PassKind kind, MessageExchange& exchange,
+                         const Shard::Pulse& pulse) override {
+    if (shard.plan().cut_piece_count() == 0) return;
+    messages_ = ChainMessages(shard.plan(), states_, candidates_);
+    begin(shard);
+    if (kind == PassKind::given) {
+      if (counts_given(shard)) pass_given(shard, exchange, pulse);
+    } else if (states_ <= most_composed_states) {
+      compose(shard, candidates, exchange, pulse);
+    } else {
+      pass_in_order(shard, candidates, exchange, pulse);
+      if (kind == PassKind::evaluation) {
+        messages_.keep(local_pieces(shard));
+        exchange.share(messages_.values());
+      }
+    }
+  }
+
+  void accumulate(Shard& shard, std::span<const int> candidates, PassKind kind, Tally& tally,
+                  const Shard::Pulse& pulse) override {
+    begin(shard);
+    for (Lane& lane : lanes_) lane.begin(tally, candidates_);
+    const bool follows = kind == PassKind::expectation || counts_given(shard);
+    shard.for_each_block(
+        [&](int index, const StoredBlock& block) {
+          Lane& lane = lanes_[static_cast<std::size_t>(index)];
+          const std::vector<Piece> pieces = shard.plan().pieces_of(block.number);
+          for (const int c : candidates) {
+            std::fill(lane.statistics.begin(), lane.statistics.end(), 0.0);
+            double objective = 0;
+            if (kind == PassKind::given) {
+              take_given(lane, block, shard.given_columns(), pieces);
+            } else {
+              recur(lane, block, shard.given_columns(), pieces, c, true);
+              objective = objective_of(lane, block, pieces, c);
+            }
+            if (follows) add_chain(lane, block, pieces, kind == PassKind::expectation ? transitions_of(c) : nullptr);
+            add_emissions(lane, block, kind);
+            lane.tally->add_block(c, objective, lane.statistics);
+          }
+          lane.tally->add_rows(block.rows);
+        },
+        pulse);
+    for (Lane& lane : lanes_) tally.merge(*lane.tally);
+  }
+
+  Index impossible_row(int candidate) const override {
+    Index first = -1;
+    for (const Lane& lane : lanes_) {
+      const Index row = lane.impossible[static_cast<std::size_t>(candidate)];
+      if (row >= 0 && (first < 0 || row < first)) first = row;
+    }
+    return first;
+  }
+
+  void evaluate(Shard& shard, Wanted wanted, const VisitRows& visit, const Shard::Pulse& pulse) override {
+    begin(shard);
+    const bool smoothed = !wanted.filtered && (wanted.labels || wanted.responsibilities);
+    shard.for_each_block(
+        [&](int index, const StoredBlock& block) {
+          Lane& lane = lanes_[static_cast<std::size_t>(index)];
+          recur(lane, block, 0, shard.plan().pieces_of(block.number), 0, smoothed);
+          report(lane, block, wanted, visit);
+        },
+        pulse);
+  }
+
+  void decode(Shard& shard, MessageExchange& exchange, const VisitPath& visit_path,
+              const VisitProbability& visit_probability, const Shard::Pulse& pulse) override {
+    const int first[] = {0};
+    begin(shard);
+    messages_ = ChainMessages(shard.plan(), states_, candidates_);
+    const LogWeights log_weights(start_of(0), transitions_of(0), states_);
+    const auto finish = [&](Lane& lane, const StoredBlock& block, const Piece& piece, const double* incoming,
+                            const double* last) {
+      find_path(lane, block, log_weights, piece, incoming, last, visit_probability);
+      visit_path(block.first_row + piece.first, std::span(lane.row_labels).first(static_cast<std::size_t>(piece.steps)));
+    };
+    exchange.locally([&] {
+      shard.for_each_block(
+          [&](int index, const StoredBlock& block) {
+            Lane& lane = lanes_[static_cast<std::size_t>(index)];
+            if (shard.plan().cut_rows_of(block.number) > 0) return;
+            log_emit(lane, block);
+            for (const Piece& piece : shard.plan().pieces_of(block.number)) finish(lane, block, piece, nullptr, nullptr);
+          },
+          pulse);
+    });
+    if (shard.plan().cut_piece_count() == 0) return;
+    ChainOrder order(shard, exchange, first, messages_);
+    order.run(
+        [&](int index, const StoredBlock& block, const ChainOrder::Step& step) {
+          Lane& lane = lanes_[static_cast<std::size_t>(index)];
+          log_emit(lane, block);
+          for (const Piece& piece : shard.plan().pieces_of(block.number)) {
+            const double* const incoming = step.message(0, piece);
+            const auto next = step.next(0, piece);
+            if (!next.empty()) advance_paths(lane, block, log_weights, piece, incoming, {});
+            if (!next.empty()) std::copy(lane.delta.begin(), lane.delta.end(), next.begin());
+            step.hand_on(0, piece);
+          }
+        },
+        nullptr, pulse);
+    order.run(
+        nullptr,
+        [&](int index, const StoredBlock& block, const ChainOrder::Step& step) {
+          Lane& lane = lanes_[static_cast<std::size_t>(index)];
+          log_emit(lane, block);
+          std::vector<Piece> pieces = shard.plan().pieces_of(block.number);
+          std::reverse(pieces.begin(), pieces.end());
+          for (const Piece& piece : pieces) {
+            const double* const last = step.message(0, piece);
+            finish(lane, block, piece, messages_.incoming(0, piece), last);
+            const auto next = step.next(0, piece);
+            if (!next.empty()) next.front() = static_cast<double>(lane.state_before);
+            step.hand_on(0, piece);
+          }
+        },
+        pulse);
+  }
+
+  Index memory_bytes() const noexcept override {
+    Index bytes = 0;
+    for (const Lane& lane : lanes_) bytes += lane.bytes();
+    return bytes;
+  }
+
+ private:
+  // Logarithms of the chain's parameters.
+  struct LogWeights : cpu::LogChainWeights {
+    LogWeights(const double* from_start, const double* from_transitions, Index count)
+        : cpu::LogChainWeights{count, nullptr, nullptr} {
+      for (Index k = 0; k < count; ++k) values.push_back(std::log(from_start[k]));
+      for (Index i = 0; i < count * count; ++i) values.push_back(std::log(from_transitions[i]));
+      start = values.data();
+      transitions = values.data() + count;
+    }
+    LogWeights(const LogWeights&) = delete;
+    LogWeights& operator=(const LogWeights&) = delete;
+    std::vector<double> values;
+  };
+  struct Parameters {
+    std::vector<double> exact;
+    std::vector<Real> rounded;
+  };
+  struct Lane {
+    CpuLane compute;
+    std::optional<TileReader<Real>> reader;
+    std::optional<Tally> tally;
+    std::vector<Real> features, row_values;              // of a tile
+    std::vector<Real> columns, emissions, alpha, gamma;  // of a block; alpha has a row before the first
+    std::vector<double> offsets, maxima, scales;         // of a block's rows
+    std::vector<cpu::ChainPiece> pieces;
+    std::vector<double> statistics, products;
+    std::vector<Index> impossible;  // the first row, by candidate; -1: none
+    std::vector<double> row_objectives, row_weights;
+    std::vector<std::int32_t> row_labels;
+    std::vector<double> delta;                // (K), of Viterbi's recursion
+    std::vector<cpu::BackPointer> best_from;  // (rows, K)
+    Index state_before = 0;
+
+    void begin(const Tally& like, int candidates) {
+      tally = like;
+      tally->reset();
+      impossible.assign(static_cast<std::size_t>(candidates), -1);
+    }
+    Index bytes() const {
+      return static_cast<Index>((features.size() + row_values.size() + columns.size() + emissions.size() + alpha.size() +
+                                 gamma.size()) *
+                                    sizeof(Real) +
+                                (offsets.size() + maxima.size() + scales.size() + statistics.size() + products.size()) *
+                                    sizeof(double));
+    }
+  };
+
+  Index feature_stride() const { return (kernel_.feature_width() + 7) / 8 * 8; }
+  bool counts_given(const Shard& shard) const { return kernel_.count_transitions && shard.plan().sequences(); }
+  bool mixed() const { return kernel_.mixtures > 1; }
+
+  // Makes room for the longest block.
+  void begin(const Shard& shard) {
+    const Index rows = shard.plan().most_rows();
+    for (Lane& lane : lanes_) {
+      lane.reader.emplace(*shard.preparation(), tile_rows);
+      const auto make_room = [](auto& values, Index count) {
+        if (count > static_cast<Index>(values.size())) values.resize(static_cast<std::size_t>(count));
+      };
+      if (mixed()) make_room(lane.columns, rows * kernel_.components());
+      make_room(lane.emissions, rows * states_);
+      make_room(lane.alpha, (rows + 1) * states_);
+      make_room(lane.gamma, rows * states_);
+      make_room(lane.offsets, rows);
+      make_room(lane.maxima, rows);
+      make_room(lane.scales, rows);
+    }
+  }
+
+  MatrixView<Real> emissions_of(Lane& lane, Index rows) const { return {lane.emissions.data(), rows, states_}; }
+  MatrixView<Real> columns_of(Lane& lane, Index rows) const {
+    return {mixed() ? lane.columns.data() : lane.emissions.data(), rows, kernel_.components()};
+  }
+  MatrixView<Real> alpha_of(Lane& lane, Index rows) const { return {lane.alpha.data() + states_, rows, states_}; }
+  MatrixView<Real> gamma_of(Lane& lane, Index rows) const { return {lane.gamma.data(), rows, states_}; }
+  static MatrixView<Real> part(MatrixView<Real> whole, Index first, Index rows) {
+    return {whole.row(first), rows, whole.cols};
+  }
+
+  // The family's coefficients come first, then the chain's.
+  cpu::ChainWeights<Real> weights_of(int candidate) const {
+    const std::vector<Real>& rounded = parameters_[static_cast<std::size_t>(candidate)].rounded;
+    const Real* const start = rounded.data() + coefficients_.count - states_ * (1 + 2 * states_);
+    return {states_, start, start + states_, start + states_ + states_ * states_};
+  }
+  const double* start_of(int candidate) const {
+    const std::vector<double>& exact = parameters_[static_cast<std::size_t>(candidate)].exact;
+    return exact.data() + coefficients_.count - states_ * (1 + 2 * states_);
+  }
+  const double* transitions_of(int candidate) const { return start_of(candidate) + states_; }
+
+  // What every state emits, relative to the likeliest of a row, whose logarithm is in `maxima`.
+  void emit(Lane& lane, const StoredBlock& block, Index known_columns, int candidate) {
+    const Real* const coefficients = parameters_[static_cast<std::size_t>(candidate)].rounded.data();
+    lane.reader->for_each_tile(block, known_columns, [&](const Tile<Real>& tile) {
+      const Index first = tile.first_row - block.first_row;
+      const MatrixView<Real> logits = part(columns_of(lane, block.rows), first, tile.rows());
+      double* const offsets = lane.offsets.data() + first;
+      kernel_.emit(lane.compute, tile, features_of(lane, tile), coefficients, logits, lane.row_values.data(), offsets);
+      if (known_columns == 1) {
+        check_known(tile);
+        lane.compute.for_each(tile.rows(), KeepKnownState<Real>{tile.given, kernel_.mixtures, logits});
+      }
+      double* const maxima = lane.maxima.data() + first;
+      lane.compute.scale_emissions(logits, maxima);
+      for (Index i = 0; i < tile.rows(); ++i) maxima[i] += offsets[i];
+      if (mixed())
+        lane.compute.for_each(tile.rows(),
+                              SumColumns<Real>{logits, part(emissions_of(lane, block.rows), first, tile.rows())});
+    });
+  }
+
+  void check_known(const Tile<Real>& tile) const {
+    for (Index i = 0; i < tile.rows(); ++i) {
+      const double label = tile.given(i, 0);
+      if (label == -1 || (label >= 0 && label < static_cast<double>(states_) && label == std::floor(label))) continue;
+      throw DataError("the label of row " + std::to_string(tile.first_row + i) + " is " + std::to_string(label) +
+                      "; labels are states from 0 to " + std::to_string(states_ - 1) + ", or -1 where unknown");
+    }
+  }
+
+  MatrixView<const Real> features_of(Lane& lane, const Tile<Real>& tile) {
+    const MatrixView<Real> features(lane.features.data(), tile.rows(), kernel_.feature_width(), feature_stride());
+    kernel_.features(lane.compute, tile, features);
+    return features;
+  }
+
+  void set_pieces(Lane& lane, const std::vector<Piece>& pieces, int candidate) const {
+    lane.pieces.clear();
+    for (const Piece& piece : pieces)
+      lane.pieces.push_back({piece.first, piece.steps, messages_.incoming(candidate, piece),
+                             messages_.outgoing(candidate, piece)});
+  }
+
+  // Emissions, then the recursion forward and, where wanted, backward.
+  void recur(Lane& lane, const StoredBlock& block, Index known_columns, const std::vector<Piece>& pieces, int candidate,
+             bool backward) {
+    emit(lane, block, known_columns, candidate);
+    set_pieces(lane, pieces, candidate);
+    const cpu::ChainWeights<Real> weights = weights_of(candidate);
+    const MatrixView<Real> emissions = emissions_of(lane, block.rows), alpha = alpha_of(lane, block.rows);
+    const double* const before = lane.pieces.front().incoming;
+    for (Index k = 0; k < states_; ++k)
+      lane.alpha[static_cast<std::size_t>(k)] = before ? static_cast<Real>(before[k]) : Real{0};
+    lane.compute.chain_forward(weights, lane.pieces, MatrixView<const Real>(emissions), alpha, lane.scales.data());
+    if (backward)
+      lane.compute.chain_backward(weights, lane.pieces, emissions, MatrixView<const Real>(alpha), lane.scales.data(),
+                                  gamma_of(lane, block.rows));
+  }
+
+  // The log-likelihood of a block's pieces, each given what came before it.
+  double objective_of(Lane& lane, const StoredBlock& block, const std::vector<Piece>& pieces, int candidate) const {
+    double objective = 0;
+    for (const Piece& piece : pieces) {
+      const double weight = block.weights ? block.weights[piece.first] : 1;
+      if (weight == 0) continue;
+      LogProduct scales;
+      double maxima = 0;
+      for (Index i = piece.first; i < piece.first + piece.steps; ++i) {
+        const double scale = lane.scales[static_cast<std::size_t>(i)];
+        if (!(scale > 0)) note_impossible(lane, block.first_row + i, candidate);
+        scales.multiply(scale);
+        maxima += lane.maxima[static_cast<std::size_t>(i)];
+      }
+      objective += weight * (scales.log() + maxima);
+    }
+    return objective;
+  }
+
+  static void note_impossible(Lane& lane, Index row, int candidate) {
+    Index& first = lane.impossible[static_cast<std::size_t>(candidate)];
+    if (first < 0 || row < first) first = row;
+  }
+
+  // Posterior weights from what was given: of components in the place of columns, of states in gamma. What follows each
+  // other in a sequence is laid out as the recursions would, so that it can count as a transition.
+  void take_given(Lane& lane, const StoredBlock& block, Index given_columns, const std::vector<Piece>& pieces) {
+    const MatrixView<Real> columns = columns_of(lane, block.rows), gamma = gamma_of(lane, block.rows);
+    StoredBlock unweighted = block;
+    unweighted.weights = nullptr;
+    lane.reader->for_each_tile(unweighted, given_columns, [&](const Tile<Real>& tile) {
+      posterior_from_given(tile, part(columns, tile.first_row - block.first_row, tile.rows()));
+    });
+    lane.compute.for_each(block.rows, SumColumns<Real>{columns, gamma});
+    const MatrixView<Real> alpha = alpha_of(lane, block.rows);
+    std::copy_n(gamma.data, block.rows * states_, alpha.data);
+    for (const Piece& piece : pieces) {
+      const double* const before = messages_.incoming(0, piece);
+      if (piece.first == 0)
+        for (Index k = 0; k < states_; ++k)
+          lane.alpha[static_cast<std::size_t>(k)] = before ? static_cast<Real>(before[k]) : Real{0};
+      // No transition leads into the first step: nothing comes before it.
+      if (piece.begins && piece.first > 0) std::fill_n(alpha.row(piece.first - 1), states_, Real{0});
+    }
+  }
+
+  // Starts and expected transitions; `transitions` are the chain's, null where labels were given.
+  void add_chain(Lane& lane, const StoredBlock& block, const std::vector<Piece>& pieces, const double* transitions) {
+    const MatrixView<Real> gamma = gamma_of(lane, block.rows);
+    for (const Piece& piece : pieces)
+      for (Index k = 0; k < states_ && piece.begins; ++k)
+        lane.statistics[static_cast<std::size_t>(starts_at_ + k)] +=
+            (block.weights ? block.weights[piece.first] : 1) * static_cast<double>(gamma(piece.first, k));
+    add_transitions(lane, block, transitions);
+  }
+
+  void add_emissions(Lane& lane, const StoredBlock& block, PassKind kind) {
+    const MatrixView<Real> posterior = kind == PassKind::given ? columns_of(lane, block.rows) : posterior_of(lane, block.rows);
+    lane.reader->for_each_tile(block, 0, [&](const Tile<Real>& tile) {
+      const MatrixView<Real> weights = part(posterior, tile.first_row - block.first_row, tile.rows());
+      if (tile.weights || tile.missing)
+        lane.compute.for_each(tile.rows(), WeighRows<Real>{tile.weights, tile.missing, weights});
+      kernel_.add_emissions(lane.compute, tile, features_of(lane, tile), MatrixView<const Real>(weights),
+                            lane.row_values.data(), lane.statistics.data());
+    });
+  }
+
+  // Posterior weights of the family's components.
+  MatrixView<Real> posterior_of(Lane& lane, Index rows) const {
+    const MatrixView<Real> gamma = gamma_of(lane, rows);
+    if (!mixed()) return gamma;
+    const MatrixView<Real> columns = columns_of(lane, rows);
+    lane.compute.for_each(rows, ShareAmongColumns<Real>{gamma, columns});
+    return columns;
+  }
+
+  // Expected transitions: A_ij sum_t alpha_t-1(i) w_t(j), or of what was given sum_t gamma_t-1(i) gamma_t(j), in chunks that the lane may sum in single precision.
+  void add_transitions(Lane& lane, const StoredBlock& block, const double* transitions) {
+    const MatrixView<Real> after = transitions ? emissions_of(lane, block.rows) : gamma_of(lane, block.rows);
+    if (block.weights) lane.compute.for_each(block.rows, WeighRows<Real>{block.weights, nullptr, after});
+    std::fill(lane.products.begin(), lane.products.end(), 0.0);
+    const MatrixView<double> products(lane.products.data(), states_, states_);
+    for (Index first = 0; first < block.rows; first += tile_rows) {
+      const Index rows = std::min(tile_rows, block.rows - first);
+      lane.compute.add_multiply_tn(MatrixView<const Real>(lane.alpha.data() + first * states_, rows, states_),
+                                   MatrixView<const Real>(part(after, first, rows)), products);
+    }
+    double* const sums = lane.statistics.data() + transitions_at_;
+    for (Index i = 0; i < states_ * states_; ++i) {
+      const double product = lane.products[static_cast<std::size_t>(i)];
+      if (!transitions)
+        sums[i] += product;
+      else if (transitions[i] > 0)
+        sums[i] += transitions[i] * product;
+    }
+  }
+
+  // Messages by composition: what each piece does to any message, all pieces at once, brought to all ranks.
+  void compose(Shard& shard, std::span<const int> candidates, MessageExchange& exchange, const Shard::Pulse& pulse) {
+    ChainProducts products(shard.plan(), states_, candidates_);
+    exchange.locally([&] {
+      shard.for_each_block(
+          cut_blocks(shard),
+          [&](int index, const StoredBlock& block) {
+            Lane& lane = lanes_[static_cast<std::size_t>(index)];
+            const std::vector<Piece> pieces = shard.plan().pieces_of(block.number);
+            for (const int c : candidates) {
+              emit(lane, block, shard.given_columns(), c);
+              for (const Piece& piece : pieces) compose(lane, block.rows, piece, c, products.at(c, piece.number));
+            }
+          },
+          pulse);
+    });
+    exchange.share(products.values());
+    products.scan(candidates, cut_pieces(shard.plan()), messages_);
+  }
+
+  void compose(Lane& lane, Index rows, const Piece& piece, int candidate, ChainProducts::Place place) {
+    const cpu::ChainWeights<Real> weights = weights_of(candidate);
+    const MatrixView<Real> emissions = part(emissions_of(lane, rows), piece.first, piece.steps);
+    if (piece.begins)
+      last_alpha(lane, rows, piece, candidate, nullptr, std::span(place.vectors, static_cast<std::size_t>(states_)));
+    else if (piece.ends)
+      lane.compute.chain_backward_message(weights, MatrixView<const Real>(emissions), nullptr, place.vectors);
+    else
+      lane.compute.chain_compose(weights, MatrixView<const Real>(emissions),
+                                 MatrixView<double>(place.vectors, states_, states_), place.log_scales);
+  }
+
+  // The distribution of the state after a piece.
+  void last_alpha(Lane& lane, Index rows, const Piece& piece, int candidate, const double* incoming,
+                  std::span<double> out) {
+    lane.pieces.assign(1, {piece.first, piece.steps, incoming, nullptr});
+    const MatrixView<Real> alpha = alpha_of(lane, rows);
+    lane.compute.chain_forward(weights_of(candidate), lane.pieces, MatrixView<const Real>(emissions_of(lane, rows)), alpha,
+                               lane.scales.data());
+    std::copy_n(alpha.row(piece.first + piece.steps - 1), states_, out.begin());
+  }
+
+  // Messages one after the other, forward and backward at once.
+  void pass_in_order(Shard& shard, std::span<const int> candidates, MessageExchange& exchange,
+                     const Shard::Pulse& pulse) {
+    const auto with_pieces = [&](int index, const StoredBlock& block, bool reversed, const auto& work) {
+      Lane& lane = lanes_[static_cast<std::size_t>(index)];
+      std::vector<Piece> pieces = shard.plan().pieces_of(block.number);
+      if (reversed) std::reverse(pieces.begin(), pieces.end());
+      for (const int c : candidates) {
+        emit(lane, block, shard.given_columns(), c);
+        for (const Piece& piece : pieces) work(lane, piece, c);
+      }
+    };
+    ChainOrder order(shard, exchange, candidates, messages_);
+    order.run(
+        [&](int index, const StoredBlock& block, const ChainOrder::Step& step) {
+          with_pieces(index, block, false, [&](Lane& lane, const Piece& piece, int c) {
+            const double* const incoming = step.message(c, piece);
+            const auto next = step.next(c, piece);
+            if (!next.empty()) last_alpha(lane, block.rows, piece, c, incoming, next);
+            step.hand_on(c, piece);
+          });
+        },
+        [&](int index, const StoredBlock& block, const ChainOrder::Step& step) {
+          with_pieces(index, block, true, [&](Lane& lane, const Piece& piece, int c) {
+            const double* const outgoing = step.message(c, piece);
+            const auto next = step.next(c, piece);
+            const MatrixView<const Real> emissions = part(emissions_of(lane, block.rows), piece.first, piece.steps);
+            if (!next.empty()) lane.compute.chain_backward_message(weights_of(c), emissions, outgoing, next.data());
+            step.hand_on(c, piece);
+          });
+        },
+        pulse);
+  }
+
+  // What was given for the last step of each piece that goes on.
+  void pass_given(Shard& shard, MessageExchange& exchange, const Shard::Pulse& pulse) {
+    exchange.locally([&] {
+      shard.for_each_block(
+          cut_blocks(shard),
+          [&](int index, const StoredBlock& block) {
+            Lane& lane = lanes_[static_cast<std::size_t>(index)];
+            const std::vector<Piece> pieces = shard.plan().pieces_of(block.number);
+            take_given(lane, block, shard.given_columns(), {});
+            for (const Piece& piece : pieces)
+              if (!piece.ends)
+                std::copy_n(gamma_of(lane, block.rows).row(piece.first + piece.steps - 1), states_,
+                            messages_.incoming(0, piece.number + 1).begin());
+          },
+          pulse);
+    });
+    exchange.share(messages_.values());
+  }
+
+  // Log-densities of the states in the place of emissions, and what is the same for all states of a row in `maxima`.
+  void log_emit(Lane& lane, const StoredBlock& block) {
+    const Real* const coefficients = parameters_.front().rounded.data();
+    lane.reader->for_each_tile(block, 0, [&](const Tile<Real>& tile) {
+      const Index first = tile.first_row - block.first_row;
+      const MatrixView<Real> logits = part(columns_of(lane, block.rows), first, tile.rows());
+      kernel_.emit(lane.compute, tile, features_of(lane, tile), coefficients, logits, lane.row_values.data(),
+                   lane.maxima.data() + first);
+      if (mixed())
+        lane.compute.for_each(tile.rows(),
+                              LogSumColumns<Real>{logits, part(emissions_of(lane, block.rows), first, tile.rows())});
+    });
+  }
+
+  // Viterbi's recursion over a piece, from `incoming` to lane.delta.
+  void advance_paths(Lane& lane, const StoredBlock& block, const cpu::LogChainWeights& weights, const Piece& piece,
+                     const double* incoming, MatrixView<cpu::BackPointer> best_from) {
+    lane.delta.assign(static_cast<std::size_t>(states_), 0.0);
+    if (incoming) std::copy_n(incoming, states_, lane.delta.begin());
+    const MatrixView<const Real> emissions = part(emissions_of(lane, block.rows), piece.first, piece.steps);
+    cpu::chain_viterbi(weights, emissions, piece.begins, lane.delta.data(), best_from);
+    double maxima = 0;
+    for (Index i = piece.first; i < piece.first + piece.steps; ++i) maxima += lane.maxima[static_cast<std::size_t>(i)];
+    for (double& delta : lane.delta) delta += maxima;
+  }
+
+  // The part of the likeliest path in a piece, in lane.row_labels. `last`: its last state; null where the sequence ends.
+  void find_path(Lane& lane, const StoredBlock& block, const cpu::LogChainWeights& weights, const Piece& piece,
+                 const double* incoming, const double* last, const VisitProbability& visit_probability) {
+    lane.best_from.resize(static_cast<std::size_t>(piece.steps * states_));
+    lane.row_labels.resize(std::max(lane.row_labels.size(), static_cast<std::size_t>(piece.steps)));
+    const MatrixView<cpu::BackPointer> best_from(lane.best_from.data(), piece.steps, states_);
+    advance_paths(lane, block, weights, piece, incoming, best_from);
+    const auto best = std::max_element(lane.delta.begin(), lane.delta.end());
+    if (!last) visit_probability(piece.sequence, *best);
+    const Index state = last ? static_cast<Index>(*last) : best - lane.delta.begin();
+    lane.state_before =
+        cpu::chain_backtrack(MatrixView<const cpu::BackPointer>(best_from), state, lane.row_labels.data());
+  }
+
+  // The numbers of the first piece of this rank and of what follows its last.
+  static std::pair<Index, Index> local_pieces(const Shard& shard) {
+    const std::vector<Index> blocks = cut_blocks(shard);
+    if (blocks.empty()) return {0, 0};
+    const BlockPlan& plan = shard.plan();
+    return {plan.pieces_of(shard.first_block() + blocks.front()).front().number,
+            plan.pieces_of(shard.first_block() + blocks.back()).back().number + 1};
+  }
+
+  void report(Lane& lane, const StoredBlock& block, Wanted wanted, const VisitRows& visit) {
+    const auto rows = static_cast<std::size_t>(block.rows);
+    lane.row_objectives.resize(rows);
+    for (std::size_t i = 0; i < rows; ++i) lane.row_objectives[i] = std::log(lane.scales[i]) + lane.maxima[i];
+    const MatrixView<Real> posterior = wanted.filtered ? alpha_of(lane, block.rows) : gamma_of(lane, block.rows);
+    if (wanted.labels) {
+      lane.row_labels.resize(rows);
+      for (Index i = 0; i < block.rows; ++i)
+        lane.row_labels[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(
+            std::max_element(posterior.row(i), posterior.row(i) + states_) - posterior.row(i));
+    }
+    if (wanted.responsibilities) lane.row_weights.assign(posterior.data, posterior.data + block.rows * states_);
+    visit(block.first_row, block.rows,
+          {wanted.labels ? lane.row_labels.data() : nullptr, lane.row_objectives.data(),
+           wanted.responsibilities ? lane.row_weights.data() : nullptr});
+  }
+
+  const Kernel kernel_;
+  const Coefficients coefficients_;
+  const Layout& statistics_;
+  Index states_, starts_at_, transitions_at_;
+  int candidates_;
+  std::vector<Parameters> parameters_;
+  std::vector<Lane> lanes_;
+  ChainMessages messages_;
+};
+
+// Binds a chain kernel to the CPU in the precision asked for.
+template <class Kernel>
+std::unique_ptr<BoundModel> bind_chain_to_cpu(const Kernel& kernel, const Coefficients& coefficients,
+                                              const Layout& statistics, const BindOptions& options) {
+  if (options.precision == Precision::single_precision)
+    return std::make_unique<BoundChainModel<Kernel, float>>(kernel, coefficients, statistics, options);
+  return std::make_unique<BoundChainModel<Kernel, double>>(kernel, coefficients, statistics, options);
+}
+
+}  // namespace tally

@@ -1,0 +1,149 @@
+#pragma once
+#include <cmath>
+#include <limits>
+
+#include "algorithms/kernel.hpp"
+#include "core/block.hpp"
+
+namespace tally {
+
+// Up to so many states the pieces of a cut sequence are composed, all at once, as matrices (K, K); beyond, messages (K)
+// pass from piece to piece in order, which takes fewer operations: docs/performance.md has the crossover.
+inline constexpr Index most_composed_states = 16;
+
+// A step without an observation: every state explains it equally well.
+template <class Real>
+struct ForgetMissing {
+  const unsigned char* missing;  // (rows)
+  MatrixView<Real> logits;
+  double* offsets;
+  TALLY_HD void operator()(Index i) const {
+    if (!missing[i]) return;
+    for (Index k = 0; k < logits.cols; ++k) logits(i, k) = 0;
+    offsets[i] = 0;
+  }
+};
+
+// A step whose state is known: no other explains it. A label below 0 says nothing.
+template <class Real>
+struct KeepKnownState {
+  MatrixView<const double> known;  // (rows, 1)
+  Index mixtures;
+  MatrixView<Real> logits;
+  TALLY_HD void operator()(Index i) const {
+    const double label = known(i, 0);
+    if (!(label >= 0)) return;
+    for (Index k = 0; k < logits.cols; ++k)
+      if (static_cast<double>(k / mixtures) != label) logits(i, k) = -std::numeric_limits<Real>::infinity();
+  }
+};
+
+// A state emits a mixture: its emission is the sum of its columns.
+template <class Real>
+struct SumColumns {
+  MatrixView<const Real> columns;  // (rows, states * columns per state)
+  MatrixView<Real> states;         // (rows, states)
+  TALLY_HD void operator()(Index i) const {
+    const Index M = columns.cols / states.cols;
+    for (Index k = 0; k < states.cols; ++k) {
+      Real sum = 0;
+      for (Index m = 0; m < M; ++m) sum += columns(i, k * M + m);
+      states(i, k) = sum;
+    }
+  }
+};
+
+// The same of logarithms.
+template <class Real>
+struct LogSumColumns {
+  MatrixView<const Real> columns;  // (rows, states * columns per state)
+  MatrixView<Real> states;         // (rows, states)
+  TALLY_HD void operator()(Index i) const {
+    const Index M = columns.cols / states.cols;
+    for (Index k = 0; k < states.cols; ++k) {
+      const Real* const of = columns.row(i) + k * M;
+      Real largest = of[0];
+      for (Index m = 1; m < M; ++m) largest = of[m] > largest ? of[m] : largest;
+      double sum = 0;
+      for (Index m = 0; m < M; ++m) sum += of[m] == largest ? 1.0 : std::exp(static_cast<double>(of[m] - largest));
+      states(i, k) = static_cast<Real>(static_cast<double>(largest) + std::log(sum));
+    }
+  }
+};
+
+// Shares each state's posterior among its columns by what they emitted.
+template <class Real>
+struct ShareAmongColumns {
+  MatrixView<const Real> gamma;  // (rows, states)
+  MatrixView<Real> columns;      // (rows, states * columns per state), becomes posterior weights
+  TALLY_HD void operator()(Index i) const {
+    const Index M = columns.cols / gamma.cols;
+    for (Index k = 0; k < gamma.cols; ++k) {
+      Real sum = 0;
+      for (Index m = 0; m < M; ++m) sum += columns(i, k * M + m);
+      const Real share = sum > 0 ? gamma(i, k) / sum : Real{0};
+      for (Index m = 0; m < M; ++m) columns(i, k * M + m) *= share;
+    }
+  }
+};
+
+// Multiplies rows by their weights; rows of missing observations become zeros.
+template <class Real>
+struct WeighRows {
+  const double* weights;         // (rows) or null
+  const unsigned char* missing;  // (rows) or null
+  MatrixView<Real> rows;
+  TALLY_HD void operator()(Index i) const {
+    const Real weight = missing && missing[i] ? Real{0} : weights ? static_cast<Real>(weights[i]) : Real{1};
+    for (Index k = 0; k < rows.cols; ++k) rows(i, k) *= weight;
+  }
+};
+
+// The rows of a sequence are steps of a hidden Markov chain whose states emit them: posterior weights by
+// forward-backward. This is the part that looks at rows one by one; the recursions run over pieces of sequences (see
+// BoundChainModel). Family is a kernel of states * mixtures components.
+template <class Family>
+struct ChainKernel {
+  Family family;
+  Index states = 0;
+  Index mixtures = 1;
+  bool count_transitions = false;  // whether given labels count as transitions
+
+  static constexpr bool is_chain = true;
+
+  Index components() const { return states * mixtures; }
+  Index feature_width() const { return family.feature_width(); }
+
+  template <class Lane, class Real>
+  void features(Lane& lane, const Tile<Real>& tile, MatrixView<Real> out) const {
+    family.features(lane, tile.x, out);
+  }
+
+  // Log-densities of a tile (rows, components()), and what belongs to a row whatever its state.
+  template <class Lane, class Real>
+  void emit(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> features, const Real* coefficients,
+            MatrixView<Real> logits, Real* row_values, double* offsets) const {
+    family.log_densities(lane, features, coefficients, logits);
+    const Real* shared = nullptr;
+    if constexpr (requires { family.row_log_densities(lane, features, coefficients, row_values); }) {
+      family.row_log_densities(lane, features, coefficients, row_values);
+      shared = row_values;
+    }
+    lane.for_each(tile.rows(), OffsetRow<Real>{tile.offsets, shared, offsets});
+    if (tile.missing) lane.for_each(tile.rows(), ForgetMissing<Real>{tile.missing, logits, offsets});
+  }
+
+  // Adds a tile's emissions, weighted by posterior weights (rows, components()), to the family's statistics.
+  template <class Lane, class Real>
+  void add_emissions(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> features, MatrixView<const Real> posterior,
+                     Real* row_values, double* statistics) const {
+    family.add_weighted(lane, features, posterior, statistics);
+    if constexpr (requires { family.add_unlabelled(lane, features, row_values, statistics); }) {
+      lane.for_each(tile.rows(), WeightRow<Real>{tile.weights, row_values});
+      if (tile.missing) lane.for_each(tile.rows(), WeighRows<Real>{nullptr, tile.missing, {row_values, tile.rows(), 1}});
+      family.add_unlabelled(lane, features, static_cast<const Real*>(row_values), statistics);
+    }
+  }
+};
+
+}  // namespace tally

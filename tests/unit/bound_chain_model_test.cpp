@@ -1,0 +1,212 @@
+#include "algorithms/bound_chain_model.hpp"
+
+#include <cmath>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "algorithms/em_exchange.hpp"
+#include "algorithms/families/exponential_family.hpp"
+#include "comm/partition.hpp"
+#include "comm/thread_world.hpp"
+#include "core/memory_rows.hpp"
+#include "core/philox.hpp"
+
+namespace tally {
+namespace {
+
+// Log-densities that the test chooses: x = [log b_0, ..., log b_K-1] itself, by an identity of coefficients.
+struct GivenDensities : ExponentialKernel {
+  template <class Lane, class Real>
+  void features(Lane& lane, MatrixView<const Real> x, MatrixView<Real> out) const {
+    lane.linear_features(x, out);
+  }
+  Index feature_width() const { return width; }
+};
+
+// A chain of K states over log-densities drawn at random.
+struct Problem {
+  Index states = 3;
+  std::vector<Index> lengths;
+  std::vector<double> values, weights;
+  std::vector<double> start, transitions;
+  Layout statistics;
+
+  Problem(Index K, std::vector<Index> of_sequences, bool weighted = false) : states(K), lengths(std::move(of_sequences)) {
+    const RandomKey key{3, 1};
+    const Index rows = std::accumulate(lengths.begin(), lengths.end(), Index{0});
+    for (Index i = 0; i < rows * K; ++i) values.push_back(-4 * uniform(key, static_cast<std::uint64_t>(i), 0));
+    const auto draw = [&](Index count, std::uint32_t which) {
+      std::vector<double> row;
+      for (Index k = 0; k < count; ++k) row.push_back(0.05 + uniform(key, static_cast<std::uint64_t>(k), which));
+      const double sum = std::accumulate(row.begin(), row.end(), 0.0);
+      for (double& value : row) value /= sum;
+      return row;
+    };
+    start = draw(K, 1);
+    for (Index i = 0; i < K; ++i) {
+      const auto row = draw(K, static_cast<std::uint32_t>(2 + i));
+      transitions.insert(transitions.end(), row.begin(), row.end());
+    }
+    for (std::size_t s = 0; weighted && s < lengths.size(); ++s)
+      weights.insert(weights.end(), static_cast<std::size_t>(lengths[s]), s % 3 == 0 ? 0.5 : 2.0);
+    statistics.add("moments", {K, 1 + K}).add("starts", {K}).add("transitions", {K, K});
+  }
+  Index rows() const { return static_cast<Index>(values.size()) / states; }
+  ChainKernel<GivenDensities> kernel() const { return {GivenDensities{{states, 1 + states}}, states}; }
+  Coefficients coefficients() const {
+    const Index K = states;
+    return {K * (1 + K) + K + 2 * K * K, [this, K](std::span<const double>, std::span<double> out) {
+              std::ranges::fill(out, 0.0);
+              for (Index k = 0; k < K; ++k) out[static_cast<std::size_t>(k * (1 + K) + 1 + k)] = 1;
+              auto at = out.begin() + K * (1 + K);
+              at = std::ranges::copy(start, at).out;
+              at = std::ranges::copy(transitions, at).out;
+              for (Index j = 0; j < K; ++j)
+                for (Index i = 0; i < K; ++i) *at++ = transitions[static_cast<std::size_t>(i * K + j)];
+            }};
+  }
+};
+
+// How the work is cut.
+struct ChainCut {
+  Index piece_steps = 1 << 20;
+  Index block_rows = 1 << 20;
+  int ranks = 1, lanes = 1;
+  bool streamed = false;
+};
+
+struct Result {
+  double objective = 0;
+  std::vector<double> statistics;
+  std::vector<double> responsibilities;  // (rows, K)
+  std::vector<double> row_objectives;
+  std::vector<std::int32_t> path;
+  std::map<Index, double> log_probabilities;
+};
+
+template <class Real = double>
+Result run(const Problem& problem, const ChainCut& cut) {
+  Result result;
+  const auto rows = static_cast<std::size_t>(problem.rows());
+  result.responsibilities.resize(rows * static_cast<std::size_t>(problem.states));
+  result.row_objectives.resize(rows);
+  result.path.resize(rows);
+  std::mutex mutex;
+  run_in_threads(cut.ranks, [&](Communicator& world) {
+    IoExecutor io;
+    const MemoryRows values(MatrixView<const double>(problem.values.data(), problem.rows(), problem.states), "x");
+    const MemoryRows weights(MatrixView<const double>(problem.weights.data(), problem.rows(), 1), "w");
+    const auto plan = BlockPlan::of_sequences(std::make_shared<const Sequences>(Sequences::of_lengths(problem.lengths)),
+                                              cut.piece_steps, cut.block_rows);
+    const BlockRange range = blocks_of_rank(plan, world.rank(), world.size());
+    Shard::Options options;
+    options.lanes = cut.lanes;
+    options.memory_limit = cut.streamed ? 1 : 0;
+    options.precision = std::is_same_v<Real, float> ? Precision::single_precision : Precision::double_precision;
+    Shard shard(io, Inputs{&values, problem.weights.empty() ? nullptr : &weights, nullptr}, plan,
+                ShardRange{range.first, range.last}, options);
+    shard.prepare({Standardisation::none(problem.states), nullptr}, [] {});
+    BindOptions bind;
+    bind.lanes = cut.lanes;
+    bind.precision = options.precision;
+    const auto bound = bind_chain_to_cpu(problem.kernel(), problem.coefficients(), problem.statistics, bind);
+    RankExchange exchange(shard, world);
+    const int first[] = {0};
+    bound->prepare(0, {});
+    bound->exchange_messages(shard, first, PassKind::expectation, exchange, nullptr);
+    Tally tally(1, problem.statistics, std::vector<Grid>(3, make_grid(1e6, 20)));
+    exchange.locally([&] { bound->accumulate(shard, first, PassKind::expectation, tally, nullptr); });
+    ASSERT_FALSE(exchange.failure()) << exchange.failure()->message;
+    tally.carry();
+    world.sum(tally.buffer());
+    tally.carry();
+    bound->exchange_messages(shard, first, PassKind::evaluation, exchange, nullptr);
+    bound->evaluate(
+        shard, {.labels = false, .objectives = true, .responsibilities = true},
+        [&](Index row, Index count, const RowResults& results) {
+          std::copy_n(results.responsibilities, count * problem.states, result.responsibilities.begin() + row * problem.states);
+          std::copy_n(results.objectives, count, result.row_objectives.begin() + row);
+        },
+        nullptr);
+    bound->decode(
+        shard, exchange,
+        [&](Index row, std::span<const std::int32_t> states) { std::ranges::copy(states, result.path.begin() + row); },
+        [&](Index sequence, double value) {
+          const std::lock_guard lock(mutex);
+          result.log_probabilities[sequence] = value;
+        },
+        nullptr);
+    ASSERT_FALSE(exchange.failure()) << exchange.failure()->message;
+    if (world.rank() != 0) return;
+    result.objective = tally.objective(0);
+    result.statistics.resize(static_cast<std::size_t>(problem.statistics.size()));
+    tally.statistics(0, result.statistics);
+  });
+  return result;
+}
+
+void expect_near(const std::vector<double>& a, const std::vector<double>& b, double tolerance) {
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i)
+    EXPECT_NEAR(a[i], b[i], tolerance * std::max(1.0, std::abs(a[i]))) << "number " << i;
+}
+
+class ChainOfStates : public ::testing::TestWithParam<Index> {};
+
+// Composed up to 16 states, in order beyond.
+INSTANTIATE_TEST_SUITE_P(States, ChainOfStates, ::testing::Values(1, 2, 5, 16, 17, 24));
+
+TEST_P(ChainOfStates, CutSequencesGiveWhatWholeOnesGive) {
+  constexpr double rounding = 1e-11;  // of some hundred steps
+  const Problem problem(GetParam(), {3, 1, 400, 7, 90, 1, 2}, true);
+  const Result whole = run(problem, {});
+
+  for (const Index steps : {1, 2, 13, 40}) {
+    const Result cut = run(problem, {steps, 3 * steps});
+
+    EXPECT_NEAR(cut.objective, whole.objective, rounding * std::abs(whole.objective));
+    expect_near(cut.statistics, whole.statistics, rounding);
+    expect_near(cut.responsibilities, whole.responsibilities, rounding);
+    expect_near(cut.row_objectives, whole.row_objectives, rounding);
+    EXPECT_EQ(cut.path, whole.path);
+    for (const auto& [sequence, value] : whole.log_probabilities)
+      EXPECT_NEAR(cut.log_probabilities.at(sequence), value, rounding * std::abs(value));
+  }
+}
+
+TEST_P(ChainOfStates, RanksAndLanesDoNotMatter) {
+  const Problem problem(GetParam(), {3, 300, 5, 5, 5, 5, 200, 64, 1});
+  const Result expected = run(problem, {8, 16});
+
+  for (const int ranks : {1, 2, 3, 4, 7})
+    for (const int lanes : {1, 3})
+      for (const bool streamed : {false, true}) {
+        const Result result = run(problem, {8, 16, ranks, lanes, streamed});
+
+        EXPECT_EQ(result.objective, expected.objective);
+        EXPECT_EQ(result.statistics, expected.statistics) << ranks << " ranks, " << lanes << " lanes";
+        EXPECT_EQ(result.responsibilities, expected.responsibilities);
+        EXPECT_EQ(result.path, expected.path);
+        EXPECT_EQ(result.log_probabilities, expected.log_probabilities);
+      }
+}
+
+TEST_P(ChainOfStates, SinglePrecisionIsClose) {
+  const Problem problem(GetParam(), {30, 1, 200});
+  const Result exact = run(problem, {16, 48});
+
+  const Result single = run<float>(problem, {16, 48});
+
+  constexpr double rounding = 1e-5;  // of some hundred steps in float
+  EXPECT_NEAR(single.objective, exact.objective, rounding * std::abs(exact.objective));
+  expect_near(single.statistics, exact.statistics, rounding * 10);
+}
+
+}  // namespace
+}  // namespace tally
