@@ -43,7 +43,7 @@ class BlockGroup {
   }
   template <class A, class B, class C>
   TALLY_HD void multiply_tf32(const A& a, const B& b, const C& c) {
-#ifdef __CUDA_ARCH__
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
     const generic::Pack<float, 4> left = a(own_);
     const generic::Pack<float, 2> right = b(own_);
     float(&sums)[4] = c(own_);
@@ -115,6 +115,13 @@ class CudaLane : public GenericPrimitives<CudaLane, CudaMemory> {
 
   // Makes this lane's device the calling thread's.
   void select_device() { check_cuda(cudaSetDevice(device_)); }
+
+  // GPUs older than compute capability 8.0 compute as if nobody had asked.
+  void allow_tf32() {
+    int major = 0;
+    check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device_));
+    if (major >= 8) GenericPrimitives::allow_tf32();
+  }
 
   // What blocks of rows may take of the device's memory: what is free, less what lanes and libraries will ask for.
   Index bytes_to_spare() const {

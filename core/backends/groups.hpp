@@ -39,9 +39,12 @@
 namespace tally::generic {
 
 // The nearest number of TF32, a float with 10 bits of fraction; of two that are as near the larger in magnitude. Nobody
-// reads the other 13 bits.
+// reads the other 13 bits. GPUs older than compute capability 8.0 have no such numbers and are never asked for them.
 TALLY_HD inline float to_tf32(float value) {
-#ifdef __CUDA_ARCH__
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+  __trap();
+  return value;
+#elif defined(__CUDA_ARCH__)
   std::uint32_t bits;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
   return __uint_as_float(bits);
