@@ -11,6 +11,7 @@
 #include "algorithms/bound_model.hpp"
 #include "algorithms/chain_messages.hpp"
 #include "algorithms/chain_order.hpp"
+#include "algorithms/families/exponential_family.hpp"
 #include "algorithms/latent/chain_kernel.hpp"
 #include "core/log_product.hpp"
 
@@ -198,6 +199,7 @@ class BoundChainModel final : public BoundModel {
     std::optional<TileReader<Real>> reader;
     std::optional<Tally> tally;
     std::vector<Real> features, row_values;              // of a tile
+    std::vector<Real> log_columns;                       // of a block that needs a closer look
     std::vector<Real> columns, emissions, alpha, gamma;  // of a block; alpha has a row before the first
     std::vector<double> offsets, maxima, scales;         // of a block's rows
     std::vector<cpu::ChainPiece> pieces;
@@ -267,25 +269,39 @@ class BoundChainModel final : public BoundModel {
   }
   const double* transitions_of(int candidate) const { return start_of(candidate) + states_; }
 
-  // What every state emits, relative to the likeliest of a row, whose logarithm is in `maxima`.
-  void emit(Lane& lane, const StoredBlock& block, Index known_columns, int candidate) {
+  // Log-densities of the family's components (rows, components) and what belongs to a row whatever its state, tile by
+  // tile; `then` gets a tile's part of them and its first row.
+  template <class Then>
+  void emit_logits(Lane& lane, const StoredBlock& block, Index known_columns, int candidate, MatrixView<Real> all,
+                   const Then& then) {
     const Real* const coefficients = parameters_[static_cast<std::size_t>(candidate)].rounded.data();
     lane.reader->for_each_tile(block, known_columns, [&](const Tile<Real>& tile) {
       const Index first = tile.first_row - block.first_row;
-      const MatrixView<Real> logits = part(columns_of(lane, block.rows), first, tile.rows());
-      double* const offsets = lane.offsets.data() + first;
-      kernel_.emit(lane.compute, tile, features_of(lane, tile), coefficients, logits, lane.row_values.data(), offsets);
+      const MatrixView<Real> logits = part(all, first, tile.rows());
+      kernel_.emit(lane.compute, tile, features_of(lane, tile), coefficients, logits, lane.row_values.data(),
+                   lane.offsets.data() + first);
       if (known_columns == 1) {
         check_known(tile);
         lane.compute.for_each(tile.rows(), KeepKnownState<Real>{tile.given, kernel_.mixtures, logits});
       }
-      double* const maxima = lane.maxima.data() + first;
-      lane.compute.scale_emissions(logits, maxima);
-      for (Index i = 0; i < tile.rows(); ++i) maxima[i] += offsets[i];
-      if (mixed())
-        lane.compute.for_each(tile.rows(),
-                              SumColumns<Real>{logits, part(emissions_of(lane, block.rows), first, tile.rows())});
+      then(logits, first);
     });
+  }
+
+  // What every state emits, relative to the likeliest of a row, whose logarithm is in `maxima`.
+  void emit(Lane& lane, const StoredBlock& block, Index known_columns, int candidate) {
+    emit_logits(lane, block, known_columns, candidate, columns_of(lane, block.rows),
+                [&](MatrixView<Real> logits, Index first) {
+                  double* const maxima = lane.maxima.data() + first;
+                  lane.compute.scale_emissions(logits, maxima);
+                  for (Index i = 0; i < logits.rows; ++i) {
+                    maxima[i] = log_likelihood_of(maxima[i]) + lane.offsets[static_cast<std::size_t>(first + i)];
+                    if (std::isinf(maxima[i])) std::fill_n(logits.row(i), logits.cols, Real{0});
+                  }
+                  if (mixed())
+                    lane.compute.for_each(
+                        logits.rows, SumColumns<Real>{logits, part(emissions_of(lane, block.rows), first, logits.rows)});
+                });
   }
 
   void check_known(const Tile<Real>& tile) const {
@@ -320,10 +336,83 @@ class BoundChainModel final : public BoundModel {
     const double* const before = lane.pieces.front().incoming;
     for (Index k = 0; k < states_; ++k)
       lane.alpha[static_cast<std::size_t>(k)] = before ? static_cast<Real>(before[k]) : Real{0};
-    lane.compute.chain_forward(weights, lane.pieces, MatrixView<const Real>(emissions), alpha, lane.scales.data());
+    const Index impossible =
+        lane.compute.chain_forward(weights, lane.pieces, MatrixView<const Real>(emissions), alpha, lane.scales.data());
+    if (impossible >= 0) look_closer(lane, block, known_columns, candidate);
     if (backward)
       lane.compute.chain_backward(weights, lane.pieces, emissions, MatrixView<const Real>(alpha), lane.scales.data(),
                                   gamma_of(lane, block.rows));
+    if (backward) check_messages(lane, block, pieces);
+  }
+
+  // Where a step seems impossible, the states that can be there may only be far less likely than others that cannot: the
+  // pieces concerned are computed again from there, relative to the likeliest state that can be reached.
+  void look_closer(Lane& lane, const StoredBlock& block, Index known_columns, int candidate) {
+    const auto KM = static_cast<std::size_t>(kernel_.components());
+    lane.log_columns.resize(static_cast<std::size_t>(block.rows) * KM);
+    const MatrixView<Real> logits(lane.log_columns.data(), block.rows, kernel_.components());
+    emit_logits(lane, block, known_columns, candidate, logits, [](MatrixView<Real>, Index) {});
+    for (const cpu::ChainPiece& piece : lane.pieces) {
+      Index row = piece.first;
+      const Index end = piece.first + piece.steps;
+      while (row < end && lane.scales[static_cast<std::size_t>(row)] > 0) ++row;
+      for (; row < end; ++row)
+        if (!step_by_logarithms(lane, block.rows, piece, row, logits, candidate)) break;
+    }
+  }
+
+  // One step of the forward recursion that no ratio of emissions can underflow. Tells whether it is possible.
+  bool step_by_logarithms(Lane& lane, Index rows, const cpu::ChainPiece& piece, Index row, MatrixView<const Real> logits,
+                          int candidate) {
+    const Index M = kernel_.mixtures;
+    const MatrixView<Real> alpha = alpha_of(lane, rows), columns = columns_of(lane, rows), states = emissions_of(lane, rows);
+    const double* const A = transitions_of(candidate);
+    std::vector<double> predicted(static_cast<std::size_t>(states_), 0.0);
+    if (row == piece.first && !piece.incoming) {
+      std::copy_n(start_of(candidate), states_, predicted.begin());
+    } else {
+      for (Index i = 0; i < states_; ++i) {
+        const double before = row == piece.first ? piece.incoming[i] : static_cast<double>(alpha(row - 1, i));
+        for (Index j = 0; j < states_ && before > 0; ++j) predicted[static_cast<std::size_t>(j)] += before * A[i * states_ + j];
+      }
+    }
+    double largest = -std::numeric_limits<double>::infinity();
+    for (Index k = 0; k < states_ * M; ++k)
+      if (predicted[static_cast<std::size_t>(k / M)] > 0) largest = std::max(largest, static_cast<double>(logits(row, k)));
+    largest = log_likelihood_of(largest);
+    double scale = 0;
+    for (Index k = 0; k < states_ && largest > -std::numeric_limits<double>::infinity(); ++k) {
+      double emission = 0;
+      for (Index m = 0; m < M; ++m) {
+        const bool reached = predicted[static_cast<std::size_t>(k)] > 0;
+        const double ratio = reached ? std::exp(static_cast<double>(logits(row, k * M + m)) - largest) : 0;
+        columns(row, k * M + m) = static_cast<Real>(ratio);
+        emission += ratio;
+      }
+      if (mixed()) states(row, k) = static_cast<Real>(emission);
+      scale += predicted[static_cast<std::size_t>(k)] *= emission;
+    }
+    if (!(scale >= std::numeric_limits<double>::min())) return false;
+    for (Index k = 0; k < states_; ++k)
+      alpha(row, k) = static_cast<Real>(predicted[static_cast<std::size_t>(k)] / scale);
+    lane.scales[static_cast<std::size_t>(row)] = scale;
+    lane.maxima[static_cast<std::size_t>(row)] = largest + lane.offsets[static_cast<std::size_t>(row)];
+    return true;
+  }
+
+  // Messages know no bounds of the kind that a closer look takes: a piece that fits none of its message must not pass for
+  // one without posterior.
+  void check_messages(Lane& lane, const StoredBlock& block, const std::vector<Piece>& pieces) const {
+    for (const Piece& piece : pieces) {
+      const Index last = piece.first + piece.steps - 1;
+      const Real* const gamma = gamma_of(lane, block.rows).row(last);
+      if (piece.ends || !(lane.scales[static_cast<std::size_t>(last)] > 0) || *std::max_element(gamma, gamma + states_) > 0)
+        continue;
+      throw DataError("step " + std::to_string(piece.first_step + piece.steps - 1) + " of sequence " +
+                      std::to_string(piece.sequence) +
+                      " (counted from 0) is in a state that what follows makes less likely than others by a factor beyond "
+                      "10^300: too much for a sequence that is cut; start from other parameters");
+    }
   }
 
   // The log-likelihood of a block's pieces, each given what came before it.
@@ -434,7 +523,8 @@ class BoundChainModel final : public BoundModel {
             const std::vector<Piece> pieces = shard.plan().pieces_of(block.number);
             for (const int c : candidates) {
               emit(lane, block, shard.given_columns(), c);
-              for (const Piece& piece : pieces) compose(lane, block.rows, piece, c, products.at(c, piece.number));
+              for (const Piece& piece : pieces)
+                compose(lane, block, shard.given_columns(), piece, c, products.at(c, piece.number));
             }
           },
           pulse);
@@ -443,25 +533,29 @@ class BoundChainModel final : public BoundModel {
     products.scan(candidates, cut_pieces(shard.plan()), messages_);
   }
 
-  void compose(Lane& lane, Index rows, const Piece& piece, int candidate, ChainProducts::Place place) {
+  void compose(Lane& lane, const StoredBlock& block, Index known_columns, const Piece& piece, int candidate,
+               ChainProducts::Place place) {
     const cpu::ChainWeights<Real> weights = weights_of(candidate);
-    const MatrixView<Real> emissions = part(emissions_of(lane, rows), piece.first, piece.steps);
+    const MatrixView<const Real> emissions = part(emissions_of(lane, block.rows), piece.first, piece.steps);
     if (piece.begins)
-      last_alpha(lane, rows, piece, candidate, nullptr, std::span(place.vectors, static_cast<std::size_t>(states_)));
+      last_alpha(lane, block, known_columns, piece, candidate, nullptr,
+                 std::span(place.vectors, static_cast<std::size_t>(states_)));
     else if (piece.ends)
-      lane.compute.chain_backward_message(weights, MatrixView<const Real>(emissions), nullptr, place.vectors);
+      lane.compute.chain_backward_message(weights, emissions, nullptr, place.vectors);
     else
-      lane.compute.chain_compose(weights, MatrixView<const Real>(emissions),
-                                 MatrixView<double>(place.vectors, states_, states_), place.log_scales);
+      lane.compute.chain_compose(weights, emissions, MatrixView<double>(place.vectors, states_, states_),
+                                 place.log_scales);
   }
 
   // The distribution of the state after a piece.
-  void last_alpha(Lane& lane, Index rows, const Piece& piece, int candidate, const double* incoming,
-                  std::span<double> out) {
+  void last_alpha(Lane& lane, const StoredBlock& block, Index known_columns, const Piece& piece, int candidate,
+                  const double* incoming, std::span<double> out) {
     lane.pieces.assign(1, {piece.first, piece.steps, incoming, nullptr});
-    const MatrixView<Real> alpha = alpha_of(lane, rows);
-    lane.compute.chain_forward(weights_of(candidate), lane.pieces, MatrixView<const Real>(emissions_of(lane, rows)), alpha,
-                               lane.scales.data());
+    const MatrixView<Real> alpha = alpha_of(lane, block.rows);
+    const MatrixView<const Real> emissions = emissions_of(lane, block.rows);
+    const Index impossible =
+        lane.compute.chain_forward(weights_of(candidate), lane.pieces, emissions, alpha, lane.scales.data());
+    if (impossible >= 0) look_closer(lane, block, known_columns, candidate);
     std::copy_n(alpha.row(piece.first + piece.steps - 1), states_, out.begin());
   }
 
@@ -483,7 +577,7 @@ class BoundChainModel final : public BoundModel {
           with_pieces(index, block, false, [&](Lane& lane, const Piece& piece, int c) {
             const double* const incoming = step.message(c, piece);
             const auto next = step.next(c, piece);
-            if (!next.empty()) last_alpha(lane, block.rows, piece, c, incoming, next);
+            if (!next.empty()) last_alpha(lane, block, shard.given_columns(), piece, c, incoming, next);
             step.hand_on(c, piece);
           });
         },
@@ -518,17 +612,15 @@ class BoundChainModel final : public BoundModel {
     exchange.share(messages_.values());
   }
 
-  // Log-densities of the states in the place of emissions, and what is the same for all states of a row in `maxima`.
+  // Log-densities of the states in the place of emissions, and what is the same for all states of a row in `offsets`.
   void log_emit(Lane& lane, const StoredBlock& block) {
-    const Real* const coefficients = parameters_.front().rounded.data();
-    lane.reader->for_each_tile(block, 0, [&](const Tile<Real>& tile) {
-      const Index first = tile.first_row - block.first_row;
-      const MatrixView<Real> logits = part(columns_of(lane, block.rows), first, tile.rows());
-      kernel_.emit(lane.compute, tile, features_of(lane, tile), coefficients, logits, lane.row_values.data(),
-                   lane.maxima.data() + first);
+    emit_logits(lane, block, 0, 0, columns_of(lane, block.rows), [&](MatrixView<Real> logits, Index first) {
+      for (Index i = 0; i < logits.rows; ++i)
+        for (Index k = 0; k < logits.cols; ++k)
+          logits(i, k) = static_cast<Real>(log_likelihood_of(static_cast<double>(logits(i, k))));
       if (mixed())
-        lane.compute.for_each(tile.rows(),
-                              LogSumColumns<Real>{logits, part(emissions_of(lane, block.rows), first, tile.rows())});
+        lane.compute.for_each(logits.rows,
+                              LogSumColumns<Real>{logits, part(emissions_of(lane, block.rows), first, logits.rows)});
     });
   }
 
@@ -539,9 +631,9 @@ class BoundChainModel final : public BoundModel {
     if (incoming) std::copy_n(incoming, states_, lane.delta.begin());
     const MatrixView<const Real> emissions = part(emissions_of(lane, block.rows), piece.first, piece.steps);
     cpu::chain_viterbi(weights, emissions, piece.begins, lane.delta.data(), best_from);
-    double maxima = 0;
-    for (Index i = piece.first; i < piece.first + piece.steps; ++i) maxima += lane.maxima[static_cast<std::size_t>(i)];
-    for (double& delta : lane.delta) delta += maxima;
+    double offsets = 0;
+    for (Index i = piece.first; i < piece.first + piece.steps; ++i) offsets += lane.offsets[static_cast<std::size_t>(i)];
+    for (double& delta : lane.delta) delta += offsets;
   }
 
   // The part of the likeliest path in a piece, in lane.row_labels. `last`: its last state; null where the sequence ends.

@@ -70,10 +70,11 @@ std::vector<double> m_step_of(const Model& model, const Scan& scan, std::vector<
   return parameters;
 }
 
-// Labels of the sample by k-means from these seeds, after at most `iterations` of Lloyd's.
-std::vector<double> kmeans_labels(const Model& model, const Scan& scan, const std::vector<Index>& seeds, int iterations,
-                                  const StartOptions& options, IoExecutor& io) {
-  const Index K = model.components(), D = model.columns();
+// Labels of the sample by k-means from as many seeds, after at most `iterations` of Lloyd's.
+std::vector<double> kmeans_labels(const Scan& scan, Index components, int iterations, const StartOptions& options,
+                                  IoExecutor& io) {
+  const Index K = components, D = scan.summary.columns;
+  const std::vector<Index> seeds = choose_seeds(scan.sample, D, K, options);
   const auto kmeans = make_kmeans(K, D);
   kmeans->set_standardisation(standardise_for(Scaling::common, scan.summary));
   std::vector<double> rows;
@@ -104,6 +105,28 @@ std::vector<double> kmeans_labels(const Model& model, const Scan& scan, const st
         std::copy_n(results.labels, count, labels.begin() + first);
       },
       [] {});
+  return labels;
+}
+
+// Labels of densities: each component's rows are clustered once more, among its own.
+std::vector<double> labels_of_densities(const Model& model, const Scan& scan, int iterations, const StartOptions& options,
+                                        IoExecutor& io) {
+  const Index K = model.components(), M = model.densities() / K;
+  std::vector<double> labels = kmeans_labels(scan, K, iterations, options, io);
+  if (M == 1) return labels;
+  const std::vector<double> components = labels;
+  for (Index k = 0; k < K; ++k) {
+    Scan part = scan;
+    double weight = 0;
+    for (std::size_t i = 0; i < components.size(); ++i) {
+      if (components[i] != static_cast<double>(k)) part.sample.weights[i] = 0;
+      weight += part.sample.weights[i];
+    }
+    if (weight == 0) continue;
+    const std::vector<double> within = kmeans_labels(part, M, iterations, options, io);
+    for (std::size_t i = 0; i < components.size(); ++i)
+      if (components[i] == static_cast<double>(k)) labels[i] = static_cast<double>(k * M) + within[i];
+  }
   return labels;
 }
 
@@ -195,7 +218,7 @@ std::vector<Index> choose_seeds(const Sample& sample, Index columns, Index compo
 
 std::vector<double> start_from_sample(const Model& model, const Scan& scan, const StartOptions& options,
                                       IoExecutor& io) {
-  const Index K = model.components(), D = model.columns();
+  const Index K = model.densities(), D = model.columns();
   const auto at_rows = [&](const std::vector<Index>& positions) {
     std::vector<double> rows;
     for (const Index row : positions)
@@ -214,11 +237,11 @@ std::vector<double> start_from_sample(const Model& model, const Scan& scan, cons
     case SampleStart::kmeans: break;
   }
   usable_rows(scan.sample, K);  // enough rows, or a clear error
-  const std::vector<Index> seeds = choose_seeds(scan.sample, D, K, options);
-  if (options.start == SampleStart::kmeans_plus_plus && centroids) return at_rows(seeds);
+  if (options.start == SampleStart::kmeans_plus_plus && centroids)
+    return at_rows(choose_seeds(scan.sample, D, K, options));
   constexpr int lloyd_iterations = 50;
   const int iterations = options.start == SampleStart::kmeans ? lloyd_iterations : 0;
-  return m_step_of(model, scan, kmeans_labels(model, scan, seeds, iterations, options, io), options, io);
+  return m_step_of(model, scan, labels_of_densities(model, scan, iterations, options, io), options, io);
 }
 
 }  // namespace tally

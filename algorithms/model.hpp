@@ -89,6 +89,8 @@ class Model {
   // The word by which the command and the files call it: "gmm".
   virtual std::string name() const = 0;
   virtual Index components() const noexcept = 0;
+  // Densities of rows: one a component, or several where a component emits a mixture.
+  virtual Index densities() const noexcept { return components(); }
   virtual Index columns() const noexcept = 0;
   // Options by name, as files and messages show them.
   virtual std::map<std::string, std::string> options() const = 0;

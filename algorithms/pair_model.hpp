@@ -65,6 +65,7 @@ class PairModel final : public Model {
 
   std::string name() const override { return name_; }
   Index components() const noexcept override { return latent_.components(); }
+  Index densities() const noexcept override { return family_.components(); }
   Index columns() const noexcept override { return family_.columns(); }
   std::map<std::string, std::string> options() const override {
     auto options = family_.options();

@@ -147,6 +147,8 @@ class FitJob final : public FitObserver {
       if (starts_from_rows(init_)) open_given();
       if (!request_.labels.empty()) given_ = open_beside(request_.labels, 1, "labels");
       model_ = make_model(request_.model_options);
+      if (starts_from_rows(init_) && model_->densities() != model_->components())
+        throw UsageError("--init " + init_.way + " needs --mixtures 1: it says the state of a row, not which of its mixture");
       sequences_ = sequences_for(*model_, context_.io, request_.lengths, *rows_);
       if (!request_.weights.empty()) weights_ = open_weights();
     });

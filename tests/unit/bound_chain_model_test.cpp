@@ -197,6 +197,29 @@ TEST_P(ChainOfStates, RanksAndLanesDoNotMatter) {
       }
 }
 
+// State 0 is never left; all others, which explain every step far better, are never reached.
+Problem imprisoned(Index states) {
+  Problem problem(states, {40});
+  for (Index i = 0; i < problem.rows(); ++i) problem.values[static_cast<std::size_t>(i * states)] -= 2000;
+  std::ranges::fill(problem.start, 0.0);
+  std::fill_n(problem.transitions.begin(), states, 0.0);
+  problem.start.front() = problem.transitions.front() = 1;
+  return problem;
+}
+
+TEST_P(ChainOfStates, UnlikelyStatesAreFoundWhereNoOtherCanBe) {
+  const Problem problem = imprisoned(GetParam());
+  double expected = 0;
+  for (Index i = 0; i < problem.rows(); ++i) expected += problem.values[static_cast<std::size_t>(i * problem.states)];
+
+  const Result result = run(problem, {});
+
+  EXPECT_NEAR(result.objective, expected, 1e-12 * std::abs(expected));
+  EXPECT_EQ(result.statistics[0], 40) << "the count of state 0";
+  EXPECT_EQ(result.path, std::vector<std::int32_t>(40, 0));
+  EXPECT_NEAR(result.log_probabilities.at(0), expected, 1e-12 * std::abs(expected));
+}
+
 TEST_P(ChainOfStates, SinglePrecisionIsClose) {
   const Problem problem(GetParam(), {30, 1, 200});
   const Result exact = run(problem, {16, 48});
