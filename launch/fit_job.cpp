@@ -10,6 +10,7 @@
 
 #include "algorithms/em_scan.hpp"
 #include "algorithms/em_start.hpp"
+#include "algorithms/latent/chain.hpp"
 #include "comm/agreement.hpp"
 #include "comm/partition.hpp"
 #include "core/durable_file.hpp"
@@ -141,12 +142,13 @@ class FitJob final : public FitObserver {
       rows_ = std::make_unique<Hdf5Rows>(context_.io, request_.data);
       if (rows_->rows() == 0) throw DataError(rows_->name() + " has no rows");
       if (rows_->columns() == 0) throw DataError(rows_->name() + " has no columns");
-      if (entry_.has_components && rows_->rows() < request_.components)
+      if (entry_.has_components && rows_->rows() < request_.components && !(entry_.of_sequences && starts_from_file(init_)))
         throw DataError(fmt::format("{} has {} rows, fewer than {} components; use fewer components", rows_->name(),
                                     rows_->rows(), request_.components));
       if (starts_from_rows(init_)) open_given();
       if (!request_.labels.empty()) given_ = open_beside(request_.labels, 1, "labels");
-      model_ = make_model(request_.model_options);
+      model_options_ = read_options();
+      model_ = make_model(model_options_);
       if (starts_from_rows(init_) && model_->densities() != model_->components())
         throw UsageError("--init " + init_.way + " needs --mixtures 1: it says the state of a row, not which of its mixture");
       sequences_ = sequences_for(*model_, context_.io, request_.lengths, *rows_);
@@ -154,6 +156,23 @@ class FitJob final : public FitObserver {
     });
     if (progress_) progress_->set_objective_name(model_->objective_name());
     check_shape();
+  }
+
+  // The options of the model as it takes them: with the mask that a file holds in the file's place.
+  OptionValues read_options() const {
+    OptionValues options = request_.model_options;
+    if (!topology_file().empty()) {
+      const DatasetName name = parse_dataset_name(topology_file());
+      options["topology"] = topology_of(ArchiveReader(context_.io, name.file).get(name.path));
+    }
+    return options;
+  }
+
+  // "FILE:/PATH"; empty where the topology is a word.
+  std::string topology_file() const {
+    const auto topology = request_.model_options.find("topology");
+    const bool in_file = topology != request_.model_options.end() && topology->second.find(":/") != std::string::npos;
+    return in_file ? topology->second : "";
   }
 
   std::unique_ptr<Model> make_model(const OptionValues& options) const {
@@ -175,7 +194,8 @@ class FitJob final : public FitObserver {
       throw DataError("--out " + request_.out + ": there is no folder " + folder.string());
     if (std::filesystem::is_directory(request_.out)) throw DataError("--out " + request_.out + " is a folder");
     std::vector<std::string> inputs = request_.data;
-    for (const std::string& name : {request_.weights, request_.lengths, request_.labels}) inputs.push_back(name);
+    for (const std::string& name : {request_.weights, request_.lengths, request_.labels, topology_file()})
+      inputs.push_back(name);
     if (starts_from_rows(init_)) inputs.push_back(init_.place);
     std::erase(inputs, "");
     refuse_to_replace(request_.out, inputs);
@@ -266,7 +286,7 @@ class FitJob final : public FitObserver {
                                   shard_->resident() ? "in memory" : "streamed"));
     const Index sampled = sample_size(rows_->rows(), rows_->columns(), request_.components);
     scan_ = scan(*shard_, model_->domain(), sampled, static_cast<std::uint64_t>(request_.seed), communicator);
-    OptionValues options_of_model = request_.model_options;
+    OptionValues options_of_model = model_options_;
     options_of_model.merge(model_->options_from(scan_.summary));
     model_ = make_model(options_of_model);
     model_->set_standardisation(standardise_for(model_->scaling(), scan_.summary));
@@ -493,6 +513,7 @@ class FitJob final : public FitObserver {
   std::unique_ptr<Hdf5Rows> rows_, given_;
   std::unique_ptr<RowSource> weights_;
   std::shared_ptr<const Sequences> sequences_;
+  OptionValues model_options_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Shard> shard_;
   Scan scan_;

@@ -28,8 +28,8 @@ std::vector<Index> whole_numbers(const RowSource& source) {
     source.read(first, static_cast<Index>(values.size()), values.data());
     for (const double value : values) {
       if (!is_whole(value))
-        throw DataError(fmt::format("{} is {}, which is no number of steps (rows are counted from 0)",
-                                    source.where(static_cast<Index>(numbers.size())), value));
+        throw DataError(fmt::format("{} is {}: sequence {} has no whole number of steps (sequences are counted from 0)",
+                                    source.where(static_cast<Index>(numbers.size())), value, numbers.size()));
       numbers.push_back(static_cast<Index>(value));
     }
   }

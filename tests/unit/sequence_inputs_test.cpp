@@ -76,11 +76,11 @@ TEST_F(SequenceInputs, EmptySequencesAreRefusedByName) {
 TEST_F(SequenceInputs, WhatIsNoWholeNumberIsRefused) {
   const auto type = Hdf5RowWriter::Type::float64;
   EXPECT_EQ(refusal(column({50, 49.5, 0.5}, type)),
-            "lengths.h5:/lengths row 1 is 49.5, which is no number of steps (rows are counted from 0)");
+            "lengths.h5:/lengths row 1 is 49.5: sequence 1 has no whole number of steps (sequences are counted from 0)");
   EXPECT_EQ(refusal(column({std::numeric_limits<double>::quiet_NaN()}, type)),
-            "lengths.h5:/lengths row 0 is nan, which is no number of steps (rows are counted from 0)");
+            "lengths.h5:/lengths row 0 is nan: sequence 0 has no whole number of steps (sequences are counted from 0)");
   EXPECT_EQ(refusal(column({1e300}, type)),
-            "lengths.h5:/lengths row 0 is 1e+300, which is no number of steps (rows are counted from 0)");
+            "lengths.h5:/lengths row 0 is 1e+300: sequence 0 has no whole number of steps (sequences are counted from 0)");
 }
 
 TEST_F(SequenceInputs, LengthsOfSeveralColumnsAreRefused) {
