@@ -125,7 +125,9 @@ class BoundChainModel final : public BoundModel {
     const auto finish = [&](Lane& lane, const StoredBlock& block, const Piece& piece, const double* incoming,
                             const double* last) {
       find_path(lane, block, log_weights, piece, incoming, last, visit_probability);
-      visit_path(block.first_row + piece.first, std::span(lane.row_labels).first(static_cast<std::size_t>(piece.steps)));
+      const unsigned char* const marks = block.missing ? block.missing + piece.first : nullptr;
+      visit_path(block.first_row + piece.first, std::span(lane.row_labels).first(static_cast<std::size_t>(piece.steps)),
+                 marks ? std::count(marks, marks + piece.steps, 1) : 0);
     };
     exchange.locally([&] {
       shard.for_each_block(
@@ -673,7 +675,7 @@ class BoundChainModel final : public BoundModel {
     if (wanted.responsibilities) lane.row_weights.assign(posterior.data, posterior.data + block.rows * states_);
     visit(block.first_row, block.rows,
           {wanted.labels ? lane.row_labels.data() : nullptr, lane.row_objectives.data(),
-           wanted.responsibilities ? lane.row_weights.data() : nullptr});
+           wanted.responsibilities ? lane.row_weights.data() : nullptr, block.missing});
   }
 
   const Kernel kernel_;

@@ -157,11 +157,12 @@ class Model {
   virtual std::unique_ptr<BoundModel> bind(const BindOptions& options) const = 0;
 };
 
-// Asks for one result per row; null pointers are not computed.
+// Results of rows; null pointers are not computed.
 struct RowResults {
-  std::int32_t* labels = nullptr;     // (rows)
-  double* objectives = nullptr;       // (rows), internal units
-  double* responsibilities = nullptr; // (rows, K)
+  std::int32_t* labels = nullptr;          // (rows)
+  double* objectives = nullptr;            // (rows), internal units
+  double* responsibilities = nullptr;      // (rows, K)
+  const unsigned char* missing = nullptr;  // (rows), 1: not observed; null: none is
 };
 
 // `given`: the posterior is what was given. `evaluation`: messages are brought to every rank, for rows to be evaluated
@@ -197,9 +198,10 @@ class BoundModel {
   };
   using VisitRows = std::function<void(Index first_row, Index rows, const RowResults& results)>;
   virtual void evaluate(Shard& shard, Wanted wanted, const VisitRows& visit, const Shard::Pulse& pulse) = 0;
-  // The likeliest path of states through each sequence under candidate 0, as the lanes find its parts, and its
-  // log-probability, once, on the rank where it ends. Throws UsageError where rows are independent. Collective.
-  using VisitPath = std::function<void(Index first_row, std::span<const std::int32_t> states)>;
+  // The likeliest path of states through each sequence under candidate 0, as the lanes find its parts, each with how many
+  // of its rows are missing, and its log-probability in internal units, once, on the rank where it ends. Throws UsageError
+  // where rows are independent. Collective.
+  using VisitPath = std::function<void(Index first_row, std::span<const std::int32_t> states, Index missing_rows)>;
   using VisitProbability = std::function<void(Index sequence, double log_probability)>;
   virtual void decode(Shard& shard, MessageExchange& exchange, const VisitPath& visit_path,
                       const VisitProbability& visit_probability, const Shard::Pulse& pulse);

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -44,15 +45,24 @@ class DecodeJob {
     first_row_ = rounds.plan.first_row(blocks_.first);
     path_.resize(static_cast<std::size_t>(rounds.rows_in(blocks_)));
     log_probabilities_.resize(static_cast<std::size_t>(evaluation_.sequences()->count()), 0.0);
+    missing_rows_.resize(log_probabilities_.size(), 0);
   }
 
   void find_paths() {
     evaluation_.decode(
-        [this](Index row, std::span<const std::int32_t> states) {
+        [this](Index row, std::span<const std::int32_t> states, Index missing_rows) {
           std::ranges::copy(states, path_.begin() + (row - first_row_));
+          const std::lock_guard lock(mutex_);
+          missing_rows_[static_cast<std::size_t>(evaluation_.sequences()->sequence_of(row))] += missing_rows;
         },
         [this](Index sequence, double value) { log_probabilities_[static_cast<std::size_t>(sequence)] = value; });
     share(log_probabilities_);
+    context_.communicator.sum(missing_rows_);
+    for (std::size_t s = 0; s < log_probabilities_.size(); ++s) {
+      const Index seen = evaluation_.sequences()->length(static_cast<Index>(s)) - missing_rows_[s];
+      log_probabilities_[s] =
+          evaluation_.loaded().model->objective_in_user_units(log_probabilities_[s], static_cast<double>(seen));
+    }
     const auto impossible = std::ranges::find_if(log_probabilities_, [](double p) { return !std::isfinite(p); });
     if (impossible != log_probabilities_.end())
       throw DataError(fmt::format("sequence {} (counted from 0) is impossible under {}: no path of states explains it",
@@ -136,6 +146,8 @@ class DecodeJob {
   Index first_row_ = 0;
   std::vector<std::int32_t> path_;  // of this rank's rows
   std::vector<double> log_probabilities_;
+  std::mutex mutex_;
+  std::vector<std::int64_t> missing_rows_;  // of each sequence
   std::optional<Hdf5RowWriter> writer_;  // of the root
 };
 

@@ -30,8 +30,8 @@ struct Totals {
   std::int64_t impossible = 0;  // rows of positive weight that the model gives no probability at all
   std::int64_t overflows = 0;   // objectives too large for a double
 
-  void add(double row_objective, double row_weight) {
-    weight.add(row_weight);
+  void add(double row_objective, double row_weight, bool missing) {
+    if (!missing) weight.add(row_weight);
     if (row_weight == 0) return;
     if (std::isinf(row_objective) && row_objective < 0) {
       ++impossible;
@@ -98,8 +98,9 @@ class ScoreJob {
       evaluation_.read_weights(row, count, weights);
       Totals block;
       for (Index i = 0; i < count; ++i) {
-        const double objective = model().objective_in_user_units(results.objectives[i], 1);
-        block.add(objective, weights[static_cast<std::size_t>(i)]);
+        const bool missing = results.missing && results.missing[i];
+        const double objective = model().objective_in_user_units(results.objectives[i], missing ? 0 : 1);
+        block.add(objective, weights[static_cast<std::size_t>(i)], missing);
         if (!out.empty()) out[static_cast<std::size_t>(row - first + i)] = objective;
       }
       const std::lock_guard lock(mutex_);

@@ -136,7 +136,10 @@ Result run(const Problem& problem, const ChainCut& cut) {
         nullptr);
     bound->decode(
         shard, exchange,
-        [&](Index row, std::span<const std::int32_t> states) { std::ranges::copy(states, result.path.begin() + row); },
+        [&](Index row, std::span<const std::int32_t> states, Index missing_rows) {
+          std::ranges::copy(states, result.path.begin() + row);
+          EXPECT_EQ(missing_rows, 0);
+        },
         [&](Index sequence, double value) {
           const std::lock_guard lock(mutex);
           result.log_probabilities[sequence] = value;
