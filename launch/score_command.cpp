@@ -2,11 +2,14 @@
 
 #include <CLI/CLI.hpp>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "comm/agreement.hpp"
 #include "core/error.hpp"
@@ -20,7 +23,7 @@ namespace {
 
 struct ScoreRequest {
   EvaluationRequest evaluation;
-  std::string per_row;  // empty: none
+  std::string per_row, per_sequence;  // empty: none
   bool json = false;
 };
 
@@ -64,16 +67,44 @@ struct Totals {
   }
 };
 
+// Sums of rows that come in order, sequence by sequence.
+class SequenceSums {
+ public:
+  explicit SequenceSums(const Sequences& sequences) : sequences_(sequences) {}
+
+  // The sums of the sequences that end within these rows, which follow those before.
+  std::vector<double> add(std::span<const double> rows) {
+    std::vector<double> sums;
+    for (const double value : rows) {
+      possible_ &= sum_.add(value);
+      if (++row_ < sequences_.first_row(sequence_ + 1)) continue;
+      sums.push_back(possible_ ? sum_.value() : -std::numeric_limits<double>::infinity());
+      sum_ = {};
+      possible_ = true;
+      ++sequence_;
+    }
+    return sums;
+  }
+
+ private:
+  const Sequences& sequences_;
+  Index row_ = 0, sequence_ = 0;
+  FullRangeSum sum_;
+  bool possible_ = true;
+};
+
 class ScoreJob {
  public:
   ScoreJob(const ScoreRequest& request, CommandContext& context)
       : request_(request), context_(context), evaluation_(request.evaluation, context) {}
 
   void run() {
-    if (request_.per_row.empty())
-      score(evaluation_.blocks_of_this_rank(), {});
-    else
+    if (!request_.per_row.empty())
       score_each_row();
+    else if (!request_.per_sequence.empty())
+      score_each_sequence();
+    else
+      score(evaluation_.blocks_of_this_rank(), {});
     totals_.sum_over(context_.communicator);
     if (totals_.overflows > 0)
       throw DataError(fmt::format("the {} of {} rows is beyond the range of numbers; scale the data down",
@@ -109,22 +140,45 @@ class ScoreJob {
   }
 
   void score_each_row() {
-    const DatasetName target = parse_output(request_.per_row, "/score");
+    create(request_.per_row, evaluation_.rows().rows());
+    score_in_order([this](std::span<const double> rows) {
+      writer_->append(rows.data(), static_cast<Index>(rows.size()));
+    });
+  }
+
+  void score_each_sequence() {
+    const Sequences* const sequences = evaluation_.sequences();
+    if (!sequences)
+      throw UsageError("--per-sequence is for sequences; the rows of " + request_.evaluation.model +
+                       " are independent: use --per-row");
+    create(request_.per_sequence, sequences->count());
+    SequenceSums sums(*sequences);
+    score_in_order([&](std::span<const double> rows) {
+      const std::vector<double> complete = sums.add(rows);
+      writer_->append(complete.data(), static_cast<Index>(complete.size()));
+    });
+  }
+
+  // The file for so many values.
+  void create(const std::string& name, Index count) {
+    const DatasetName target = parse_output(name, "/score");
     agree(context_.communicator, [&] {
       if (!context_.is_root()) return;
       std::vector<std::string> inputs = request_.evaluation.data;
-      inputs.push_back(request_.evaluation.model);
-      if (evaluation_.weighted()) inputs.push_back(request_.evaluation.weights);
+      for (const std::string& input :
+           {request_.evaluation.model, request_.evaluation.weights, request_.evaluation.lengths})
+        inputs.push_back(input);
+      std::erase(inputs, "");
       refuse_to_replace(target.file, inputs);
-      writer_.emplace(context_.io, target.file, target.path, evaluation_.rows().rows(), 0,
-                      Hdf5RowWriter::Type::float64);
+      writer_.emplace(context_.io, target.file, target.path, count, 0, Hdf5RowWriter::Type::float64);
     });
+  }
+
+  // write(objectives) runs on the root, for all rows in their order.
+  void score_in_order(const std::function<void(std::span<const double>)>& write) {
     write_in_row_order<double>(
         context_.communicator, evaluation_.rounds(1),
-        [&](BlockRange blocks, std::span<double> out) { score(blocks, out); },
-        [&](std::span<const double> results) {
-          writer_->append(results.data(), static_cast<Index>(results.size()));
-        });
+        [&](BlockRange blocks, std::span<double> out) { score(blocks, out); }, write);
   }
 
   void print() const {
@@ -182,8 +236,13 @@ void add_score_command(CLI::App& app, const Choose& choose) {
   const auto request = std::make_shared<ScoreRequest>();
   add_evaluation_options(*command, request->evaluation);
   command->add_option("--weights", request->evaluation.weights, "Weights of the rows, FILE.h5:/PATH");
-  command->add_option("--per-row", request->per_row,
-                      "Write the value of every row, unweighted, to FILE.h5[:/PATH] (default path: /score)");
+  CLI::Option* const per_row =
+      command->add_option("--per-row", request->per_row,
+                          "Write the value of every row, unweighted, to FILE.h5[:/PATH] (default path: /score)");
+  command
+      ->add_option("--per-sequence", request->per_sequence,
+                   "Write the value of every sequence, unweighted, to FILE.h5[:/PATH] (default path: /score)")
+      ->excludes(per_row);
   command->add_flag("--json", request->json, "Print the result as JSON");
   command->callback([request, choose] {
     choose([request](CommandContext& context) {
