@@ -5,6 +5,7 @@
 #include "algorithms/model.hpp"
 #include "core/hdf5_rows.hpp"
 #include "core/random_streams.hpp"
+#include "core/sequences.hpp"
 #include "launch/context.hpp"
 
 namespace tally {
@@ -33,5 +34,8 @@ struct DrawnRows {
 void check(const DrawnRows& request);
 // All ranks draw, rank 0 writes: the same file on any number of ranks and threads. Throws DataError. Collective.
 void write_drawn_rows(const DrawnRows& request, const Sampler& sampler, CommandContext& context);
+// The same for sequences that lie end to end and fill the rows; components are states.
+void write_drawn_sequences(const DrawnRows& request, const Sequences& sequences, const SequenceSampler& sampler,
+                           CommandContext& context);
 
 }  // namespace tally

@@ -110,7 +110,7 @@ void Evaluation::open(const EvaluationRequest& request) {
                                 rows_->name(), rows_->columns(), rows_->columns() == 1 ? "column" : "columns",
                                 request.model, loaded_.record.columns));
   if (rows_->rows() == 0) throw DataError(rows_->name() + " has no rows");
-  sequences_ = sequences_for(*loaded_.model, context_.io, request.lengths, *rows_);
+  sequences_ = sequences_for(*loaded_.model, context_.io, request.lengths, rows_->rows(), rows_->name());
   if (!request.weights.empty() && sequences_) {
     weights_ = std::make_unique<SequenceWeights>(
         std::make_unique<Hdf5Rows>(context_.io, std::vector<std::string>{request.weights}), sequences_);

@@ -151,7 +151,7 @@ class FitJob final : public FitObserver {
       model_ = make_model(model_options_);
       if (starts_from_rows(init_) && model_->densities() != model_->components())
         throw UsageError("--init " + init_.way + " needs --mixtures 1: it says the state of a row, not which of its mixture");
-      sequences_ = sequences_for(*model_, context_.io, request_.lengths, *rows_);
+      sequences_ = sequences_for(*model_, context_.io, request_.lengths, rows_->rows(), rows_->name());
       if (!request_.weights.empty()) weights_ = open_weights();
     });
     if (progress_) progress_->set_objective_name(model_->objective_name());

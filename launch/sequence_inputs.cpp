@@ -38,7 +38,8 @@ std::vector<Index> whole_numbers(const RowSource& source) {
 
 }  // namespace
 
-std::shared_ptr<const Sequences> read_lengths(IoExecutor& io, const std::string& name, const RowSource& rows) {
+std::shared_ptr<const Sequences> read_lengths(IoExecutor& io, const std::string& name, Index rows,
+                                              const std::string& owner) {
   const Hdf5Rows source(io, {name});
   if (source.columns() != 1)
     throw DataError(fmt::format("{} has {} columns; lengths of sequences are one column of whole numbers",
@@ -52,20 +53,20 @@ std::shared_ptr<const Sequences> read_lengths(IoExecutor& io, const std::string&
                                   lengths[s] == 0 ? "is empty" : "has a negative length"));
     steps += static_cast<double>(lengths[s]);
   }
-  if (steps != static_cast<double>(rows.rows()))
+  if (steps != static_cast<double>(rows))
     throw DataError(fmt::format("{} sums to {:.0f} steps but {} has {} rows; every row is a step of one sequence",
-                                source.name(), steps, rows.name(), rows.rows()));
+                                source.name(), steps, owner, rows));
   return std::make_shared<Sequences>(Sequences::of_lengths(lengths));
 }
 
-std::shared_ptr<const Sequences> sequences_for(const Model& model, IoExecutor& io, const std::string& name,
-                                               const RowSource& rows) {
+std::shared_ptr<const Sequences> sequences_for(const Model& model, IoExecutor& io, const std::string& name, Index rows,
+                                               const std::string& owner) {
   if (!model.sequence_cut()) {
     if (!name.empty()) throw UsageError("--lengths " + name + ": " + model.name() + " takes rows as independent");
     return nullptr;
   }
-  if (!name.empty()) return read_lengths(io, name, rows);
-  return std::make_shared<const Sequences>(Sequences::one(rows.rows()));
+  if (!name.empty()) return read_lengths(io, name, rows, owner);
+  return std::make_shared<const Sequences>(Sequences::one(rows));
 }
 
 BlockPlan plan_for(const Model& model, const std::shared_ptr<const Sequences>& sequences, Index rows, Index block_rows) {

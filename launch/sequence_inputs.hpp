@@ -12,14 +12,16 @@ namespace tally {
 
 class IoExecutor;
 
-// The lengths of the sequences that `rows` holds end to end, from the data set `name`, FILE:/PATH: one column of whole
-// numbers. Throws DataError: another shape, a length that is none, an empty sequence, a sum other than the rows.
-std::shared_ptr<const Sequences> read_lengths(IoExecutor& io, const std::string& name, const RowSource& rows);
+// The lengths of the sequences that `owner`, in words, holds end to end in so many rows, from the data set `name`,
+// FILE:/PATH: one column of whole numbers. Throws DataError: another shape, a length that is none, an empty sequence, a
+// sum other than the rows.
+std::shared_ptr<const Sequences> read_lengths(IoExecutor& io, const std::string& name, Index rows,
+                                              const std::string& owner);
 
 // The rows of a model of sequences: of `name`, or one sequence where that is empty. Null where the model takes rows as
 // independent. Throws as read_lengths does; UsageError where lengths are given to a model that takes none.
-std::shared_ptr<const Sequences> sequences_for(const Model& model, IoExecutor& io, const std::string& name,
-                                               const RowSource& rows);
+std::shared_ptr<const Sequences> sequences_for(const Model& model, IoExecutor& io, const std::string& name, Index rows,
+                                               const std::string& owner);
 // How a model's rows are cut: independent ones into blocks of `block_rows`.
 BlockPlan plan_for(const Model& model, const std::shared_ptr<const Sequences>& sequences, Index rows, Index block_rows);
 // What they cost.

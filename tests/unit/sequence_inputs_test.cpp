@@ -31,7 +31,7 @@ class SequenceInputs : public ::testing::Test {
     return folder.file("lengths.h5") + ":/lengths";
   }
   std::string refusal(const std::string& name) {
-    std::string message = message_of<DataError>([&] { read_lengths(io, name, x); });
+    std::string message = message_of<DataError>([&] { read_lengths(io, name, x.rows(), x.name()); });
     const auto at = message.find("lengths.h5");
     return at == std::string::npos ? message : message.substr(at);
   }
@@ -43,7 +43,7 @@ class SequenceInputs : public ::testing::Test {
 };
 
 TEST_F(SequenceInputs, LengthsSayWhereSequencesLie) {
-  const auto sequences = read_lengths(io, column({10, 1, 89}), x);
+  const auto sequences = read_lengths(io, column({10, 1, 89}), x.rows(), x.name());
 
   EXPECT_EQ(sequences->count(), 3);
   EXPECT_EQ(sequences->first_row(2), 11);
@@ -51,7 +51,7 @@ TEST_F(SequenceInputs, LengthsSayWhereSequencesLie) {
 }
 
 TEST_F(SequenceInputs, WholeNumbersInDoublesAreLengths) {
-  EXPECT_EQ(read_lengths(io, column({40, 60}, Hdf5RowWriter::Type::float64), x)->count(), 2);
+  EXPECT_EQ(read_lengths(io, column({40, 60}, Hdf5RowWriter::Type::float64), x.rows(), x.name())->count(), 2);
 }
 
 TEST_F(SequenceInputs, LengthsMustSumToTheRows) {
