@@ -107,6 +107,7 @@ int run_command(int argc, char** argv, const Registry& registry) {
   add_fit_command(app, registry, choose);
   add_predict_command(app, choose);
   add_decode_command(app, choose);
+  add_forecast_command(app, choose);
   add_score_command(app, choose);
   add_sample_command(app, choose);
   add_info_command(app, choose);

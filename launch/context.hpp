@@ -34,6 +34,7 @@ using Choose = std::function<void(Action)>;
 void add_fit_command(CLI::App& app, const Registry& registry, const Choose& choose);
 void add_predict_command(CLI::App& app, const Choose& choose);
 void add_decode_command(CLI::App& app, const Choose& choose);
+void add_forecast_command(CLI::App& app, const Choose& choose);
 void add_score_command(CLI::App& app, const Choose& choose);
 void add_sample_command(CLI::App& app, const Choose& choose);
 void add_info_command(CLI::App& app, const Choose& choose);
