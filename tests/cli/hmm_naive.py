@@ -42,8 +42,8 @@ class Emission:
 
 
 class Gaussian(Emission):
-    def __init__(self, covariance="diag", ridge=0.0):
-        self.covariance, self.ridge = covariance, ridge
+    def __init__(self, covariance="diag", ridge=0.0, keeps_means=False):
+        self.covariance, self.ridge, self.keeps_means = covariance, ridge, keeps_means
 
     def components(self, parameters):
         return len(parameters["means"])
@@ -71,7 +71,8 @@ class Gaussian(Emission):
         for component, total in enumerate(totals):
             if total == 0:
                 continue
-            means[component] = weights[:, component] @ x / total
+            if not self.keeps_means:
+                means[component] = weights[:, component] @ x / total
             difference = x - means[component]
             scatters[component] = (weights[:, component, None] * difference).T @ difference
             if self.covariance == "full":
