@@ -106,6 +106,7 @@ class BoundChainModel final : public BoundModel {
 
   void evaluate(Shard& shard, Wanted wanted, const VisitRows& visit, const Shard::Pulse& pulse) override {
     begin(shard);
+    for (Lane& lane : lanes_) lane.impossible.assign(static_cast<std::size_t>(candidates_), -1);
     const bool smoothed = !wanted.filtered && (wanted.labels || wanted.responsibilities);
     shard.for_each_block(
         [&](int index, const StoredBlock& block) {
@@ -205,7 +206,7 @@ class BoundChainModel final : public BoundModel {
     std::vector<Real> columns, emissions, alpha, gamma;  // of a block; alpha has a row before the first
     std::vector<double> offsets, maxima, scales;         // of a block's rows
     std::vector<cpu::ChainPiece> pieces;
-    std::vector<double> statistics, products;
+    std::vector<double> statistics, products, scratch;
     std::vector<Index> impossible;  // the first row, by candidate; -1: none
     std::vector<double> row_objectives, row_weights;
     std::vector<std::int32_t> row_labels;
@@ -344,7 +345,6 @@ class BoundChainModel final : public BoundModel {
     if (backward)
       lane.compute.chain_backward(weights, lane.pieces, emissions, MatrixView<const Real>(alpha), lane.scales.data(),
                                   gamma_of(lane, block.rows));
-    if (backward) check_messages(lane, block, pieces);
   }
 
   // Where a step seems impossible, the states that can be there may only be far less likely than others that cannot: the
@@ -400,21 +400,6 @@ class BoundChainModel final : public BoundModel {
     lane.scales[static_cast<std::size_t>(row)] = scale;
     lane.maxima[static_cast<std::size_t>(row)] = largest + lane.offsets[static_cast<std::size_t>(row)];
     return true;
-  }
-
-  // Messages know no bounds of the kind that a closer look takes: a piece that fits none of its message must not pass for
-  // one without posterior.
-  void check_messages(Lane& lane, const StoredBlock& block, const std::vector<Piece>& pieces) const {
-    for (const Piece& piece : pieces) {
-      const Index last = piece.first + piece.steps - 1;
-      const Real* const gamma = gamma_of(lane, block.rows).row(last);
-      if (piece.ends || !(lane.scales[static_cast<std::size_t>(last)] > 0) || *std::max_element(gamma, gamma + states_) > 0)
-        continue;
-      throw DataError("step " + std::to_string(piece.first_step + piece.steps - 1) + " of sequence " +
-                      std::to_string(piece.sequence) +
-                      " (counted from 0) is in a state that what follows makes less likely than others by a factor beyond "
-                      "10^300: too much for a sequence that is cut; start from other parameters");
-    }
   }
 
   // The log-likelihood of a block's pieces, each given what came before it.
@@ -537,16 +522,37 @@ class BoundChainModel final : public BoundModel {
 
   void compose(Lane& lane, const StoredBlock& block, Index known_columns, const Piece& piece, int candidate,
                ChainProducts::Place place) {
-    const cpu::ChainWeights<Real> weights = weights_of(candidate);
+    const auto row_of = [&](Index state) {
+      return std::span(place.vectors + state * states_, static_cast<std::size_t>(states_));
+    };
+    if (piece.begins) {
+      last_alpha(lane, block, known_columns, piece, candidate, nullptr, row_of(0));
+      return;
+    }
     const MatrixView<const Real> emissions = part(emissions_of(lane, block.rows), piece.first, piece.steps);
-    if (piece.begins)
-      last_alpha(lane, block, known_columns, piece, candidate, nullptr,
-                 std::span(place.vectors, static_cast<std::size_t>(states_)));
-    else if (piece.ends)
-      lane.compute.chain_backward_message(weights, emissions, nullptr, place.vectors);
-    else
-      lane.compute.chain_compose(weights, emissions, MatrixView<double>(place.vectors, states_, states_),
-                                 place.log_scales);
+    lane.compute.chain_compose(weights_of(candidate), emissions, MatrixView<double>(place.vectors, states_, states_),
+                               place.log_scales);
+    const double likeliest = logs_of(lane, piece).second;
+    for (Index i = 0; i < states_; ++i) {
+      if (!std::isinf(place.log_scales[i])) continue;
+      std::vector<double> from(static_cast<std::size_t>(states_), 0.0);
+      from[static_cast<std::size_t>(i)] = 1;
+      last_alpha(lane, block, known_columns, piece, candidate, from.data(), row_of(i));
+      const auto [scales, maxima] = logs_of(lane, piece);
+      if (std::isfinite(scales)) place.log_scales[i] = scales + maxima - likeliest;
+      emit(lane, block, known_columns, candidate);
+    }
+  }
+
+  // Logarithms of the scales of a piece, and of what they are relative to.
+  std::pair<double, double> logs_of(const Lane& lane, const Piece& piece) const {
+    LogProduct scales;
+    double maxima = 0;
+    for (Index i = piece.first; i < piece.first + piece.steps; ++i) {
+      scales.multiply(lane.scales[static_cast<std::size_t>(i)]);
+      maxima += lane.maxima[static_cast<std::size_t>(i)];
+    }
+    return {scales.log(), maxima};
   }
 
   // The distribution of the state after a piece.
@@ -561,7 +567,8 @@ class BoundChainModel final : public BoundModel {
     std::copy_n(alpha.row(piece.first + piece.steps - 1), states_, out.begin());
   }
 
-  // Messages one after the other, forward and backward at once.
+  // Messages one after the other. A backward message is what the recursion would hand on within a piece, which knows
+  // the states that can be there.
   void pass_in_order(Shard& shard, std::span<const int> candidates, MessageExchange& exchange,
                      const Shard::Pulse& pulse) {
     const auto with_pieces = [&](int index, const StoredBlock& block, bool reversed, const auto& work) {
@@ -583,16 +590,37 @@ class BoundChainModel final : public BoundModel {
             step.hand_on(c, piece);
           });
         },
+        nullptr, pulse);
+    order.run(
+        nullptr,
         [&](int index, const StoredBlock& block, const ChainOrder::Step& step) {
           with_pieces(index, block, true, [&](Lane& lane, const Piece& piece, int c) {
-            const double* const outgoing = step.message(c, piece);
             const auto next = step.next(c, piece);
-            const MatrixView<const Real> emissions = part(emissions_of(lane, block.rows), piece.first, piece.steps);
-            if (!next.empty()) lane.compute.chain_backward_message(weights_of(c), emissions, outgoing, next.data());
+            lane.scratch.resize(static_cast<std::size_t>(states_));
+            if (!next.empty())
+              last_alpha(lane, block, shard.given_columns(), piece, c, messages_.incoming(c, piece), lane.scratch);
+            const double* const outgoing = step.message(c, piece);
+            if (!next.empty()) hand_back(lane, block.rows, piece, c, outgoing, next);
             step.hand_on(c, piece);
           });
         },
         pulse);
+  }
+
+  // The backward message before a piece whose forward recursion is done: A w of its first step.
+  void hand_back(Lane& lane, Index rows, const Piece& piece, int candidate, const double* outgoing,
+                 std::span<double> before) {
+    lane.pieces.front().outgoing = outgoing;
+    const MatrixView<Real> weights = emissions_of(lane, rows);
+    lane.compute.chain_backward(weights_of(candidate), lane.pieces, weights, MatrixView<const Real>(alpha_of(lane, rows)),
+                                lane.scales.data(), gamma_of(lane, rows));
+    const double* const A = transitions_of(candidate);
+    for (Index i = 0; i < states_; ++i) {
+      double sum = 0;
+      for (Index j = 0; j < states_; ++j)
+        if (A[i * states_ + j] > 0) sum += A[i * states_ + j] * static_cast<double>(weights(piece.first, j));
+      before[static_cast<std::size_t>(i)] = sum;
+    }
   }
 
   // What was given for the last step of each piece that goes on.
@@ -664,7 +692,10 @@ class BoundChainModel final : public BoundModel {
   void report(Lane& lane, const StoredBlock& block, Wanted wanted, const VisitRows& visit) {
     const auto rows = static_cast<std::size_t>(block.rows);
     lane.row_objectives.resize(rows);
-    for (std::size_t i = 0; i < rows; ++i) lane.row_objectives[i] = std::log(lane.scales[i]) + lane.maxima[i];
+    for (std::size_t i = 0; i < rows; ++i) {
+      lane.row_objectives[i] = std::log(lane.scales[i]) + lane.maxima[i];
+      if (!(lane.scales[i] > 0)) note_impossible(lane, block.first_row + static_cast<Index>(i), 0);
+    }
     const MatrixView<Real> posterior = wanted.filtered ? alpha_of(lane, block.rows) : gamma_of(lane, block.rows);
     if (wanted.labels) {
       lane.row_labels.resize(rows);
@@ -692,7 +723,7 @@ class BoundChainModel final : public BoundModel {
 template <class Kernel>
 std::unique_ptr<BoundModel> bind_chain_to_cpu(const Kernel& kernel, const Coefficients& coefficients,
                                               const Layout& statistics, const BindOptions& options) {
-  if (options.precision == Precision::single_precision)
+  if (in_float(options.precision))
     return std::make_unique<BoundChainModel<Kernel, float>>(kernel, coefficients, statistics, options);
   return std::make_unique<BoundChainModel<Kernel, double>>(kernel, coefficients, statistics, options);
 }

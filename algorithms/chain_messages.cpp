@@ -15,15 +15,15 @@ void normalise(double* values, Index count) {
   for (Index k = 0; k < count; ++k) values[k] /= sum;
 }
 
-// exp(log_scale - largest), where the largest is of those that count; all zeros where none does.
+// exp(log_scale - largest) of the states with counts, the largest being theirs; zeros elsewhere.
 std::vector<double> relative_scales(const double* log_scales, const double* counts, Index states) {
   double largest = -std::numeric_limits<double>::infinity();
   for (Index i = 0; i < states; ++i)
-    if (counts == nullptr || counts[i] > 0) largest = std::max(largest, log_scales[i]);
+    if (counts[i] > 0) largest = std::max(largest, log_scales[i]);
   std::vector<double> scales(static_cast<std::size_t>(states), 0.0);
   if (std::isinf(largest)) return scales;
   for (Index i = 0; i < states; ++i)
-    if (counts == nullptr || counts[i] > 0) scales[static_cast<std::size_t>(i)] = std::exp(log_scales[i] - largest);
+    if (counts[i] > 0) scales[static_cast<std::size_t>(i)] = std::exp(log_scales[i] - largest);
   return scales;
 }
 
@@ -93,24 +93,31 @@ void ChainProducts::scan(std::span<const int> candidates, const std::vector<Piec
       }
       normalise(after.data(), K);
     }
-    for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece) {
-      if (piece->begins) continue;
-      const Place place = at(c, piece->number);
-      const auto before = messages.outgoing(c, piece->number - 1);
-      if (piece->ends) {
-        std::copy_n(place.vectors, K, before.begin());
-        continue;
-      }
-      const auto after = messages.outgoing(c, piece->number);
-      const std::vector<double> scales = relative_scales(place.log_scales, nullptr, K);
-      for (Index i = 0; i < K; ++i) {
-        double sum = 0;
-        for (Index j = 0; j < K; ++j) sum += place.vectors[i * K + j] * after[static_cast<std::size_t>(j)];
-        before[static_cast<std::size_t>(i)] = scales[static_cast<std::size_t>(i)] * sum;
-      }
-      normalise(before.data(), K);
-    }
+    for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece)
+      if (!piece->begins) step_back(c, *piece, messages);
   }
+}
+
+// Of the likelihoods of what follows from each state on, only those of states that can be there count: relative to them
+// another may be anything.
+void ChainProducts::step_back(int candidate, const Piece& piece, ChainMessages& messages) {
+  constexpr double never = -std::numeric_limits<double>::infinity(), most = 700;
+  const Index K = states_;
+  const Place place = at(candidate, piece.number);
+  const auto incoming = messages.incoming(candidate, piece.number);
+  const auto before = messages.outgoing(candidate, piece.number - 1);
+  const double* const after = messages.outgoing(candidate, piece);
+  std::vector<double> logs(static_cast<std::size_t>(K), never);
+  double largest = never;
+  for (Index i = 0; i < K; ++i) {
+    const auto at_i = static_cast<std::size_t>(i);
+    if (!(incoming[at_i] > 0)) continue;
+    double sum = 0;
+    for (Index j = 0; j < K; ++j) sum += place.vectors[i * K + j] * (after ? after[j] : 1);
+    logs[at_i] = place.log_scales[i] + std::log(sum);
+    largest = std::max(largest, logs[at_i] + std::log(incoming[at_i]));
+  }
+  for (std::size_t i = 0; i < logs.size(); ++i) before[i] = logs[i] > never ? std::exp(std::min(logs[i] - largest, most)) : 0;
 }
 
 std::vector<Piece> cut_pieces(const BlockPlan& plan) {

@@ -33,8 +33,8 @@ class ChainMessages {
   std::vector<double> values_;  // (candidates, pieces, 2, K)
 };
 
-// What each piece of the cut sequences does to a message, for each candidate, filled piece by piece by whoever has it: where the sequence begins the distribution after the piece (K); where it ends the message before it (K); in
-// between the distribution after the piece for each state before it, rows summing to 1, and the logarithms of their
+// What each piece of the cut sequences does to a message, for each candidate, filled piece by piece by whoever has it:
+// where the sequence begins the distribution after the piece (K), else the distribution after the piece for each state before it, rows summing to 1, and the logarithms of their
 // probabilities (K, K) and (K). Every number has one writer.
 class ChainProducts {
  public:
@@ -52,6 +52,8 @@ class ChainProducts {
   void scan(std::span<const int> candidates, const std::vector<Piece>& pieces, ChainMessages& messages);
 
  private:
+  void step_back(int candidate, const Piece& piece, ChainMessages& messages);
+
   Index pieces_, states_;
   std::vector<double> values_;
 };

@@ -120,10 +120,10 @@ void Shard::run_lanes(const std::function<void(int)>& body, std::atomic<Index>& 
         body(lane);
       } catch (...) {
         mine = std::current_exception();
-        stopping_ = true;
       }
       const std::lock_guard lock(mutex);
       if (mine && !failure) failure = mine;
+      if (mine) stopping_ = true;
       --running;
       lane_ended.notify_all();
     });

@@ -76,6 +76,7 @@ class DecodeJob {
     evaluation_.run(blocks_, wanted, [this](Index row, Index count, const RowResults& results) {
       std::copy_n(results.labels, count, path_.begin() + (row - first_row_));
     });
+    evaluation_.refuse_impossible();
     log_probabilities_.clear();
   }
 

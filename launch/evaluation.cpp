@@ -173,6 +173,16 @@ void Evaluation::run(BlockRange blocks, BoundModel::Wanted wanted, const BoundMo
   report_first_fault();
 }
 
+void Evaluation::refuse_impossible() const {
+  const Index row = bound_->impossible_row(0);
+  std::array<std::int64_t, 1> first = {row < 0 ? -no_fault : -row};
+  context_.communicator.sum_and_max({}, first);
+  if (first[0] == -no_fault || !sequences_) return;
+  const Index sequence = sequences_->sequence_of(-first[0]);
+  throw DataError(fmt::format("{}, step {} of sequence {} (counted from 0), is impossible under the model",
+                              rows_->where(-first[0]), -first[0] - sequences_->first_row(sequence), sequence));
+}
+
 void Evaluation::exchange_messages() {
   const auto shard = shard_of(blocks_of_this_rank());
   RankExchange exchange(*shard, context_.communicator);

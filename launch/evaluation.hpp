@@ -51,6 +51,9 @@ class Evaluation {
   // value the model cannot take (NaN, infinity, one outside its domain; a bad weight). Collective.
   void run(BlockRange blocks, BoundModel::Wanted wanted, const BoundModel::VisitRows& visit);
 
+  // Throws DataError where the last run met a step of a sequence that no state explains. Collective.
+  void refuse_impossible() const;
+
   // The likeliest path through every sequence, of the rows of blocks_of_this_rank(), and the log-probabilities of the
   // sequences that end there; the visits run on the lanes. Throws as `run` does, and where a sequence has no path at all.
   // Collective.

@@ -56,6 +56,7 @@ class PredictJob {
           evaluation_.run(blocks, wanted, [&](Index row, Index count, const RowResults& results) {
             std::copy_n(results.responsibilities, count * K, out.begin() + (row - first) * K);
           });
+          evaluation_.refuse_impossible();
         },
         [&](std::span<const double> results) {
           writer_->append(results.data(), static_cast<Index>(results.size()) / K);
@@ -76,6 +77,7 @@ class PredictJob {
           evaluation_.run(blocks, wanted, [&](Index row, Index count, const RowResults& results) {
             std::copy_n(results.labels, count, out.begin() + (row - first));
           });
+          evaluation_.refuse_impossible();
         },
         [&](std::span<const std::int32_t> results) {
           wide.assign(results.begin(), results.end());

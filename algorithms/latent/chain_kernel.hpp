@@ -7,19 +7,21 @@
 
 namespace tally {
 
-// Up to so many states the pieces of a cut sequence are composed, all at once, as matrices (K, K); beyond, messages (K)
-// pass from piece to piece in order, which takes fewer operations: docs/performance.md has the crossover.
+// Up to so many states the pieces of a cut sequence are composed, all at once, as matrices (K, K), which takes K times the
+// operations of a recursion; beyond, messages (K) pass from piece to piece in order.
 inline constexpr Index most_composed_states = 16;
 
 // A step without an observation: every state explains it equally well.
 template <class Real>
 struct ForgetMissing {
   const unsigned char* missing;  // (rows)
+  Index columns_per_state;
   MatrixView<Real> logits;
   double* offsets;
   TALLY_HD void operator()(Index i) const {
     if (!missing[i]) return;
-    for (Index k = 0; k < logits.cols; ++k) logits(i, k) = 0;
+    for (Index k = 0; k < logits.cols; ++k)
+      logits(i, k) = k % columns_per_state == 0 ? Real{0} : -std::numeric_limits<Real>::infinity();
     offsets[i] = 0;
   }
 };
@@ -130,7 +132,7 @@ struct ChainKernel {
       shared = row_values;
     }
     lane.for_each(tile.rows(), OffsetRow<Real>{tile.offsets, shared, offsets});
-    if (tile.missing) lane.for_each(tile.rows(), ForgetMissing<Real>{tile.missing, logits, offsets});
+    if (tile.missing) lane.for_each(tile.rows(), ForgetMissing<Real>{tile.missing, mixtures, logits, offsets});
   }
 
   // Adds a tile's emissions, weighted by posterior weights (rows, components()), to the family's statistics.

@@ -223,6 +223,34 @@ TEST_P(ChainOfStates, UnlikelyStatesAreFoundWhereNoOtherCanBe) {
   EXPECT_NEAR(result.log_probabilities.at(0), expected, 1e-12 * std::abs(expected));
 }
 
+// From state 0 to state 1 for good; first the steps speak for 0, then for 1, so strongly that a message that knows nothing
+// of what came before would leave out the state that counts.
+TEST_P(ChainOfStates, CutsKeepStatesThatOnlyThePastSpeaksFor) {
+  const Index K = std::max<Index>(GetParam(), 2);
+  Problem problem(K, {600});
+  std::ranges::fill(problem.transitions, 0.0);
+  for (Index i = 0; i < K; ++i) problem.transitions[static_cast<std::size_t>(i * K + i)] = 1;
+  for (Index t = 0; t < problem.rows(); ++t)
+    for (Index k = 0; k < K; ++k)
+      problem.values[static_cast<std::size_t>(t * K + k)] = k == (t < 310 ? 0 : 1) ? 0.0 : -20.0;
+
+  const Result whole = run(problem, {}), cut = run(problem, {40, 80});
+
+  EXPECT_NEAR(cut.objective, whole.objective, 1e-11 * std::abs(whole.objective));
+  expect_near(cut.statistics, whole.statistics, 1e-9);
+  expect_near(cut.responsibilities, whole.responsibilities, 1e-9);
+  EXPECT_NEAR(std::accumulate(cut.responsibilities.begin(), cut.responsibilities.end(), 0.0), 600, 1e-8);
+}
+
+TEST_P(ChainOfStates, UnlikelyStatesAreFoundInCutSequences) {
+  const Problem problem = imprisoned(GetParam());
+
+  const Result whole = run(problem, {}), cut = run(problem, {4, 8, 3, 2});
+
+  EXPECT_NEAR(cut.objective, whole.objective, 1e-12 * std::abs(whole.objective));
+  expect_near(cut.statistics, whole.statistics, 1e-12);
+}
+
 TEST_P(ChainOfStates, SinglePrecisionIsClose) {
   const Problem problem(GetParam(), {30, 1, 200});
   const Result exact = run(problem, {16, 48});
