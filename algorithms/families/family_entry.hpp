@@ -51,14 +51,14 @@ struct FamilyWords {
 // make(family, kernel) for the family and the kernel that the options ask for.
 template <class Declare>
 FamilyEntry family_entry(const FamilyWords& words, const Declare& declare) {
-  std::vector<ModelOption> options = words.options;
-  options.push_back(freeze_option());
+  std::vector<ModelOption> own_options = words.options;
+  own_options.push_back(freeze_option());
   FamilyEntry entry;
-  entry.mixture = {words.mixture, words.summary, options, "kmeans",
+  entry.mixture = {words.mixture, words.summary, own_options, "kmeans",
                    [declare, name = words.mixture](Index components, Index columns, const OptionValues& options) {
                      return declare(components, columns, options, MakeMixture{name, names_option(options, "freeze")});
                    }};
-  entry.emission = {words.emission, with_defaults(options, words.emission_defaults),
+  entry.emission = {words.emission, with_defaults(own_options, words.emission_defaults),
                     [declare](Index states, Index columns, const OptionValues& options, const ChainOptions& chain) {
                       return declare(states * chain.mixtures, columns, options,
                                      MakeChain{chain, names_option(options, "freeze")});
