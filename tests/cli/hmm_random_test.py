@@ -2,6 +2,7 @@
 
 import unittest
 
+import h5py
 import numpy as np
 
 import hmm_naive as naive
@@ -174,6 +175,27 @@ class RandomChains(HmmTest):
                     self.assert_close(ahead["states"][s, h], state, 1e-10)
                     self.assert_close(ahead["means"][s, h], mean, 1e-9)
                     self.assert_close(ahead["variances"][s, h], state @ (variances + means**2) - mean**2, 1e-9)
+
+    def test_forecast_of_mixtures_and_symbols(self):
+        for problem in (Problem(31, "gaussian", 2, mixtures=3), Problem(41, "categorical", 3)):
+            data, places = self.places(problem)
+            fitted = self.fit_from(problem.name, data, problem.parameters, **problem.options, **places)
+            out = self.path()
+            self.succeed("forecast", fitted.file, data, "--lengths", places["lengths"], "--steps", 2, "--out", out)
+
+            with h5py.File(out, "r") as file:
+                ahead = {name: array[()] for name, array in file.items()}
+
+            if problem.name == "categorical":
+                expected = np.einsum("shk,kdv->shdv", ahead["states"], fitted["probabilities"])
+                self.assert_close(ahead["probabilities"], expected, 1e-10)
+                self.assertNotIn("means", ahead)
+            else:
+                shares = (ahead["states"][..., None] * fitted["mixture_weights"]).reshape(len(lengths), 2, -1)
+                means = shares @ fitted["means"]
+                squares = shares @ (fitted["covariances"] + fitted["means"]**2)
+                self.assert_close(ahead["means"], means, 1e-10)
+                self.assert_close(ahead["variances"], squares - means**2, 1e-9)
 
     def test_labels_start_as_counts(self):
         problem = Problem(50, "poisson", 3)
