@@ -375,7 +375,8 @@ class BoundChainModel final : public BoundModel {
     } else {
       for (Index i = 0; i < states_; ++i) {
         const double before = row == piece.first ? piece.incoming[i] : static_cast<double>(alpha(row - 1, i));
-        for (Index j = 0; j < states_ && before > 0; ++j) predicted[static_cast<std::size_t>(j)] += before * A[i * states_ + j];
+        for (Index j = 0; j < states_ && before > 0; ++j)
+          predicted[static_cast<std::size_t>(j)] += before * A[i * states_ + j];
       }
     }
     double largest = -std::numeric_limits<double>::infinity();
@@ -459,7 +460,8 @@ class BoundChainModel final : public BoundModel {
   }
 
   void add_emissions(Lane& lane, const StoredBlock& block, PassKind kind) {
-    const MatrixView<Real> posterior = kind == PassKind::given ? columns_of(lane, block.rows) : posterior_of(lane, block.rows);
+    const MatrixView<Real> posterior =
+        kind == PassKind::given ? columns_of(lane, block.rows) : posterior_of(lane, block.rows);
     lane.reader->for_each_tile(block, 0, [&](const Tile<Real>& tile) {
       const MatrixView<Real> weights = part(posterior, tile.first_row - block.first_row, tile.rows());
       if (tile.weights || tile.missing)
@@ -478,7 +480,8 @@ class BoundChainModel final : public BoundModel {
     return columns;
   }
 
-  // Expected transitions: A_ij sum_t alpha_t-1(i) w_t(j), or of what was given sum_t gamma_t-1(i) gamma_t(j), in chunks that the lane may sum in single precision.
+  // Expected transitions: A_ij sum_t alpha_t-1(i) w_t(j), or of what was given sum_t gamma_t-1(i) gamma_t(j), in chunks that
+  // the lane may sum in single precision.
   void add_transitions(Lane& lane, const StoredBlock& block, const double* transitions) {
     const MatrixView<Real> after = transitions ? emissions_of(lane, block.rows) : gamma_of(lane, block.rows);
     if (block.weights) lane.compute.for_each(block.rows, WeighRows<Real>{block.weights, nullptr, after});

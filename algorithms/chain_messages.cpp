@@ -117,7 +117,8 @@ void ChainProducts::step_back(int candidate, const Piece& piece, ChainMessages& 
     logs[at_i] = place.log_scales[i] + std::log(sum);
     largest = std::max(largest, logs[at_i] + std::log(incoming[at_i]));
   }
-  for (std::size_t i = 0; i < logs.size(); ++i) before[i] = logs[i] > never ? std::exp(std::min(logs[i] - largest, most)) : 0;
+  for (std::size_t i = 0; i < logs.size(); ++i)
+    before[i] = logs[i] > never ? std::exp(std::min(logs[i] - largest, most)) : 0;
 }
 
 std::vector<Piece> cut_pieces(const BlockPlan& plan) {

@@ -34,8 +34,8 @@ class ChainMessages {
 };
 
 // What each piece of the cut sequences does to a message, for each candidate, filled piece by piece by whoever has it:
-// where the sequence begins the distribution after the piece (K), else the distribution after the piece for each state before it, rows summing to 1, and the logarithms of their
-// probabilities (K, K) and (K). Every number has one writer.
+// where the sequence begins the distribution after the piece (K), else the distribution after the piece for each state
+// before it, rows summing to 1, and the logarithms of their probabilities: (K, K) and (K). Every number has one writer.
 class ChainProducts {
  public:
   ChainProducts(const BlockPlan& plan, Index states, int candidates);

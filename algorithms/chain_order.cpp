@@ -20,12 +20,16 @@ ChainOrder::ChainOrder(Shard& shard, MessageExchange& exchange, std::span<const 
       turns_(2 * messages.candidate_count() * messages.piece_count()) {
   find_crossings(exchange.cuts());
   const BlockPlan& plan = shard.plan();
-  const auto sequence_of = [&](Index local) { return plan.pieces_of(shard.first_block() + local).front().sequence; };
+  const auto blocks_in = [&](Index sequence) {
+    return std::ranges::count_if(blocks_, [&](Index local) {
+      return plan.pieces_of(shard.first_block() + local).front().sequence == sequence;
+    });
+  };
   for (const Crossing& crossing : crossings_) {
     if (crossing.block == shard.first_block())
-      leading_ = std::count_if(blocks_.begin(), blocks_.end(), [&](Index b) { return sequence_of(b) == crossing.sequence; });
+      leading_ = blocks_in(crossing.sequence);
     if (crossing.block == shard.first_block() + shard.block_count())
-      trailing_ = std::count_if(blocks_.begin(), blocks_.end(), [&](Index b) { return sequence_of(b) == crossing.sequence; });
+      trailing_ = blocks_in(crossing.sequence);
   }
 }
 

@@ -31,9 +31,11 @@ void RankExchange::locally(const std::function<void()>& work) {
 
 void RankExchange::share(std::span<double> values) {
   bits_.resize(values.size());
-  std::transform(values.begin(), values.end(), bits_.begin(), [](double value) { return std::bit_cast<std::int64_t>(value); });
+  std::transform(values.begin(), values.end(), bits_.begin(),
+                 [](double value) { return std::bit_cast<std::int64_t>(value); });
   communicator_.sum(bits_);
-  std::transform(bits_.begin(), bits_.end(), values.begin(), [](std::int64_t bits) { return std::bit_cast<double>(bits); });
+  std::transform(bits_.begin(), bits_.end(), values.begin(),
+                 [](std::int64_t bits) { return std::bit_cast<double>(bits); });
 }
 
 }  // namespace tally
