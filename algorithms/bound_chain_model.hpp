@@ -332,6 +332,7 @@ class BoundChainModel final : public BoundModel {
   // Emissions, then the recursion forward and, where wanted, backward.
   void recur(Lane& lane, const StoredBlock& block, Index known_columns, const std::vector<Piece>& pieces, int candidate,
              bool backward) {
+    if (pieces.empty()) throw UsageError("a chain computes rows that lie in sequences, these are independent");
     emit(lane, block, known_columns, candidate);
     set_pieces(lane, pieces, candidate);
     const cpu::ChainWeights<Real> weights = weights_of(candidate);

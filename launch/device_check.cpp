@@ -112,11 +112,13 @@ double CheckResult::severity() const noexcept {
 }
 
 std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& name) {
-  if (!name.empty()) registry.find(name);  // or an error that lists what there is
+  // An error that lists what there is, or says what no device does.
+  if (!name.empty() && registry.find(name).of_sequences)
+    throw UsageError(name + " runs on the CPU alone so far: there is no device to check");
   std::vector<CheckedModel> models;
   for (const Precision precision : {Precision::double_precision, Precision::single_precision, Precision::tf32})
     for (const ModelEntry& entry : registry.entries()) {
-      if (!name.empty() && entry.name != name) continue;
+      if ((!name.empty() && entry.name != name) || entry.of_sequences) continue;
       std::vector<CheckedModel> of_entry = {{&entry, {}, precision}};
       for (const ModelOption& option : entry.options) {
         if (option.choices.empty()) continue;
