@@ -13,6 +13,7 @@
 #include "algorithms/chain_order.hpp"
 #include "algorithms/families/exponential_family.hpp"
 #include "algorithms/latent/chain_kernel.hpp"
+#include "algorithms/likeliest_paths.hpp"
 #include "core/log_product.hpp"
 
 namespace tally {
@@ -119,58 +120,11 @@ class BoundChainModel final : public BoundModel {
 
   void decode(Shard& shard, MessageExchange& exchange, const VisitPath& visit_path,
               const VisitProbability& visit_probability, const Shard::Pulse& pulse) override {
-    const int first[] = {0};
     begin(shard);
-    messages_ = ChainMessages(shard.plan(), states_, candidates_);
-    const LogWeights log_weights(start_of(0), transitions_of(0), states_);
-    const auto finish = [&](Lane& lane, const StoredBlock& block, const Piece& piece, const double* incoming,
-                            const double* last) {
-      find_path(lane, block, log_weights, piece, incoming, last, visit_probability);
-      const unsigned char* const marks = block.missing ? block.missing + piece.first : nullptr;
-      visit_path(block.first_row + piece.first, std::span(lane.row_labels).first(static_cast<std::size_t>(piece.steps)),
-                 marks ? std::count(marks, marks + piece.steps, 1) : 0);
-    };
-    exchange.locally([&] {
-      shard.for_each_block(
-          [&](int index, const StoredBlock& block) {
-            Lane& lane = lanes_[static_cast<std::size_t>(index)];
-            if (shard.plan().cut_rows_of(block.number) > 0) return;
-            log_emit(lane, block);
-            for (const Piece& piece : shard.plan().pieces_of(block.number)) finish(lane, block, piece, nullptr, nullptr);
-          },
-          pulse);
+    LikeliestPaths<Real> paths(shard, states_, start_of(0), transitions_of(0), [&](int index, const StoredBlock& block) {
+      return log_emit(lanes_[static_cast<std::size_t>(index)], block);
     });
-    if (shard.plan().cut_piece_count() == 0) return;
-    ChainOrder order(shard, exchange, first, messages_);
-    order.run(
-        [&](int index, const StoredBlock& block, const ChainOrder::Step& step) {
-          Lane& lane = lanes_[static_cast<std::size_t>(index)];
-          log_emit(lane, block);
-          for (const Piece& piece : shard.plan().pieces_of(block.number)) {
-            const double* const incoming = step.message(0, piece);
-            const auto next = step.next(0, piece);
-            if (!next.empty()) advance_paths(lane, block, log_weights, piece, incoming, {});
-            if (!next.empty()) std::copy(lane.delta.begin(), lane.delta.end(), next.begin());
-            step.hand_on(0, piece);
-          }
-        },
-        nullptr, pulse);
-    order.run(
-        nullptr,
-        [&](int index, const StoredBlock& block, const ChainOrder::Step& step) {
-          Lane& lane = lanes_[static_cast<std::size_t>(index)];
-          log_emit(lane, block);
-          std::vector<Piece> pieces = shard.plan().pieces_of(block.number);
-          std::reverse(pieces.begin(), pieces.end());
-          for (const Piece& piece : pieces) {
-            const double* const last = step.message(0, piece);
-            finish(lane, block, piece, messages_.incoming(0, piece), last);
-            const auto next = step.next(0, piece);
-            if (!next.empty()) next.front() = static_cast<double>(lane.state_before);
-            step.hand_on(0, piece);
-          }
-        },
-        pulse);
+    paths.find(exchange, visit_path, visit_probability, pulse);
   }
 
   Index memory_bytes() const noexcept override {
@@ -180,19 +134,6 @@ class BoundChainModel final : public BoundModel {
   }
 
  private:
-  // Logarithms of the chain's parameters.
-  struct LogWeights : cpu::LogChainWeights {
-    LogWeights(const double* from_start, const double* from_transitions, Index count)
-        : cpu::LogChainWeights{count, nullptr, nullptr} {
-      for (Index k = 0; k < count; ++k) values.push_back(std::log(from_start[k]));
-      for (Index i = 0; i < count * count; ++i) values.push_back(std::log(from_transitions[i]));
-      start = values.data();
-      transitions = values.data() + count;
-    }
-    LogWeights(const LogWeights&) = delete;
-    LogWeights& operator=(const LogWeights&) = delete;
-    std::vector<double> values;
-  };
   struct Parameters {
     std::vector<double> exact;
     std::vector<Real> rounded;
@@ -210,9 +151,6 @@ class BoundChainModel final : public BoundModel {
     std::vector<Index> impossible;  // the first row, by candidate; -1: none
     std::vector<double> row_objectives, row_weights;
     std::vector<std::int32_t> row_labels;
-    std::vector<double> delta;                // (K), of Viterbi's recursion
-    std::vector<cpu::BackPointer> best_from;  // (rows, K)
-    Index state_before = 0;
 
     void begin(const Tally& like, int candidates) {
       tally = like;
@@ -647,7 +585,7 @@ class BoundChainModel final : public BoundModel {
   }
 
   // Log-densities of the states in the place of emissions, and what is the same for all states of a row in `offsets`.
-  void log_emit(Lane& lane, const StoredBlock& block) {
+  typename LikeliestPaths<Real>::Emissions log_emit(Lane& lane, const StoredBlock& block) {
     emit_logits(lane, block, 0, 0, columns_of(lane, block.rows), [&](MatrixView<Real> logits, Index first) {
       for (Index i = 0; i < logits.rows; ++i)
         for (Index k = 0; k < logits.cols; ++k)
@@ -656,32 +594,7 @@ class BoundChainModel final : public BoundModel {
         lane.compute.for_each(logits.rows,
                               LogSumColumns<Real>{logits, part(emissions_of(lane, block.rows), first, logits.rows)});
     });
-  }
-
-  // Viterbi's recursion over a piece, from `incoming` to lane.delta.
-  void advance_paths(Lane& lane, const StoredBlock& block, const cpu::LogChainWeights& weights, const Piece& piece,
-                     const double* incoming, MatrixView<cpu::BackPointer> best_from) {
-    lane.delta.assign(static_cast<std::size_t>(states_), 0.0);
-    if (incoming) std::copy_n(incoming, states_, lane.delta.begin());
-    const MatrixView<const Real> emissions = part(emissions_of(lane, block.rows), piece.first, piece.steps);
-    cpu::chain_viterbi(weights, emissions, piece.begins, lane.delta.data(), best_from);
-    double offsets = 0;
-    for (Index i = piece.first; i < piece.first + piece.steps; ++i) offsets += lane.offsets[static_cast<std::size_t>(i)];
-    for (double& delta : lane.delta) delta += offsets;
-  }
-
-  // The part of the likeliest path in a piece, in lane.row_labels. `last`: its last state; null where the sequence ends.
-  void find_path(Lane& lane, const StoredBlock& block, const cpu::LogChainWeights& weights, const Piece& piece,
-                 const double* incoming, const double* last, const VisitProbability& visit_probability) {
-    lane.best_from.resize(static_cast<std::size_t>(piece.steps * states_));
-    lane.row_labels.resize(std::max(lane.row_labels.size(), static_cast<std::size_t>(piece.steps)));
-    const MatrixView<cpu::BackPointer> best_from(lane.best_from.data(), piece.steps, states_);
-    advance_paths(lane, block, weights, piece, incoming, best_from);
-    const auto best = std::max_element(lane.delta.begin(), lane.delta.end());
-    if (!last) visit_probability(piece.sequence, *best);
-    const Index state = last ? static_cast<Index>(*last) : best - lane.delta.begin();
-    lane.state_before =
-        cpu::chain_backtrack(MatrixView<const cpu::BackPointer>(best_from), state, lane.row_labels.data());
+    return {emissions_of(lane, block.rows), lane.offsets.data()};
   }
 
   // The numbers of the first piece of this rank and of what follows its last.
