@@ -2,8 +2,9 @@
 """Times an E-step of hidden Markov models in hmmlearn (in logarithms and scaled), dynamax (JAX on the CPU) and Tally on the
 same data from the same parameters, interleaved in one run.
 
-Each program's expected counts go through one M-step in float64; all must then give the same log-likelihood. Prints a table
-and writes bench/results/NAME.json. Needs hmmlearn and dynamax beside what bench/peers.py needs.
+Each program's expected counts go through one M-step in float64; all must then give the same log-likelihood. Prints a table of
+the best times, by the clock and of the processor, and writes bench/results/NAME.json. Needs hmmlearn and dynamax beside
+what bench/peers.py needs.
 """
 import argparse
 import datetime
@@ -22,6 +23,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOLERANCE = 1e-8  # relative, of the log-likelihood after one iteration
 SYMBOLS = 16
+TIMED = 5  # E-steps of a program in a round
 
 
 class Workload:
@@ -43,6 +45,7 @@ def both_shapes(emission, states, rows, columns, quick=False):
 WORKLOADS = [
     *both_shapes("gaussian-diag", 4, 200000, 8, quick=True),
     *both_shapes("gaussian-diag", 32, 50000, 8, quick=True),
+    *both_shapes("gaussian-diag", 50, 20000, 17),
     *both_shapes("gaussian-diag", 128, 10000, 8),
     *both_shapes("categorical", 4, 200000, 1, quick=True),
     *both_shapes("categorical", 32, 50000, 1),
@@ -174,17 +177,22 @@ class Peer:
         program.take(start)
 
     def measure_once(self):
-        wall, processor = time.perf_counter(), time.process_time()
-        self.program.e_step()
-        self.times.append(1e3 * (time.perf_counter() - wall))
-        self.processor_times.append(1e3 * (time.process_time() - processor))
+        """The best of as many E-steps as Tally has a round, or of those that fit a second."""
+        times, processor_times = [], []
+        while len(times) < TIMED and sum(times) < 1e3:
+            wall, processor = time.perf_counter(), time.process_time()
+            self.program.e_step()
+            times.append(1e3 * (time.perf_counter() - wall))
+            processor_times.append(1e3 * (time.process_time() - processor))
+        self.times.append(min(times))
+        self.processor_times.append(min(processor_times))
 
 
 class Tally:
     def __init__(self, workload, program, file, threads):
         self.command = [program, "--model", "hmm", "--states", workload.states, "--sequences", workload.sequences, "--steps",
                         workload.steps, "--columns", workload.columns, "--emission", workload.emission, "--threads",
-                        threads, "--data", f"{file}:/x", "--start", f"{file}:/start", "--json"]
+                        threads, "--data", f"{file}:/x", "--start", f"{file}:/start", "--iterations", TIMED, "--repeat", 1, "--skip-ceilings"]
         self.times, self.processor_times, self.log_likelihood = [], [], None
 
     def measure_once(self):
@@ -211,16 +219,18 @@ def measure(workload, arguments, folder):
               "sequences": workload.sequences, "steps": workload.steps, "columns": workload.columns,
               "threads": arguments.threads, "programs": {}}
     for name, program in programs.items():
-        median = statistics.median(program.times)
+        best = min(program.times)
         result["programs"][name] = {
-            "median_ms": median, "best_ms": min(program.times), "worst_ms": max(program.times),
+            "median_ms": statistics.median(program.times), "best_ms": best, "worst_ms": max(program.times),
             "processor_median_ms": statistics.median(program.processor_times),
-            "ns_per_transition": 1e6 * median / workload.transitions(), "log_likelihood": program.log_likelihood,
+            "processor_best_ms": min(program.processor_times),
+            "ns_per_transition": 1e6 * best / workload.transitions(), "log_likelihood": program.log_likelihood,
             "difference": abs(program.log_likelihood - reference) / abs(reference)}
     result["agree"] = all(one["difference"] <= TOLERANCE for one in result["programs"].values())
     if "tally" in result["programs"]:
-        ours = result["programs"]["tally"]["median_ms"]
-        result["ratios"] = {name: one["median_ms"] / ours for name, one in result["programs"].items() if name != "tally"}
+        for ratios, clock in (("ratios", "best_ms"), ("processor_ratios", "processor_best_ms")):
+            ours = result["programs"]["tally"][clock]
+            result[ratios] = {name: one[clock] / ours for name, one in result["programs"].items() if name != "tally"}
     return result
 
 
@@ -256,12 +266,14 @@ def machine():
 
 
 def print_table(results):
-    print(f"{'workload':32} {'threads':>7}  {'program':17} {'E-step':>11} {'by cpu':>11} {'of (t,i,j)':>11} {'to Tally':>9}")
+    print(f"{'workload':32} {'threads':>7}  {'program':17} {'E-step':>11} {'by cpu':>11} {'of (t,i,j)':>11} {'to Tally':>9} {'by cpu':>9}")
     for result in results:
         for name, one in result["programs"].items():
-            ratio = f"{result['ratios'][name]:8.1f}x" if name in result.get("ratios", {}) else ""
-            print(f"{result['workload']:32} {result['threads']:7}  {name:17} {one['median_ms']:8.1f} ms "
-                  f"{one['processor_median_ms']:8.1f} ms {one['ns_per_transition']:8.2f} ns {ratio:>9}  {'' if result['agree'] else 'DIFFERS'}")
+            ratios = [f"{result[clock][name]:8.1f}x" if name in result.get(clock, {}) else ""
+                      for clock in ("ratios", "processor_ratios")]
+            print(f"{result['workload']:32} {result['threads']:7}  {name:17} {one['best_ms']:8.1f} ms "
+                  f"{one['processor_best_ms']:8.1f} ms {one['ns_per_transition']:8.2f} ns {ratios[0]:>9} {ratios[1]:>9}"
+                  f"  {'' if result['agree'] else 'DIFFERS'}")
 
 
 def main():

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "algorithms/bound_device_model.hpp"
+#include "algorithms/em_exchange.hpp"
 #include "algorithms/em_fit.hpp"
 #include "algorithms/em_scan.hpp"
 #include "algorithms/em_start.hpp"
@@ -26,6 +27,7 @@
 #include "core/random_streams.hpp"
 #include "launch/context.hpp"
 #include "launch/device_choice.hpp"
+#include "launch/sequence_inputs.hpp"
 
 // Times EM iterations through the real loop, beside what the machine can do, and checks the results.
 namespace tally::bench {
@@ -36,6 +38,8 @@ struct Request {
   std::string covariance = "full";
   double reg_covar = 1e-6;
   Index rows = 200000, columns = 32, components = 64;
+  std::string emission = "gaussian-diag";
+  Index sequences = 1, steps = 0;  // of hmm; steps of each sequence, 0: as the rows have it
   std::string precision = "double";
   int threads = 2;
   int iterations = 5;
@@ -47,10 +51,21 @@ struct Request {
   std::string device = "cpu";
 
   bool on_cpu() const { return device == "cpu"; }
+  bool of_sequences() const { return model == "hmm"; }
+  bool of_symbols() const { return of_sequences() && emission == "categorical"; }
   Precision real() const { return precision_named(precision); }
 };
 
-// Rows (rows, columns) around planted centres: unit normals about centres of spread 3, or Poisson counts.
+constexpr double symbols = 16;
+
+// Half of the time the one that a component prefers.
+double symbol_near(double centre, double u) {
+  const double preferred = std::floor(std::abs(centre) * symbols);
+  return u < 0.5 ? std::fmod(preferred, symbols) : std::floor((2 * u - 1) * symbols);
+}
+
+// Rows (rows, columns) around planted centres: unit normals about centres of spread 3, Poisson counts, or symbols of which
+// each component prefers one.
 std::vector<double> random_rows(const Request& request) {
   const Index D = request.columns;
   const RandomKey key{request.seed, static_cast<std::uint32_t>(RandomStream::generate)};
@@ -69,6 +84,8 @@ std::vector<double> random_rows(const Request& request) {
         const auto first_draw = static_cast<std::uint32_t>(d) * poisson_draws;
         if (request.model == "poisson")
           value = static_cast<double>(poisson(key, row, first_draw, std::exp(0.3 * centre + 1)));
+        else if (request.of_symbols())
+          value = symbol_near(centre, uniform(key, row, first_draw));
         else
           value = centre + normal(key, row, first_draw);
       }
@@ -85,6 +102,8 @@ std::vector<double> rows_of_file(IoExecutor& io, Request& request) {
   const Hdf5Rows file(io, {request.data});
   request.rows = file.rows();
   request.columns = file.columns();
+  if (request.steps > 0 && request.rows != request.sequences * request.steps)
+    throw DataError(request.data + " has " + std::to_string(request.rows) + " rows, not --sequences times --steps");
   std::vector<double> values(static_cast<std::size_t>(request.rows * request.columns));
   file.read(0, request.rows, values.data());
   return values;
@@ -98,14 +117,16 @@ class Problem {
         rows_(MatrixView<const double>(values_.data(), request.rows, request.columns), "random rows"),
         device_(take_device(request)),
         model_(make_model(request)) {
-    const BlockPlan plan = BlockPlan::uniform(request.rows, device_.block_rows(request.columns));
+    const BlockPlan plan = plan_for(*model_, sequences_of(request), request.rows, device_.block_rows(request.columns));
     Shard::Options options;
     options.lanes = request.threads;
     options.precision = request.real();
+    options.takes_missing = model_->takes_missing();
     shard_ = std::make_unique<Shard>(io_, Inputs{&rows_, nullptr, nullptr}, plan,
                                      ShardRange{0, plan.block_count()}, options);
     scan_ = scan(*shard_, model_->domain(), sample_size(request.rows, request.columns, request.components),
                  request.seed, world_);
+    model_ = make_model(request, model_->options_from(scan_.summary));
     model_->set_standardisation(standardise_for(model_->scaling(), scan_.summary));
     shard_->prepare({model_->standardisation(), model_->log_base_measure()}, [] {});
     start_ = request.start.empty() ? random_start(request) : start_of_file(request.start);
@@ -136,6 +157,10 @@ class Problem {
   std::vector<double> row_objectives(const std::vector<double>& parameters, const Request& request) {
     const auto bound = bind_model(*model_, {request.real(), request.threads, 1, Summation::exact, device_.device.get()});
     bound->prepare(0, parameters);
+    const int first_candidate[] = {0};
+    RankExchange exchange(*shard_, world_);
+    bound->exchange_messages(*shard_, first_candidate, PassKind::evaluation, exchange, [] {});
+    exchange.rethrow();
     std::vector<double> objectives(static_cast<std::size_t>(request.rows));
     BoundModel::Wanted wanted;
     wanted.objectives = true;
@@ -156,12 +181,20 @@ class Problem {
     return choose_device(request.device, context);
   }
 
-  static std::unique_ptr<Model> make_model(const Request& request) {
+  static std::shared_ptr<const Sequences> sequences_of(const Request& request) {
+    if (!request.of_sequences()) return nullptr;
+    if (request.rows % request.sequences != 0) throw UsageError("--rows must be a multiple of --sequences");
+    return std::make_shared<Sequences>(Sequences::of_lengths(
+        std::vector<Index>(static_cast<std::size_t>(request.sequences), request.rows / request.sequences)));
+  }
+
+  static std::unique_ptr<Model> make_model(const Request& request, OptionValues options = {}) {
     Registry registry;
     add_builtin_models(registry);
-    OptionValues options;
-    if (request.model == "gmm")
-      options = {{"covariance", request.covariance}, {"reg-covar", std::to_string(request.reg_covar)}};
+    if (request.model == "gmm") options["covariance"] = request.covariance;
+    if (request.of_sequences()) options["emission"] = request.of_symbols() ? "categorical" : "gaussian";
+    if (request.of_sequences() && !request.of_symbols()) options["covariance"] = "diag";
+    if (options.contains("covariance")) options["reg-covar"] = std::to_string(request.reg_covar);
     return registry.find(request.model).make(request.components, request.columns, options);
   }
 
@@ -205,6 +238,7 @@ class Stopwatch final : public FitObserver {
       const Seconds taken = reached - last_;
       iterations.push_back(taken.wall);
       processor.push_back(taken.processor);
+      e_step.push_back(report.compute_seconds + report.reduce_seconds);
       compute.push_back(report.compute_seconds);
       reduce.push_back(report.reduce_seconds);
       maximize.push_back(report.maximize_seconds);
@@ -213,7 +247,7 @@ class Stopwatch final : public FitObserver {
     last_ = reached;
   }
 
-  std::vector<double> iterations, processor, compute, reduce, maximize;
+  std::vector<double> iterations, processor, e_step, compute, reduce, maximize;
 
  private:
   bool first_ = true;
@@ -244,6 +278,7 @@ Work work_of(const Request& request) {
              K = static_cast<double>(request.components);
   const double squares = D * (D + 1) / 2;
   if (request.model == "kmeans") return {2 * N * K * D, "2NKD"};
+  if (request.of_sequences()) return {6 * N * K * K, "6TK^2, emissions not counted"};
   if (request.model == "poisson") return {4 * N * K * (1 + D), "4NKP, P = 1 + D"};
   if (request.covariance == "full") return {4 * N * K * (1 + D + squares), "4NKP, P = 1 + D + D(D+1)/2"};
   if (request.covariance == "tied") return {4 * N * (K * (1 + D) + squares), "4N(K(1 + D) + D(D+1)/2)"};
@@ -301,7 +336,8 @@ std::string find_error(Problem& problem, const Request& request, const Candidate
   if (!(std::abs(total - fitted.trace.back()) <= total_tolerance * std::abs(total)))
     return "the rows sum to " + std::to_string(total) + ", the fit says " + std::to_string(fitted.trace.back());
   const MatrixView<const double> some = problem.rows(500);
-  const std::vector<double> naive = naive_objectives(problem.model(), fitted.parameters, some);
+  const Index sequence_steps = request.of_sequences() ? request.rows / request.sequences : 0;
+  const std::vector<double> naive = naive_objectives(problem.model(), fitted.parameters, some, sequence_steps);
   for (std::size_t i = 0; i < naive.size(); ++i)
     if (!(std::abs(rows[i] - naive[i]) <= row_tolerance * (1 + std::abs(naive[i]))))
       return "row " + std::to_string(i) + " has " + std::to_string(rows[i]) + ", the naive loop " +
@@ -352,6 +388,14 @@ int run(Request& request) {
     result["copy_gbytes_per_second"] = 2.0 * copy_bytes / smallest(ceilings.copy) * 1e-9;
   }
   if (request.model == "gmm") result["covariance"] = request.covariance;
+  if (request.of_sequences()) {
+    result["emission"] = request.emission;
+    result["sequences"] = request.sequences;
+    const Stopwatch& watch = request.summation == "plain" ? plain : exact;
+    result["e_step_ms"] = 1e3 * smallest(watch.e_step);
+    result["e_step_processor_ms"] = 1e3 * smallest(watch.processor);  // with the M-step
+    result["log_likelihood_after_one"] = fitted.trace[1];
+  }
   if (request.summation != "plain") result["exact"] = timing_of(exact, work, ceilings);
   if (request.summation != "exact") result["plain"] = timing_of(plain, work, ceilings);
   if (request.summation == "both") {
@@ -371,12 +415,17 @@ int run(Request& request) {
 int main(int argc, char** argv) {
   CLI::App app("Times EM iterations in memory, beside the machine's matrix products; prints JSON", "tally_bench");
   tally::bench::Request request;
-  app.add_option("--model", request.model)->check(CLI::IsMember({"gmm", "kmeans", "poisson"}))->capture_default_str();
+  app.add_option("--model", request.model)->check(CLI::IsMember({"gmm", "kmeans", "poisson", "hmm"}))->capture_default_str();
   app.add_option("--covariance", request.covariance, "full, tied, diag or spherical")->capture_default_str();
   app.add_option("--reg-covar", request.reg_covar)->capture_default_str();
+  app.add_option("--emission", request.emission, "of hmm")->check(CLI::IsMember({"gaussian-diag", "categorical"}))
+      ->capture_default_str();
   app.add_option("--rows", request.rows)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--columns", request.columns)->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--components", request.components)->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--components,--states", request.components)->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--sequences", request.sequences, "of hmm, all of one length")->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--steps", request.steps, "of each sequence, instead of --rows")->check(CLI::PositiveNumber);
   app.add_option("--precision", request.precision)->check(CLI::IsMember(tally::precision_names()))->capture_default_str();
   app.add_option("--threads", request.threads)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--iterations", request.iterations, "M-steps of each fit")->check(CLI::PositiveNumber)
@@ -392,6 +441,7 @@ int main(int argc, char** argv) {
                                              "CPU's and left out elsewhere")->capture_default_str();
   app.add_flag("--skip-ceilings", request.skip_ceilings, "do not measure matrix products and copies");
   CLI11_PARSE(app, argc, argv);
+  if (request.steps > 0) request.rows = request.sequences * request.steps;
   try {
     return tally::bench::run(request);
   } catch (const std::exception& error) {

@@ -73,6 +73,36 @@ LogDensity poisson_log_density(const NamedArrays& parameters, Index D) {
   };
 }
 
+LogDensity symbol_log_density(const NamedArrays& parameters, Index D) {
+  const Array& probabilities = parameters.at("probabilities");
+  return [=, S = probabilities.shape.back(), values = probabilities.values](const double* x, Index k) {
+    double result = 0;
+    for (Index d = 0; d < D; ++d)
+      result += std::log(values[static_cast<std::size_t>((k * D + d) * S + static_cast<Index>(x[d]))]);
+    return result;
+  };
+}
+
+// Each row's log-density given those before it in its sequence: the forward recursion in logarithms.
+std::vector<double> forward_log_densities(const NamedArrays& parameters, const LogDensity& log_density,
+                                          MatrixView<const double> x, Index sequence_steps) {
+  const auto &start = parameters.at("startprob").values, &transitions = parameters.at("transmat").values;
+  const std::size_t K = start.size();
+  std::vector<double> predicted, results;
+  for (Index t = 0; t < x.rows; ++t) {
+    if (t % sequence_steps == 0) predicted = start;
+    results.push_back(log_sum_over_components(predicted, log_density, x.row(t)));
+    std::vector<double> next(K, 0.0);
+    for (std::size_t i = 0; i < K; ++i) {
+      const double filtered =
+          predicted[i] * std::exp(log_density(x.row(t), static_cast<Index>(i)) - results.back());
+      for (std::size_t j = 0; j < K; ++j) next[j] += filtered * transitions[i * K + j];
+    }
+    predicted = next;
+  }
+  return results;
+}
+
 double nearest_squared_distance(const std::vector<double>& centers, Index D, const double* x) {
   double nearest = std::numeric_limits<double>::infinity();
   for (std::size_t first = 0; first < centers.size(); first += static_cast<std::size_t>(D)) {
@@ -89,9 +119,15 @@ double nearest_squared_distance(const std::vector<double>& centers, Index D, con
 }  // namespace
 
 std::vector<double> naive_objectives(const Model& model, std::span<const double> parameters,
-                                     MatrixView<const double> x) {
+                                     MatrixView<const double> x, Index sequence_steps) {
   const NamedArrays arrays = model.describe(parameters);
   const Index D = x.cols;
+  if (model.name() == "hmm") {
+    const bool symbols = model.options().at("emission") == "categorical";
+    return forward_log_densities(
+        arrays, symbols ? symbol_log_density(arrays, D) : gaussian_log_density(model.options().at("covariance"), arrays, D),
+        x, sequence_steps);
+  }
   std::function<double(const double*)> objective;
   if (model.name() == "kmeans") {
     objective = [&](const double* row) { return nearest_squared_distance(arrays.at("centers").values, D, row); };

@@ -7,8 +7,9 @@
 namespace tally::bench {
 
 // What each row of `x` (rows, D; the user's units) adds to a model's objective, by the textbook's double loop: the
-// answer that fast results are checked against. Throws UsageError for a model it does not know.
+// answer that fast results are checked against. Of hmm, given the rows before it in its sequence of `sequence_steps`. Throws
+// UsageError for a model it does not know.
 std::vector<double> naive_objectives(const Model& model, std::span<const double> parameters,
-                                     MatrixView<const double> x);
+                                     MatrixView<const double> x, Index sequence_steps = 0);
 
 }  // namespace tally::bench

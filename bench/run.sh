@@ -43,4 +43,13 @@ if { [ -x "$venv/bin/pip" ] || "$python" -m venv "$venv"; } &&
 else
   echo "SKIPPED: the peers of bench/requirements.txt cannot be installed here"
 fi
+
+# Another environment: these need a newer NumPy than scikit-learn 1.2.1 bears.
+venv=$build/hmm-venv
+if { [ -x "$venv/bin/pip" ] || "$python" -m venv "$venv"; } &&
+  "$venv/bin/pip" install --quiet --only-binary :all: -r "$root/bench/hmm_requirements.txt"; then
+  "$venv/bin/python" "$root/bench/hmm_peers.py" "$build/bench/tally_bench" $quick || status=1
+else
+  echo "SKIPPED: the peers of bench/hmm_requirements.txt cannot be installed here"
+fi
 exit $status
