@@ -4,10 +4,10 @@
 #include "algorithms/bound_chain_model.hpp"
 #include "algorithms/bound_model.hpp"
 #if defined(TALLY_BACKEND_CUDA)
-#include "algorithms/kernel_engine.hpp"
+#include "algorithms/lane_backend.hpp"
 #include "core/backends/cuda_lane.hpp"
 #elif defined(TALLY_BACKEND_GENERIC)
-#include "algorithms/kernel_engine.hpp"
+#include "algorithms/lane_backend.hpp"
 #include "core/backends/generic_lane.hpp"
 #endif
 
@@ -27,37 +27,11 @@ struct CpuBackend {
   }
 };
 
-[[noreturn]] inline void refuse_chain() {
-  throw DeviceError("hidden Markov models run on the CPU alone so far; use --device cpu");
-}
-
 #if defined(TALLY_BACKEND_CUDA)
-struct CudaBackend {
-  template <class Kernel>
-  static std::unique_ptr<BoundModel> bind_kernel(const Kernel& kernel, const Coefficients& coefficients,
-                                                 const Layout& statistics, Index components,
-                                                 const BindOptions& options) {
-    if constexpr (requires { Kernel::is_chain; })
-      refuse_chain();
-    else
-      return bind_to_lanes<CudaLane>(kernel, coefficients, statistics, components, options);
-  }
-};
-using Backend = CudaBackend;
+using Backend = LaneBackend<CudaLane>;
 #elif defined(TALLY_BACKEND_GENERIC)
 // What a GPU runs, as plain loops on the host.
-struct GenericBackend {
-  template <class Kernel>
-  static std::unique_ptr<BoundModel> bind_kernel(const Kernel& kernel, const Coefficients& coefficients,
-                                                 const Layout& statistics, Index components,
-                                                 const BindOptions& options) {
-    if constexpr (requires { Kernel::is_chain; })
-      refuse_chain();
-    else
-      return bind_to_lanes<GenericLane>(kernel, coefficients, statistics, components, options);
-  }
-};
-using Backend = GenericBackend;
+using Backend = LaneBackend<GenericLane>;
 #else
 using Backend = CpuBackend;
 #endif

@@ -145,19 +145,4 @@ class KernelEngine final : public LaneEngine<Real, DeviceLane> {
   std::vector<Workspace> workspaces_;
 };
 
-// Binds a kernel to lanes of this type in the precision asked for. Double and float are both compiled into every
-// model's object.
-template <class DeviceLane, class Kernel>
-std::unique_ptr<BoundModel> bind_to_lanes(const Kernel& kernel, const Coefficients& coefficients,
-                                          const Layout& statistics, Index components, const BindOptions& options) {
-  std::unique_ptr<DeviceEngine> engine;
-  if (in_float(options.precision))
-    engine = std::make_unique<KernelEngine<Kernel, float, DeviceLane>>(kernel, coefficients, statistics, components,
-                                                                       options);
-  else
-    engine = std::make_unique<KernelEngine<Kernel, double, DeviceLane>>(kernel, coefficients, statistics, components,
-                                                                        options);
-  return std::make_unique<BoundDeviceModel>(std::move(engine), statistics, components, options);
-}
-
 }  // namespace tally

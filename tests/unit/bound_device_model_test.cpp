@@ -1,4 +1,4 @@
-#include "algorithms/kernel_engine.hpp"
+#include "algorithms/lane_backend.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -26,17 +26,6 @@
 
 namespace tally {
 namespace {
-
-// Runs every model on a lane that the tests have in a GPU's place.
-template <class Lane>
-struct LaneBackend {
-  template <class Kernel>
-  static std::unique_ptr<BoundModel> bind_kernel(const Kernel& kernel, const Coefficients& coefficients,
-                                                 const Layout& statistics, Index components,
-                                                 const BindOptions& options) {
-    return bind_to_lanes<Lane>(kernel, coefficients, statistics, components, options);
-  }
-};
 
 constexpr Index K = 3, D = 4, rows = 700, rows_per_block = 300;
 
