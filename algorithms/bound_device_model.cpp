@@ -86,16 +86,14 @@ void BoundDeviceModel::take(Tally& tally, std::span<const int> candidates) {
   const std::vector<double> objectives = engine_->objectives();
   for (std::size_t i = 0; i < objectives.size(); ++i) tally.add_objective(candidates[i % candidates.size()], objectives[i]);
   const std::vector<GridReport> reports = engine_->reports();
-  for (std::size_t f = 0; f < reports.size(); ++f) tally.add_report(f, reports[f]);
-  const auto buffer = tally.buffer();
-  for (const int candidate : candidates) {
-    const Tally::Place place = Tally::place_of(candidate, statistics_);
-    std::int64_t non_finite = 0;
-    engine_->read(place.non_finite, std::span(&non_finite, 1));
-    buffer[static_cast<std::size_t>(place.non_finite)] += non_finite;
-    if (engine_->sum_over_ranks()) continue;  // the limbs stay where they are summed
-    engine_->read(place.high, buffer.subspan(static_cast<std::size_t>(place.high),
-                                             static_cast<std::size_t>(place.end - place.high)));
+  const std::size_t fields = statistics_.fields().size();
+  for (std::size_t i = 0; i < reports.size(); ++i) tally.add_report(candidates[i / fields], i % fields, reports[i]);
+  if (!engine_->sum_over_ranks()) {  // else the limbs stay where they are summed
+    for (const int candidate : candidates) {
+      const Tally::Place place = Tally::place_of(candidate, statistics_);
+      engine_->read(place.high, tally.buffer().subspan(static_cast<std::size_t>(place.high),
+                                                       static_cast<std::size_t>(place.end - place.high)));
+    }
   }
   tally.carry();
 }

@@ -327,7 +327,7 @@ class LaneEngine : public DeviceEngine {
     run(lane.compute, generic::CarrySums{lane.high.data(), lane.low.data(), all});
   }
 
-  // Sums what the first lane's elements missed, for each candidate and field, and takes it to the host.
+  // Sums what the first lane's elements missed, for each candidate of the pass and field, and takes it to the host.
   void collect_misses() {
     DeviceLane& compute = first_lane();
     const std::size_t field_count = statistics_.fields().size();
@@ -345,19 +345,13 @@ class LaneEngine : public DeviceEngine {
       }
     std::vector<generic::Misses> sums(static_cast<std::size_t>(next));
     compute.download(miss_sums_.data(), sums.data(), next);
-    reports_.assign(field_count, GridReport());
-    non_finite_.assign(candidates_.size(), 0);
-    std::size_t i = 0;
-    for (const int candidate : running_)
-      for (GridReport& report : reports_) {
-        const generic::Misses& sum = sums[i++];
-        GridReport mine;
-        mine.misfits = sum.misfits;
-        mine.non_finite = sum.non_finite;
-        if (sum.largest > 0) mine.largest_exponent = std::ilogb(sum.largest) + 1;
-        report.merge(mine);
-        non_finite_[static_cast<std::size_t>(candidate)] += sum.non_finite;
-      }
+    reports_.clear();
+    for (const generic::Misses& sum : sums) {
+      GridReport& report = reports_.emplace_back();
+      report.misfits = sum.misfits;
+      report.non_finite = sum.non_finite;
+      if (sum.largest > 0) report.largest_exponent = std::ilogb(sum.largest) + 1;
+    }
   }
 
   // Puts the first lane's sums where a tally has them.
@@ -367,7 +361,6 @@ class LaneEngine : public DeviceEngine {
     compute.clear(buffer_.data(), Tally::buffer_size(static_cast<int>(candidates_.size()), statistics_));
     for (const int candidate : running_) {
       const Tally::Place place = Tally::place_of(candidate, statistics_);
-      compute.upload(&non_finite_[static_cast<std::size_t>(candidate)], buffer_.data() + place.non_finite, 1);
       run(compute, generic::CopyIntegers{lanes_.front().high.data() + candidate * size, buffer_.data() + place.high, size});
       run(compute, generic::CopyIntegers{lanes_.front().low.data() + candidate * size, buffer_.data() + place.low, size});
     }
@@ -383,7 +376,6 @@ class LaneEngine : public DeviceEngine {
   Memory<generic::Misses> miss_runs_, miss_sums_;
   std::vector<double> objectives_;
   std::vector<GridReport> reports_;
-  std::vector<std::int64_t> non_finite_;
   std::mutex keeping_;
   std::vector<std::unique_ptr<Rows>> kept_;
   std::atomic<Index> kept_bytes_ = 0;

@@ -35,7 +35,6 @@ std::span<const std::int64_t> Tally::limbs(int candidate, int which) const {
 }
 
 void Tally::add_block(int candidate, double objective, std::span<const double> statistics) {
-  std::int64_t& refused = buffer_[static_cast<std::size_t>(place_of(candidate, *layout_).non_finite)];
   add_objective(candidate, objective);
   if (summation_ == Summation::plain) {
     double* sums = plain_.data() + candidate * (1 + layout_->size());
@@ -48,8 +47,7 @@ void Tally::add_block(int candidate, double objective, std::span<const double> s
     const Field& field = layout_->fields()[f];
     const GridReport report =
         add_to_grid(grids_[f], field.in(statistics), field.in(high).data(), field.in(low).data());
-    refused += report.non_finite;
-    add_report(f, report);
+    add_report(candidate, f, report);
   }
   if (++additions_ % (additions_per_carry / 2) == 0)
     for (int c = 0; c < candidates_; ++c) tally::carry(limbs(c, 0), limbs(c, 1));
@@ -60,7 +58,8 @@ void Tally::add_objective(int candidate, double objective) {
     ++buffer_[static_cast<std::size_t>(place_of(candidate, *layout_).non_finite)];
 }
 
-void Tally::add_report(std::size_t field, const GridReport& report) {
+void Tally::add_report(int candidate, std::size_t field, const GridReport& report) {
+  buffer_[static_cast<std::size_t>(place_of(candidate, *layout_).non_finite)] += report.non_finite;
   counter(misfits) += report.misfits;
   reports_[field].merge(report);
 }

@@ -31,7 +31,7 @@ class Tally {
   void add_rows(Index count) { counter(rows) += count; }
   // For sums that were made elsewhere: a block's objective, and what happened while statistics of a field were added.
   void add_objective(int candidate, double objective);
-  void add_report(std::size_t field, const GridReport& report);
+  void add_report(int candidate, std::size_t field, const GridReport& report);
   // Adds another lane's tally of this rank.
   void merge(const Tally& other);
   // Brings the buffer into the form in which ranks may be added element by element, and back after it.

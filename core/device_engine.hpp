@@ -59,10 +59,10 @@ class DeviceEngine {
 
   // The objectives of the blocks added since `begin`, in any order: (blocks, candidates of the pass).
   virtual std::vector<double> objectives() = 0;
-  // What happened while statistics were added, field by field, all candidates together.
+  // What happened while statistics were added: (candidates of the pass, fields).
   virtual std::vector<GridReport> reports() = 0;
-  // The flat buffer of integers in the layout of Tally: this engine writes the counts of values that were not finite
-  // and the statistics' limbs, the rest is the host's to write before a sum over ranks.
+  // The flat buffer of integers in the layout of Tally: this engine writes the statistics' limbs, the rest is the host's
+  // to write before a sum over ranks.
   virtual void read(Index first, std::span<std::int64_t> out) = 0;
   virtual void write(Index first, std::span<const std::int64_t> values) = 0;
   // Sums that buffer over ranks where it lies; null where there is no such means.

@@ -4,6 +4,8 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <random>
@@ -136,13 +138,17 @@ class Fixture {
     shard_->prepare({standardisation, model.log_base_measure()}, nullptr);
   }
   BindOptions options() const { return {precision_, 1, 2}; }
-  // Of candidate 1, whose neighbour must not disturb it.
-  Sums accumulate(const Model& model, BoundModel& bound, PassKind kind) {
+  Tally tally_of(const Model& model, BoundModel& bound, PassKind kind) {
     std::vector<Grid> grids;
     for (const double most : model.bounds(data_.summary)) grids.push_back(make_grid(most * 2 * rows, 20));
     Tally tally(2, model.statistics(), grids);
     const int candidates[] = {0, 1};
     bound.accumulate(*shard_, candidates, kind, tally, nullptr);
+    return tally;
+  }
+  // Of candidate 1, whose neighbour must not disturb it.
+  Sums accumulate(const Model& model, BoundModel& bound, PassKind kind) {
+    const Tally tally = tally_of(model, bound, kind);
     Sums sums{tally.objective(1), std::vector<double>(static_cast<std::size_t>(model.statistics().size()))};
     tally.statistics(1, sums.statistics);
     EXPECT_EQ(tally.counter(Tally::rows), rows);
@@ -225,6 +231,30 @@ TYPED_TEST(BoundDeviceModels, AgreeWithTheCpu) {
     expect_close(per_row.responsibilities, expected_per_row.responsibilities, tolerance);
     EXPECT_GT(bound->memory_bytes(), 0);
   }
+}
+
+TEST(BoundDeviceModel, ACandidateWhoseStatisticsAreNotFiniteIsToldFromItsNeighbour) {
+  Fixture fixture(Precision::double_precision, Poisson::family().domain());
+  Poisson::OnCpu reference("reference", Poisson::latent(), Poisson::family(), Poisson::kernel());
+  Poisson::OnDevice model("model", Poisson::latent(), Poisson::family(), Poisson::kernel());
+  fixture.prepare(reference);
+  model.set_standardisation(reference.standardisation());
+  std::vector<double> start(static_cast<std::size_t>(model.parameters().size()));
+  model.start_at({fixture.data().values.data(), K, D}, fixture.data().summary, start);
+  const std::vector<double> broken(start.size(), std::numeric_limits<double>::quiet_NaN());
+
+  std::vector<std::vector<std::int64_t>> counts;
+  for (Model* each : std::initializer_list<Model*>{&reference, &model}) {
+    const auto bound = each->bind(fixture.options());
+    bound->prepare(0, broken);
+    bound->prepare(1, start);
+    const Tally tally = fixture.tally_of(*each, *bound, PassKind::expectation);
+    counts.push_back({tally.non_finite(0), tally.non_finite(1), tally.counter(Tally::misfits)});
+  }
+
+  EXPECT_EQ(counts[0], counts[1]);
+  EXPECT_GT(counts[1][0], model.statistics().size());
+  EXPECT_EQ(counts[1][1], 0);
 }
 
 // How blocks are dealt out: nothing of it may change a bit.
