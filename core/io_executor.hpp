@@ -3,7 +3,6 @@
 #include <deque>
 #include <exception>
 #include <functional>
-#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -22,14 +21,8 @@ class IoExecutor {
   IoExecutor(const IoExecutor&) = delete;
   IoExecutor& operator=(const IoExecutor&) = delete;
 
-  // Queues `job`; the future gives its result or its exception.
-  template <class Job>
-  auto submit(Job job) -> std::future<std::invoke_result_t<Job>> {
-    auto task = std::make_shared<std::packaged_task<std::invoke_result_t<Job>()>>(std::move(job));
-    auto result = task->get_future();
-    post([task] { (*task)(); });
-    return result;
-  }
+  // Queues `job`, which must not throw.
+  void post(std::function<void()> job);
   // Runs `job` on the executor's thread and waits. From a job itself it runs at once.
   template <class Job>
   auto run(Job job) -> std::invoke_result_t<Job> {
@@ -79,7 +72,6 @@ class IoExecutor {
     std::conditional_t<std::is_void_v<Result>, bool, std::optional<Result>> result_{};
   };
 
-  void post(std::function<void()> job);
   void work();
 
   std::mutex mutex_;

@@ -194,7 +194,7 @@ class Prefetch {
     if (stopped_ || requested_ == block_count_) return;
     const Index block = requested_++;
     ++in_flight_;
-    io_.submit([this, &buffer, block] {
+    io_.post([this, &buffer, block] {
       std::exception_ptr failure;
       try {
         read_(buffer, block);

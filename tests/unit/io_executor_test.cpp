@@ -17,7 +17,7 @@ TEST(IoExecutor, JobsRunInTheOrderTheyCame) {
   IoExecutor io;
   std::vector<int> order;
 
-  for (int i = 0; i < 1000; ++i) io.submit([&order, i] { order.push_back(i); });
+  for (int i = 0; i < 1000; ++i) io.post([&order, i] { order.push_back(i); });
   io.run([] {});
 
   std::vector<int> expected(1000);
@@ -29,9 +29,13 @@ TEST(IoExecutor, EveryJobRunsOnOneThreadThatIsNotTheCallers) {
   IoExecutor io;
 
   const auto first = io.run([] { return std::this_thread::get_id(); });
-  const auto second = io.submit([] { return std::this_thread::get_id(); }).get();
+  const auto second = io.run([] { return std::this_thread::get_id(); });
+  std::thread::id posted;
+  io.post([&posted] { posted = std::this_thread::get_id(); });
+  io.run([] {});
 
   EXPECT_EQ(first, second);
+  EXPECT_EQ(first, posted);
   EXPECT_NE(first, std::this_thread::get_id());
 }
 
@@ -55,7 +59,7 @@ TEST(IoExecutor, DestructionRunsWhatIsQueued) {
 
   {
     IoExecutor io;
-    for (int i = 0; i < 100; ++i) io.submit([&ran] { ++ran; });
+    for (int i = 0; i < 100; ++i) io.post([&ran] { ++ran; });
   }
 
   EXPECT_EQ(ran, 100);
@@ -71,12 +75,12 @@ TEST(IoExecutor, TwoExecutorsInOneProcessTakeTurns) {
     --inside;
   };
 
-  std::vector<std::future<void>> done;
   for (int i = 0; i < 500; ++i) {
-    done.push_back(one.submit(job));
-    done.push_back(other.submit(job));
+    one.post(job);
+    other.post(job);
   }
-  for (auto& each : done) each.get();
+  one.run([] {});
+  other.run([] {});
 
   EXPECT_FALSE(overlapped);
 }
