@@ -103,7 +103,13 @@ class Passes {
   // One pass and its one sum; repeated with wider grids where a value did not fit.
   void run(std::span<const int> candidates, PassKind kind, const std::vector<const std::vector<double>*>& parameters,
            bool stop_requested) {
-    compute_seconds_ = reduce_seconds_ = 0;
+    reduce_seconds_ = 0;
+    const auto preparing = std::chrono::steady_clock::now();
+    exchange_.begin();
+    exchange_.locally([&] {
+      for (std::size_t i = 0; i < candidates.size(); ++i) bound_->prepare(candidates[i], *parameters[i]);
+    });
+    compute_seconds_ = seconds_since(preparing);
     Hasher hasher;
     for (const auto* values : parameters) hasher.add(std::span<const double>(*values));
     hasher.add(std::span<const int>(exponents_));
@@ -112,10 +118,6 @@ class Passes {
       tally_->reset();
       const auto start = std::chrono::steady_clock::now();
       const auto pulse = [this] { communicator_.pulse(); };
-      exchange_.begin();
-      exchange_.locally([&] {
-        for (std::size_t i = 0; i < candidates.size(); ++i) bound_->prepare(candidates[i], *parameters[i]);
-      });
       bound_->exchange_messages(shard_, candidates, kind, exchange_, pulse);
       exchange_.locally([&] { bound_->accumulate(shard_, candidates, kind, *tally_, pulse); });
       const std::optional<Failure>& failure = exchange_.failure();
