@@ -31,12 +31,22 @@ struct NcclSumTest : ::testing::Test {
   NcclSumTest() { library = {}; }
   std::vector<unsigned char> id = std::vector<unsigned char>(tally::NcclConnection::id_bytes, 7);
   std::int64_t value = 0;
+};
 
-  void connect(tally::NcclConnection& connection) {
+// One of two ranks, connected.
+struct Connected {
+  explicit Connected(const NcclSumTest& test) : connection(test.id.data(), 0, 2) {
     connection.start();
     library.state = ncclSuccess;
     EXPECT_EQ(connection.poll(), CollectiveState::done);
   }
+  tally::NcclConnection connection;
+};
+
+// Its sum of a test's value.
+struct ConnectedSum : Connected {
+  explicit ConnectedSum(NcclSumTest& test) : Connected(test), sum(connection, nullptr, &test.value, 1) {}
+  tally::NcclSum sum;
 };
 
 }  // namespace
@@ -158,9 +168,8 @@ TEST_F(NcclSumTest, AStartThatIsGivenUpIsAborted) {
 
 TEST_F(NcclSumTest, ASumIsFollowedByAnEventOnceItIsOnTheStream) {
   {
-    tally::NcclConnection connection(id.data(), 0, 2);
-    connect(connection);
-    tally::NcclSum sum(connection, nullptr, &value, 1);
+    ConnectedSum connected(*this);
+    tally::NcclSum& sum = connected.sum;
     library.state = ncclInProgress;
 
     sum.start();
@@ -180,9 +189,8 @@ TEST_F(NcclSumTest, ASumIsFollowedByAnEventOnceItIsOnTheStream) {
 }
 
 TEST_F(NcclSumTest, ASecondSumWaitsForItsOwnEvent) {
-  tally::NcclConnection connection(id.data(), 0, 2);
-  connect(connection);
-  tally::NcclSum sum(connection, nullptr, &value, 1);
+  ConnectedSum connected(*this);
+  tally::NcclSum& sum = connected.sum;
   library.events = library.last_event = cudaSuccess;
   sum.start();
   EXPECT_EQ(sum.poll(), CollectiveState::done);
@@ -196,9 +204,8 @@ TEST_F(NcclSumTest, ASecondSumWaitsForItsOwnEvent) {
 }
 
 TEST_F(NcclSumTest, AnErrorSaysWhatNcclSays) {
-  tally::NcclConnection connection(id.data(), 0, 2);
-  connect(connection);
-  tally::NcclSum sum(connection, nullptr, &value, 1);
+  ConnectedSum connected(*this);
+  tally::NcclSum& sum = connected.sum;
   sum.start();
   library.state = ncclInternalError;
   std::string message;
@@ -213,9 +220,8 @@ TEST_F(NcclSumTest, AnErrorSaysWhatNcclSays) {
 }
 
 TEST_F(NcclSumTest, AnErrorOfAPeerIsLeftToThePeerAtFirst) {
-  tally::NcclConnection connection(id.data(), 0, 2);
-  connect(connection);
-  tally::NcclSum sum(connection, nullptr, &value, 1);
+  ConnectedSum connected(*this);
+  tally::NcclSum& sum = connected.sum;
   sum.start();
   library.state = ncclRemoteError;
   library.events = library.last_event = cudaSuccess;
@@ -227,9 +233,8 @@ TEST_F(NcclSumTest, AnErrorOfAPeerIsLeftToThePeerAtFirst) {
 }
 
 TEST_F(NcclSumTest, AnErrorOfTheDeviceIsThrown) {
-  tally::NcclConnection connection(id.data(), 0, 2);
-  connect(connection);
-  tally::NcclSum sum(connection, nullptr, &value, 1);
+  ConnectedSum connected(*this);
+  tally::NcclSum& sum = connected.sum;
   sum.start();
   library.last_event = cudaErrorIllegalAddress;
 
@@ -238,9 +243,8 @@ TEST_F(NcclSumTest, AnErrorOfTheDeviceIsThrown) {
 
 TEST_F(NcclSumTest, AnAbortIsFinal) {
   {
-    tally::NcclConnection connection(id.data(), 0, 2);
-    connect(connection);
-    tally::NcclSum sum(connection, nullptr, &value, 1);
+    ConnectedSum connected(*this);
+    tally::NcclSum& sum = connected.sum;
     sum.start();
 
     sum.abort();
@@ -254,8 +258,7 @@ TEST_F(NcclSumTest, AnAbortIsFinal) {
 
 TEST_F(NcclSumTest, AnExceptionThatUnwindsWaitsForNobody) {
   try {
-    tally::NcclConnection connection(id.data(), 0, 2);
-    connect(connection);
+    const Connected connected(*this);
     throw DeviceError("another error");
   } catch (const DeviceError&) {
   }

@@ -39,17 +39,24 @@ void wait_for_sum(Communicator& comm, FakeDeviceSum& sum) {
   wait_for(sum, comm);
 }
 
-// Runs `body` on ranks whose devices have the faults that `faults_of` says.
-std::vector<Ending> endings(int size, const std::function<FakeDeviceFaults(int)>& faults_of,
-                            const Body& body) {
-  std::vector<std::int64_t> memory(SharedSums::bytes(size, 1) / sizeof(std::int64_t));
-  const SharedSums sums(memory.data(), size, 1);
+// What the devices of a world of threads share.
+struct SharedMemory {
+  SharedMemory(int ranks, std::size_t length)
+      : numbers(SharedSums::bytes(ranks, length) / sizeof(std::int64_t)), sums(numbers.data(), ranks, length) {}
+  std::vector<std::int64_t> numbers;
+  SharedSums sums;
+};
+
+// Runs `body` on three ranks; the device of `faulty_rank` has these faults.
+std::vector<Ending> endings(const Body& body, int faulty_rank = 0, const FakeDeviceFaults& faults = {}) {
+  constexpr int size = 3;
+  const SharedMemory memory(size, 1);
   std::vector<Ending> all(static_cast<std::size_t>(size));
   const auto start = std::chrono::steady_clock::now();
   const auto run_rank = [&](Communicator& comm) {
     Ending& ending = all[static_cast<std::size_t>(comm.rank())];
     std::vector<std::int64_t> values = {1};
-    FakeDeviceSum sum(values, sums, comm.rank(), faults_of(comm.rank()));
+    FakeDeviceSum sum(values, memory.sums, comm.rank(), comm.rank() == faulty_rank ? faults : FakeDeviceFaults{});
     try {
       body(comm, sum);
     } catch (const Error& error) {
@@ -67,8 +74,8 @@ std::vector<Ending> endings(int size, const std::function<FakeDeviceFaults(int)>
   return all;
 }
 
-FakeDeviceFaults no_faults(int) {
-  return {};
+void expect_sums(const std::vector<Ending>& all) {
+  for (const Ending& ending : all) EXPECT_EQ(ending.error, "");
 }
 
 void expect_relayed(const Ending& ending, const std::string& error) {
@@ -79,13 +86,12 @@ void expect_relayed(const Ending& ending, const std::string& error) {
 
 TEST(DeviceWait, EveryRankGetsTheSum) {
   for (const int size : {1, 2, 3, 8}) {
-    std::vector<std::int64_t> memory(SharedSums::bytes(size, 2) / sizeof(std::int64_t));
-    const SharedSums sums(memory.data(), size, 2);
+    const SharedMemory memory(size, 2);
 
     run_in_threads(size, [&](Communicator& comm) {
       const std::int64_t r = comm.rank(), n = comm.size();
       std::vector<std::int64_t> values(2);
-      FakeDeviceSum sum(values, sums, comm.rank(), {.computing = 3ms * r, .transport = 2ms * (n - r)});
+      FakeDeviceSum sum(values, memory.sums, comm.rank(), {.computing = 3ms * r, .transport = 2ms * (n - r)});
       for (std::int64_t round = 0; round < 5; ++round) {
         values = {r + 1, round};
 
@@ -101,8 +107,7 @@ TEST(DeviceWait, EveryRankGetsTheSum) {
 }
 
 TEST(DeviceWait, ADeviceThatDoesNotStartEndsAllRanks) {
-  const auto all = endings(
-      3, [](int rank) { return FakeDeviceFaults{.start_fails = rank == 1}; }, wait_for_sum);
+  const auto all = endings(wait_for_sum, 1, {.start_fails = true});
 
   EXPECT_EQ(all[1].error, "4: rank 1 on node0: the device refuses to start");
   EXPECT_FALSE(all[1].relayed);
@@ -113,9 +118,7 @@ TEST(DeviceWait, ADeviceThatDoesNotStartEndsAllRanks) {
 
 TEST(DeviceWait, ADeviceThatIsLostEndsAllRanks) {
   // It never joins the sum, so that the others could not end by themselves.
-  const auto all = endings(
-      3, [](int rank) { return FakeDeviceFaults{.poll_fails = rank == 2, .never_ends = rank == 2}; },
-      wait_for_sum);
+  const auto all = endings(wait_for_sum, 2, {.poll_fails = true, .never_ends = true});
 
   EXPECT_EQ(all[2].error, "4: rank 2 on node0: the device fell off the bus");
   EXPECT_FALSE(all[2].relayed);
@@ -125,13 +128,13 @@ TEST(DeviceWait, ADeviceThatIsLostEndsAllRanks) {
 }
 
 TEST(DeviceWait, ALostDeviceEndsRanksThatWorkOrWaitElsewhere) {
-  const auto all = endings(
-      3, [](int rank) { return FakeDeviceFaults{.start_fails = rank == 0}; },
-      [](Communicator& comm, FakeDeviceSum& sum) {
-        if (comm.rank() == 1) comm.barrier();
-        while (comm.rank() == 2) comm.pulse();
-        wait_for(sum, comm);
-      });
+  const Body body = [](Communicator& comm, FakeDeviceSum& sum) {
+    if (comm.rank() == 1) comm.barrier();
+    while (comm.rank() == 2) comm.pulse();
+    wait_for(sum, comm);
+  };
+
+  const auto all = endings(body, 0, {.start_fails = true});
 
   EXPECT_EQ(all[1].error, "4: rank 0 on node0: the device refuses to start");
   EXPECT_EQ(all[2].error, "4: rank 0 on node0: the device refuses to start");
@@ -141,8 +144,7 @@ TEST(DeviceWait, ALostDeviceEndsRanksThatWorkOrWaitElsewhere) {
 TEST(DeviceWait, ASumThatMakesNoProgressEndsWithAnError) {
   const auto start = std::chrono::steady_clock::now();
 
-  const auto all = endings(
-      3, [](int rank) { return FakeDeviceFaults{.never_ends = rank == 1}; }, wait_for_sum);
+  const auto all = endings(wait_for_sum, 1, {.never_ends = true});
 
   EXPECT_GE(std::chrono::steady_clock::now() - start, timeout);
   EXPECT_THAT(all[0].error, AllOf(HasSubstr("5: no rank made progress for 0.4 s although all are alive"),
@@ -154,7 +156,7 @@ TEST(DeviceWait, ASumThatMakesNoProgressEndsWithAnError) {
 }
 
 TEST(DeviceWait, ARankInAnotherCollectiveIsNamed) {
-  const auto all = endings(3, no_faults, [](Communicator& comm, FakeDeviceSum& sum) {
+  const auto all = endings([](Communicator& comm, FakeDeviceSum& sum) {
     if (comm.rank() == 1) comm.barrier();
     wait_for(sum, comm);
   });
@@ -166,7 +168,7 @@ TEST(DeviceWait, ARankInAnotherCollectiveIsNamed) {
 }
 
 TEST(DeviceWait, ASilentRankIsNamedAfterTheTimeout) {
-  const auto all = endings(3, no_faults, [](Communicator& comm, FakeDeviceSum& sum) {
+  const auto all = endings([](Communicator& comm, FakeDeviceSum& sum) {
     if (comm.rank() == 1) std::this_thread::sleep_for(4 * timeout);
     wait_for(sum, comm);
   });
@@ -176,7 +178,7 @@ TEST(DeviceWait, ASilentRankIsNamedAfterTheTimeout) {
 }
 
 TEST(DeviceWait, ARankThatEndsEarlyEndsThoseWhoWait) {
-  const auto all = endings(3, no_faults, [](Communicator& comm, FakeDeviceSum& sum) {
+  const auto all = endings([](Communicator& comm, FakeDeviceSum& sum) {
     if (comm.rank() != 1) wait_for(sum, comm);
   });
 
@@ -185,14 +187,13 @@ TEST(DeviceWait, ARankThatEndsEarlyEndsThoseWhoWait) {
 }
 
 TEST(DeviceWait, ARankThatHasItsSumMayLeaveBeforeTheOthersHaveTheirs) {
-  const auto all = endings(
-      3, [](int rank) { return FakeDeviceFaults{.transport = rank == 1 ? timeout / 4 : 0ms}; }, wait_for_sum);
+  const auto all = endings(wait_for_sum, 1, {.transport = timeout / 4});
 
-  for (const Ending& ending : all) EXPECT_EQ(ending.error, "");
+  expect_sums(all);
 }
 
 TEST(DeviceWait, ASlowRankIsWaitedFor) {
-  const auto all = endings(3, no_faults, [](Communicator& comm, FakeDeviceSum& sum) {
+  const auto all = endings([](Communicator& comm, FakeDeviceSum& sum) {
     const auto start = std::chrono::steady_clock::now();
     while (comm.rank() == 1 && std::chrono::steady_clock::now() - start < 3 * timeout) {
       std::this_thread::sleep_for(20ms);
@@ -201,14 +202,13 @@ TEST(DeviceWait, ASlowRankIsWaitedFor) {
     wait_for(sum, comm);
   });
 
-  for (const Ending& ending : all) EXPECT_EQ(ending.error, "");
+  expect_sums(all);
 }
 
 TEST(DeviceWait, ASlowDeviceIsWaitedFor) {
-  const auto all = endings(
-      3, [](int rank) { return FakeDeviceFaults{.computing = rank == 1 ? 3 * timeout : 0ms}; }, wait_for_sum);
+  const auto all = endings(wait_for_sum, 1, {.computing = 3 * timeout});
 
-  for (const Ending& ending : all) EXPECT_EQ(ending.error, "");
+  expect_sums(all);
 }
 
 TEST(DeviceWait, AnIdComesFromRankZero) {
@@ -233,12 +233,11 @@ TEST(DeviceWait, AnIdThatCannotBeMadeIsAnErrorEverywhere) {
 }
 
 TEST(DeviceWait, ALoneProcessWaitsWithADeadlineToo) {
-  std::vector<std::int64_t> memory(SharedSums::bytes(1, 1) / sizeof(std::int64_t));
-  const SharedSums sums(memory.data(), 1, 1);
+  const SharedMemory memory(1, 1);
   std::vector<std::int64_t> values = {7};
   SingleProcess comm(timeout);
-  FakeDeviceSum good(values, sums, 0, {.computing = 2 * timeout});
-  FakeDeviceSum bad(values, sums, 0, {.never_ends = true});
+  FakeDeviceSum good(values, memory.sums, 0, {.computing = 2 * timeout});
+  FakeDeviceSum bad(values, memory.sums, 0, {.never_ends = true});
 
   wait_for(good, comm);
   EXPECT_THROW(wait_for(bad, comm), CommunicationError);
