@@ -1,6 +1,6 @@
 // A backend that has no devices, answers with errors, and counts: the memory of its device is how many of its models are
-// open, the free memory how many links. Built with TALLY_NO_ENTRY it exports a function of another
-// name, with TALLY_UNRESOLVED it calls one that is nowhere.
+// open, the free memory how many links. Built with TALLY_NO_ENTRY it exports a function of another name, with
+// TALLY_UNRESOLVED it calls one that is nowhere, with TALLY_OLDER_VERSION it claims the version before.
 #include <cstdio>
 
 #include "core/module_interface.hpp"
@@ -29,7 +29,11 @@ void fail(Status* status, std::int32_t kind, const char* message) {
 
 Interface make_interface() {
   Interface interface{};
+#if defined(TALLY_OLDER_VERSION)
+  interface.version = interface_version - 1;
+#else
   interface.version = interface_version;
+#endif
   interface.backend = "broken";
   interface.build = "by nobody";
   interface.versions = [](char*, std::int64_t, Status* status) { fail(status, other_kind, "no versions"); };
@@ -41,10 +45,10 @@ Interface make_interface() {
     info->memory_bytes = open_models;
     info->free_bytes = open_links;
   };
-  // An error of the kind that is the first device's number.
-  interface.reaches = [](std::int32_t from, std::int32_t, Status* status) {
+  // An error of the kind that is the first device's number; 0, which is none, reaches where the second is not 0.
+  interface.reaches = [](std::int32_t from, std::int32_t to, Status* status) {
     fail(status, from, "out of reach");
-    return std::int32_t{1};
+    return to;
   };
   interface.block_rows = [](std::int64_t columns) { return columns - 1000; };
 

@@ -66,6 +66,7 @@ TEST(DeviceModule, AnotherVersionIsRefusedByNumber) {
 
   EXPECT_NE(why.find("version " + std::to_string(module::interface_version + 1)), std::string::npos) << why;
   EXPECT_NE(why.find("version " + std::to_string(module::interface_version) + ":"), std::string::npos) << why;
+  EXPECT_NE(refusal("older_version"), "");
 }
 
 TEST(DeviceModule, AFileThatIsNoModuleIsRefused) {
@@ -105,6 +106,13 @@ TEST(DeviceModule, AnErrorIsOfTheKindThatTheModuleSays) {
   EXPECT_THROW(error(ErrorKind::data), DataError);
   EXPECT_THROW(error(ErrorKind::device), DeviceError);
   EXPECT_THROW(error(ErrorKind::communication), CommunicationError);
+  try {
+    error(ErrorKind::device);
+  } catch (const DeviceError& caught) {
+    EXPECT_STREQ(caught.what(), "out of reach");
+  }
+  EXPECT_TRUE(loaded->reaches(0, 1));
+  EXPECT_FALSE(loaded->reaches(0, 0));
 }
 
 TEST(DeviceModule, AnErrorOfNoKindIsTheDevices) {
