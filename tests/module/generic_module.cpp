@@ -5,6 +5,8 @@
 // share: "on"; "slow", each sum taking its time; "fail:R", where rank R fails in its third sum; "stuck:R", where rank R
 // never gets there. TALLY_GENERIC_LOG names a file to which each rank adds the number of its sums.
 //
+// TALLY_GENERIC_BLOCKS says how many of the CPU's blocks one of its blocks is, else 2.
+//
 // TALLY_GENERIC_ROWS names a file to which each model that ends adds how many of the blocks that it was sent it kept, and
 // how many not.
 //
@@ -261,7 +263,10 @@ Interface make_interface() {
     });
   };
   interface.reaches = [](std::int32_t, std::int32_t, Status* status) { return guarded(status, [] { return 1; }); };
-  interface.block_rows = [](std::int64_t columns) { return std::int64_t{2 * block_rows_for(columns)}; };
+  interface.block_rows = [](std::int64_t columns) {
+    const char* const blocks = std::getenv("TALLY_GENERIC_BLOCKS");
+    return std::int64_t{(blocks ? std::atoi(blocks) : 2) * block_rows_for(columns)};
+  };
   interface.open = [](const Request* request, Status* status) {
     static const Registry registry = make_registry();
     return guarded(status, [&] {
