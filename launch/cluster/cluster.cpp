@@ -1,0 +1,121 @@
+#include "launch/cluster/cluster.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "core/error.hpp"
+#include "launch/cluster/cpu_list.hpp"
+
+namespace tally {
+namespace {
+
+using nlohmann::json;
+
+constexpr int most_nodes = 1 << 16;
+
+template <class T>
+T get(const json& from, const char* name, const T& otherwise) {
+  return from.contains(name) ? from[name].get<T>() : otherwise;
+}
+
+Gpu parse_gpu(const json& from) {
+  return {from.at("number").get<int>(), get<std::string>(from, "identity", ""), get<std::string>(from, "name", ""),
+          get<Index>(from, "memory_bytes", 0), get(from, "domain", -1)};
+}
+
+Node parse_node(const json& from) {
+  Node node;
+  node.name = from.at("name").get<std::string>();
+  node.most_ranks = get(from, "most_ranks", 0);
+  for (const json& domain : from.at("domains"))
+    node.domains.push_back(
+        {parse_cpu_list(domain.at("cores").get<std::string>()), get<Index>(domain, "memory_bytes", 0)});
+  if (from.contains("gpus"))
+    for (const json& gpu : from["gpus"]) node.gpus.push_back(parse_gpu(gpu));
+  return node;
+}
+
+void check(const Node& node) {
+  if (node.name.empty()) throw DataError("a node has no name");
+  std::set<int> cores;
+  for (const MemoryDomain& domain : node.domains) {
+    if (domain.cores.empty()) throw DataError("node " + node.name + " has a memory domain without cores");
+    for (const int core : domain.cores)
+      if (!cores.insert(core).second) throw DataError(fmt::format("node {} lists core {} twice", node.name, core));
+  }
+  if (cores.empty()) throw DataError("node " + node.name + " has no cores");
+  for (const Gpu& gpu : node.gpus)
+    if (gpu.domain < -1 || gpu.domain >= static_cast<int>(node.domains.size()))
+      throw DataError(fmt::format("GPU {} of node {} is at memory domain {}, of {}", gpu.number, node.name, gpu.domain,
+                                  node.domains.size()));
+}
+
+std::string numbered(const std::string& name, int number) {
+  const auto place = name.find("{}");
+  if (place == std::string::npos) return name + std::to_string(number);
+  return name.substr(0, place) + std::to_string(number) + name.substr(place + 2);
+}
+
+}  // namespace
+
+int Node::core_count() const noexcept {
+  std::size_t count = 0;
+  for (const MemoryDomain& domain : domains) count += domain.cores.size();
+  return static_cast<int>(count);
+}
+
+Index Node::memory_bytes() const noexcept {
+  Index bytes = 0;
+  for (const MemoryDomain& domain : domains) bytes += domain.memory_bytes;
+  return bytes;
+}
+
+Cluster parse_cluster(const std::string& text, const std::string& source) {
+  Cluster cluster;
+  try {
+    const json whole = json::parse(text);
+    for (const json& entry : whole.at("nodes")) {
+      const Node node = parse_node(entry);
+      check(node);
+      const int count = get(entry, "count", 1);
+      if (count < 1 || static_cast<int>(cluster.nodes.size()) > most_nodes - count)
+        throw DataError(fmt::format("{} nodes are none, or more than {}", count, most_nodes));
+      for (int i = 0; i < count; ++i) {
+        cluster.nodes.push_back(node);
+        if (entry.contains("count")) cluster.nodes.back().name = numbered(node.name, i);
+      }
+    }
+  } catch (const json::exception& error) {
+    throw DataError(source + " does not describe a cluster: " + error.what());
+  } catch (const Error& error) {
+    throw DataError(source + " does not describe a cluster: " + error.what());
+  }
+  if (cluster.nodes.empty()) throw DataError(source + " does not describe a cluster: it has no nodes");
+  std::set<std::string> names;
+  for (const Node& node : cluster.nodes)
+    if (!names.insert(node.name).second)
+      throw DataError(source + " does not describe a cluster: two nodes are called " + node.name);
+  return cluster;
+}
+
+std::string to_json(const Cluster& cluster) {
+  json nodes = json::array();
+  for (const Node& node : cluster.nodes) {
+    json domains = json::array(), gpus = json::array();
+    for (const MemoryDomain& domain : node.domains)
+      domains.push_back({{"cores", format_cpu_list(domain.cores)}, {"memory_bytes", domain.memory_bytes}});
+    for (const Gpu& gpu : node.gpus)
+      gpus.push_back({{"number", gpu.number},
+                      {"identity", gpu.identity},
+                      {"name", gpu.name},
+                      {"memory_bytes", gpu.memory_bytes},
+                      {"domain", gpu.domain}});
+    nodes.push_back({{"name", node.name}, {"domains", std::move(domains)}, {"gpus", std::move(gpus)}});
+    if (node.most_ranks > 0) nodes.back()["most_ranks"] = node.most_ranks;
+  }
+  return json{{"nodes", std::move(nodes)}}.dump(2);
+}
+
+}  // namespace tally

@@ -1,0 +1,184 @@
+#include "launch/cluster/placement.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/error.hpp"
+
+namespace tally {
+namespace {
+
+// The i-th of `count` even parts of a list.
+std::vector<int> part_of(const std::vector<int>& all, int i, int count) {
+  const auto start = [&](int part) {
+    return all.begin() + static_cast<std::ptrdiff_t>(all.size()) * part / count;
+  };
+  return {start(i), start(i + 1)};
+}
+
+// `total` shared out in proportion to `weights`, the remainders to those that it leaves shortest, of ties the first.
+std::vector<int> share_among(const std::vector<int>& weights, int total) {
+  const Index sum = std::accumulate(weights.begin(), weights.end(), Index{0});
+  std::vector<int> shares;
+  for (const int weight : weights) shares.push_back(static_cast<int>(Index{total} * weight / sum));
+  for (int left = total - std::accumulate(shares.begin(), shares.end(), 0); left > 0; --left) {
+    const auto missing = [&](std::size_t i) { return Index{total} * weights[i] - shares[i] * sum; };
+    std::size_t shortest = 0;
+    for (std::size_t i = 1; i < weights.size(); ++i)
+      if (missing(i) > missing(shortest)) shortest = i;
+    ++shares[shortest];
+  }
+  return shares;
+}
+
+// Ranks of one node on its cores, not more than one domain each where there are as many ranks as domains.
+std::vector<RankPlace> place_on_cores(const Node& node, int ranks) {
+  std::vector<RankPlace> places;
+  const auto domain_count = static_cast<int>(node.domains.size());
+  if (ranks < domain_count) {
+    std::vector<int> all(node.domains.size());
+    std::iota(all.begin(), all.end(), 0);
+    for (int i = 0; i < ranks; ++i) {
+      RankPlace place;
+      place.domains = part_of(all, i, ranks);
+      for (const int d : place.domains) {
+        const auto& cores = node.domains[static_cast<std::size_t>(d)].cores;
+        place.cores.insert(place.cores.end(), cores.begin(), cores.end());
+      }
+      places.push_back(std::move(place));
+    }
+    return places;
+  }
+  std::vector<int> cores_of_domains;
+  for (const MemoryDomain& domain : node.domains) cores_of_domains.push_back(static_cast<int>(domain.cores.size()));
+  const std::vector<int> shares = share_among(cores_of_domains, ranks);
+  for (int d = 0; d < domain_count; ++d) {
+    const int share = shares[static_cast<std::size_t>(d)];
+    for (int i = 0; i < share; ++i)
+      places.push_back({0, 0, part_of(node.domains[static_cast<std::size_t>(d)].cores, i, share), {d}, -1});
+  }
+  return places;
+}
+
+// One rank a GPU on its share of the cores of the domain that the GPU is attached to; of all cores where that is not known.
+std::vector<RankPlace> place_near_gpus(const Node& node, int ranks) {
+  const auto domain_of = [&](int rank) { return node.gpus[static_cast<std::size_t>(rank)].domain; };
+  std::vector<RankPlace> places;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const int domain = domain_of(rank);
+    int before = 0, sharing = 0;
+    for (int other = 0; other < ranks; ++other) {
+      if (domain_of(other) != domain) continue;
+      before += other < rank;
+      ++sharing;
+    }
+    RankPlace place;
+    place.gpu = rank;
+    std::vector<int> cores;
+    for (int d = 0; d < static_cast<int>(node.domains.size()); ++d) {
+      if (domain >= 0 && d != domain) continue;
+      place.domains.push_back(d);
+      const auto& more = node.domains[static_cast<std::size_t>(d)].cores;
+      cores.insert(cores.end(), more.begin(), more.end());
+    }
+    place.cores = part_of(cores, before, sharing);
+    places.push_back(std::move(place));
+  }
+  return places;
+}
+
+// As many ranks as a node is made for, or as were asked for.
+int ranks_for(const Node& node, const PlacementRequest& request) {
+  if (request.gpus && node.gpus.empty()) throw UsageError("node " + node.name + " has no usable GPU");
+  const auto gpus = static_cast<int>(node.gpus.size());
+  if (request.ranks_per_node == 0) {
+    const int ranks = request.gpus ? gpus : static_cast<int>(node.domains.size());
+    return node.most_ranks > 0 ? std::min(ranks, node.most_ranks) : ranks;
+  }
+  if (request.gpus && request.ranks_per_node > gpus)
+    throw UsageError(fmt::format("{} ranks on node {}, which has {} usable {}: a rank needs one of its own",
+                                 request.ranks_per_node, node.name, gpus, gpus == 1 ? "GPU" : "GPUs"));
+  if (node.most_ranks > 0 && request.ranks_per_node > node.most_ranks)
+    throw UsageError(fmt::format("{} ranks on node {}, where the allocation has room for {}", request.ranks_per_node,
+                                 node.name, node.most_ranks));
+  return request.ranks_per_node;
+}
+
+// The number of ranks of each node.
+std::vector<int> share_among_nodes(const Cluster& cluster, const PlacementRequest& request) {
+  std::vector<int> counts, cores;
+  bool limited = request.gpus || request.ranks_per_node > 0;
+  for (const Node& node : cluster.nodes) {
+    counts.push_back(ranks_for(node, request));
+    cores.push_back(node.core_count());
+    limited = limited || node.most_ranks > 0;
+  }
+  if (request.ranks == 0) return counts;
+  const int room = std::accumulate(counts.begin(), counts.end(), 0);
+  if (request.ranks > room && limited)
+    throw UsageError(fmt::format("{} ranks were asked for and there is room for {}", request.ranks, room));
+  if (request.ranks > room) return share_among(cores, request.ranks);
+  int left = request.ranks;
+  for (int& count : counts) {
+    count = std::min(count, left);
+    left -= count;
+  }
+  return counts;
+}
+
+void warn(const Cluster& cluster, const PlacementRequest& request, Placement& placement) {
+  const std::vector<int> counts = placement.ranks_of_nodes(cluster);
+  for (std::size_t n = 0; n < cluster.nodes.size(); ++n) {
+    const Node& node = cluster.nodes[n];
+    if (counts[n] == 0) {
+      placement.warnings.push_back("node " + node.name + " gets no rank");
+      continue;
+    }
+    if (counts[n] > node.core_count())
+      placement.warnings.push_back(fmt::format("node {} gets {} ranks but has {} {}: they share, and wait for each other",
+                                               node.name, counts[n], node.core_count(),
+                                               node.core_count() == 1 ? "core" : "cores"));
+    else if (std::any_of(placement.ranks.begin(), placement.ranks.end(), [n](const RankPlace& place) {
+               return place.node == static_cast<int>(n) && place.cores.empty();
+             }))
+      placement.warnings.push_back("node " + node.name + " has more ranks near some memory than cores there");
+    if (request.gpus && counts[n] < static_cast<int>(node.gpus.size()))
+      placement.warnings.push_back(fmt::format("node {} uses {} of its {} GPUs", node.name, counts[n], node.gpus.size()));
+  }
+}
+
+}  // namespace
+
+int Placement::threads_of(int rank) const {
+  return std::max(1, static_cast<int>(ranks[static_cast<std::size_t>(rank)].cores.size()));
+}
+
+std::vector<int> Placement::ranks_of_nodes(const Cluster& cluster) const {
+  std::vector<int> counts(cluster.nodes.size());
+  for (const RankPlace& place : ranks) ++counts[static_cast<std::size_t>(place.node)];
+  return counts;
+}
+
+Placement place_ranks(const Cluster& cluster, const PlacementRequest& request) {
+  const std::vector<int> counts = share_among_nodes(cluster, request);
+  Placement placement;
+  for (std::size_t n = 0; n < counts.size(); ++n) {
+    const Node& node = cluster.nodes[n];
+    std::vector<RankPlace> places = request.gpus ? place_near_gpus(node, counts[n]) : place_on_cores(node, counts[n]);
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      RankPlace& place = places[i];
+      place.node = static_cast<int>(n);
+      place.local_rank = static_cast<int>(i);
+      if (counts[n] > node.core_count()) place.cores.clear();
+      if (request.threads > 0 && static_cast<int>(place.cores.size()) > request.threads)
+        place.cores.resize(static_cast<std::size_t>(request.threads));
+      placement.ranks.push_back(std::move(place));
+    }
+  }
+  warn(cluster, request, placement);
+  return placement;
+}
+
+}  // namespace tally
