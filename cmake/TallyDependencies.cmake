@@ -1,4 +1,4 @@
-# Finds what Tally's libraries link and wraps it in the imported targets tally::blas, tally::hdf5 and tally::hwy.
+# Finds what Tally's libraries link and wraps it in the imported targets tally::blas, tally::hdf5, tally::hwy and tally::hwloc.
 # The build and the installed package (TallyConfig.cmake) include this same file.
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
@@ -72,5 +72,26 @@ if(NOT TARGET tally::hwy)
       target_link_libraries(tally::hwy INTERFACE "${TALLY_HWY_LIBRARY}")
       mark_as_advanced(TALLY_HWY_INCLUDE_DIR TALLY_HWY_LIBRARY)
     endif()
+  endif()
+endif()
+
+# hwloc 2, by pkg-config or the bare files.
+if(NOT TARGET tally::hwloc)
+  add_library(tally::hwloc INTERFACE IMPORTED)
+  find_package(PkgConfig QUIET)
+  if(PkgConfig_FOUND)
+    pkg_check_modules(TALLY_HWLOC QUIET IMPORTED_TARGET hwloc>=2)
+  endif()
+  if(TARGET PkgConfig::TALLY_HWLOC)
+    target_link_libraries(tally::hwloc INTERFACE PkgConfig::TALLY_HWLOC)
+  else()
+    find_path(TALLY_HWLOC_INCLUDE_DIR hwloc.h)
+    find_library(TALLY_HWLOC_LIBRARY hwloc)
+    if(NOT TALLY_HWLOC_INCLUDE_DIR OR NOT TALLY_HWLOC_LIBRARY)
+      message(FATAL_ERROR "Tally: hwloc 2 (hwloc.h, libhwloc) not found; install libhwloc-dev")
+    endif()
+    target_include_directories(tally::hwloc INTERFACE "${TALLY_HWLOC_INCLUDE_DIR}")
+    target_link_libraries(tally::hwloc INTERFACE "${TALLY_HWLOC_LIBRARY}")
+    mark_as_advanced(TALLY_HWLOC_INCLUDE_DIR TALLY_HWLOC_LIBRARY)
   endif()
 endif()

@@ -8,7 +8,7 @@ folder=${1:-.sysroot}
 
 seeds=(openmpi-bin openmpi-common libopenmpi3 libopenmpi-dev libpmix2 libhwloc15
   libhdf5-openmpi-103-1 libhdf5-openmpi-dev libopenblas0-pthread libopenblas-pthread-dev
-  libhwy1 libhwy-dev libfmt9 libfmt-dev libcli11-dev nlohmann-json3-dev
+  libhwy1 libhwy-dev libhwloc15 libhwloc-dev libfmt9 libfmt-dev libcli11-dev nlohmann-json3-dev
   libgtest-dev libgmock-dev libbenchmark1debian libbenchmark-dev)
 
 # Of what the seeds depend on, only packages with a library that is really loaded are kept; never these, which a machine

@@ -18,6 +18,7 @@ libhdf5-dev|libhdf5-openmpi-dev|libhdf5-mpich-dev
 hdf5-tools
 libopenblas-pthread-dev|libopenblas-openmp-dev|libopenblas-serial-dev|intel-mkl
 libhwy-dev
+libhwloc-dev
 libcli11-dev
 libfmt-dev
 nlohmann-json3-dev
@@ -32,7 +33,7 @@ if ! command -v apt-get >/dev/null; then
   cat >&2 <<'END'
 install_dependencies: no apt-get here, so nothing was installed. Tally needs a C++20 compiler (g++ 12 or newer), CMake
 3.22, MPI (Open MPI 4 or 5, or MPICH), HDF5 1.10 or newer, a BLAS with cblas.h and LAPACK (OpenBLAS, MKL, BLIS), Highway
-1.0, fmt, CLI11 and nlohmann-json; the tests also GoogleTest with GoogleMock and Python 3 with h5py and NumPy.
+1.0, hwloc 2, fmt, CLI11 and nlohmann-json; the tests also GoogleTest with GoogleMock and Python 3 with h5py and NumPy.
 END
   exit 0
 fi

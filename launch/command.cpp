@@ -116,6 +116,7 @@ int run_command(int argc, char** argv, const Registry& registry) {
   add_models_command(app, registry, choose);
   add_devices_command(app, choose);
   add_check_device_command(app, choose);
+  add_topology_command(app, choose);
   try {
     check_model_word(argc, argv, registry);
     app.parse(argc, argv);

@@ -42,6 +42,7 @@ void add_convert_command(CLI::App& app, const Choose& choose);
 void add_generate_command(CLI::App& app, const Choose& choose);
 void add_devices_command(CLI::App& app, const Choose& choose);
 void add_check_device_command(CLI::App& app, const Choose& choose);
+void add_topology_command(CLI::App& app, const Choose& choose);
 void add_models_command(CLI::App& app, const Registry& registry, const Choose& choose);
 
 }  // namespace tally
