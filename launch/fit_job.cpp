@@ -10,7 +10,6 @@
 
 #include "algorithms/em_scan.hpp"
 #include "algorithms/em_start.hpp"
-#include "algorithms/latent/chain.hpp"
 #include "comm/agreement.hpp"
 #include "comm/partition.hpp"
 #include "core/durable_file.hpp"
@@ -18,6 +17,9 @@
 #include "core/hash.hpp"
 #include "core/hdf5_rows.hpp"
 #include "launch/checkpoint.hpp"
+#include "launch/device_choice.hpp"
+#include "launch/fit_inputs.hpp"
+#include "launch/model_file.hpp"
 #include "launch/output.hpp"
 #include "launch/progress.hpp"
 #include "launch/resources.hpp"
@@ -26,23 +28,6 @@
 
 namespace tally {
 namespace {
-
-// "labels:f.h5:/y" is a way and a place; "kmeans" is a way alone.
-struct InitWords {
-  std::string way;
-  std::string place;
-};
-
-InitWords split_init(const std::string& text) {
-  const auto colon = text.find(':');
-  if (colon == std::string::npos) return {text, ""};
-  return {text.substr(0, colon), text.substr(colon + 1)};
-}
-
-bool starts_from_rows(const InitWords& init) { return init.way == "labels" || init.way == "responsibilities"; }
-bool starts_from_file(const InitWords& init) {
-  return starts_from_rows(init) || init.way == "parameters" || init.way == "model";
-}
 
 // The arrays of one group of a file, by name.
 NamedArrays read_group(IoExecutor& io, const std::string& place) {
@@ -79,7 +64,7 @@ class FitJob final : public FitObserver {
       : request_(request),
         context_(context),
         entry_(context.registry.find(request.model)),
-        init_(split_init(request.init.empty() ? entry_.default_init : request.init)) {}
+        init_(init_of(request, entry_)) {}
 
   int run() {
     check_request();
@@ -119,16 +104,16 @@ class FitJob final : public FitObserver {
       throw UsageError("--components is needed: how many components to fit");
     if (request_.restarts < 1) throw UsageError("--n-init must be at least 1");
     if (std::isnan(request_.fit.tolerance)) throw UsageError("--tol must be a number from 0 on");
-    if (request_.restarts > 1 && starts_from_file(init_))
+    if (request_.restarts > 1 && init_.from_file())
       throw UsageError("--n-init " + std::to_string(request_.restarts) + " contradicts --init " + init_.way +
                        ": a start from a file is one start");
-    if (starts_from_file(init_) && init_.place.empty())
+    if (init_.from_file() && init_.place.empty())
       throw UsageError("--init " + init_.way + " needs a file: " + init_.way + ":FILE...");
-    if (!starts_from_file(init_)) {
+    if (!init_.from_file()) {
       if (!init_.place.empty()) throw UsageError("--init " + init_.way + " takes no file");
       if (!init_.way.empty()) parse_sample_start(init_.way);
     }
-    if (!request_.labels.empty() && starts_from_rows(init_))
+    if (!request_.labels.empty() && init_.from_rows())
       throw UsageError("--labels contradicts --init " + init_.way + ": one says what is known, the other where to start");
     if (request_.resume && request_.checkpoint_folder.empty())
       throw UsageError("--resume needs --checkpoint: the folder to resume from");
@@ -139,44 +124,11 @@ class FitJob final : public FitObserver {
   void open() {
     agree(context_.communicator, [&] {
       if (context_.is_root()) check_outputs();
-      rows_ = std::make_unique<Hdf5Rows>(context_.io, request_.data);
-      if (rows_->rows() == 0) throw DataError(rows_->name() + " has no rows");
-      if (rows_->columns() == 0) throw DataError(rows_->name() + " has no columns");
-      if (entry_.has_components && rows_->rows() < request_.components && !(entry_.of_sequences && starts_from_file(init_)))
-        throw DataError(fmt::format("{} has {} rows, fewer than {} components; use fewer components", rows_->name(),
-                                    rows_->rows(), request_.components));
-      if (starts_from_rows(init_)) open_given();
-      if (!request_.labels.empty()) given_ = open_beside(request_.labels, 1, "labels");
-      model_options_ = read_options();
-      model_ = make_model(model_options_);
-      if (starts_from_rows(init_) && model_->densities() != model_->components())
-        throw UsageError("--init " + init_.way + " needs --mixtures 1: it says the state of a row, not which of its mixture");
-      sequences_ = sequences_for(*model_, context_.io, request_.lengths, rows_->rows(), rows_->name());
-      if (!request_.weights.empty()) weights_ = open_weights();
+      inputs_ = open_fit_inputs(request_, entry_, context_.io);
+      model_ = std::move(inputs_.model);
     });
     if (progress_) progress_->set_objective_name(model_->objective_name());
     check_shape();
-  }
-
-  // The options of the model as it takes them: with the mask that a file holds in the file's place.
-  OptionValues read_options() const {
-    OptionValues options = request_.model_options;
-    if (!topology_file().empty()) {
-      const DatasetName name = parse_dataset_name(topology_file());
-      options["topology"] = topology_of(ArchiveReader(context_.io, name.file).get(name.path));
-    }
-    return options;
-  }
-
-  // "FILE:/PATH"; empty where the topology is a word.
-  std::string topology_file() const {
-    const auto topology = request_.model_options.find("topology");
-    const bool in_file = topology != request_.model_options.end() && topology->second.find(":/") != std::string::npos;
-    return in_file ? topology->second : "";
-  }
-
-  std::unique_ptr<Model> make_model(const OptionValues& options) const {
-    return entry_.make(entry_.has_components ? request_.components : 1, rows_->columns(), options);
   }
 
   // Finds out before the work whether its result can be written.
@@ -194,9 +146,9 @@ class FitJob final : public FitObserver {
       throw DataError("--out " + request_.out + ": there is no folder " + folder.string());
     if (std::filesystem::is_directory(request_.out)) throw DataError("--out " + request_.out + " is a folder");
     std::vector<std::string> inputs = request_.data;
-    for (const std::string& name : {request_.weights, request_.lengths, request_.labels, topology_file()})
+    for (const std::string& name : {request_.weights, request_.lengths, request_.labels, topology_file(request_)})
       inputs.push_back(name);
-    if (starts_from_rows(init_)) inputs.push_back(init_.place);
+    if (init_.from_rows()) inputs.push_back(init_.place);
     std::erase(inputs, "");
     refuse_to_replace(request_.out, inputs);
     const DurableFile probe(request_.out);
@@ -210,27 +162,6 @@ class FitJob final : public FitObserver {
                        " holds checkpoints of an earlier fit; go on from them with --resume, or give another folder");
   }
 
-  std::unique_ptr<Hdf5Rows> open_beside(const std::string& name, Index columns, const char* what) const {
-    auto source = std::make_unique<Hdf5Rows>(context_.io, std::vector<std::string>{name});
-    if (source->rows() != rows_->rows())
-      throw DataError(fmt::format("{} has {} {} but {} has {} rows; one is needed for each row", source->name(),
-                                  source->rows(), what, rows_->name(), rows_->rows()));
-    if (source->columns() != columns)
-      throw DataError(fmt::format("{} has {} columns; {} need {}", source->name(), source->columns(), what, columns));
-    return source;
-  }
-
-  std::unique_ptr<RowSource> open_weights() const {
-    if (!sequences_) return open_beside(request_.weights, 1, "weights");
-    auto weights = std::make_unique<Hdf5Rows>(context_.io, std::vector<std::string>{request_.weights});
-    return std::make_unique<SequenceWeights>(std::move(weights), sequences_);
-  }
-
-  void open_given() {
-    const Index columns = init_.way == "labels" ? 1 : request_.components;
-    given_ = open_beside(init_.place, columns, init_.way.c_str());
-  }
-
   void take_device() {
     device_ = choose_device(request_.device, context_);
     options_ = request_.fit;
@@ -242,15 +173,15 @@ class FitJob final : public FitObserver {
   // Ranks that see different files (a stale copy on one host), or were asked for different fits, must not go on.
   void check_shape() {
     const auto asked = static_cast<std::int64_t>(hash_of_request() >> 1);
-    std::vector<std::int64_t> extremes = {rows_->rows(), -rows_->rows(), rows_->columns(), -rows_->columns(),
-                                          asked,         -asked};
+    const Index rows = inputs_.rows->rows(), columns = inputs_.rows->columns();
+    std::vector<std::int64_t> extremes = {rows, -rows, columns, -columns, asked, -asked};
     context_.communicator.sum_and_max({}, extremes);
     if (extremes[4] != -extremes[5])
       throw UsageError("the ranks were given different options; give all of them the same command line");
     if (extremes[0] != -extremes[1] || extremes[2] != -extremes[3])
       throw DataError(fmt::format("{} has {} to {} rows and {} to {} columns on different ranks; give every host the "
                                   "same file",
-                                  rows_->name(), -extremes[1], extremes[0], -extremes[3], extremes[2]));
+                                  inputs_.rows->name(), -extremes[1], extremes[0], -extremes[3], extremes[2]));
   }
 
   // Of all that decides which collectives come and what travels in them.
@@ -270,25 +201,26 @@ class FitJob final : public FitObserver {
 
   void read_and_scan() {
     Communicator& communicator = context_.communicator;
-    const BlockPlan plan = plan_for(*model_, sequences_, rows_->rows(), device_.block_rows(rows_->columns()));
+    const Hdf5Rows& rows = *inputs_.rows;
+    const BlockPlan plan = plan_for(*model_, inputs_.sequences, rows.rows(), device_.block_rows(rows.columns()));
     const BlockRange range = blocks_of_rank(plan, communicator.rank(), communicator.size(), work_of(*model_));
     Shard::Options options;
     options.lanes = lanes_ = device_.lanes(request_.threads);
     options.memory_limit = request_.memory > 0 ? request_.memory : default_memory();
     options.precision = request_.fit.precision;
     options.takes_missing = model_->takes_missing();
-    shard_ = std::make_unique<Shard>(context_.io, Inputs{rows_.get(), weights_.get(), given_.get()}, plan,
+    shard_ = std::make_unique<Shard>(context_.io, Inputs{&rows, inputs_.weights.get(), inputs_.given.get()}, plan,
                                      ShardRange{range.first, range.last}, options);
     if (progress_)
-      progress_->note(fmt::format("{}: {} rows, {} columns; {} {}, {} {} each, rows {}", rows_->name(), rows_->rows(),
-                                  rows_->columns(), communicator.size(), communicator.size() == 1 ? "rank" : "ranks",
+      progress_->note(fmt::format("{}: {} rows, {} columns; {} {}, {} {} each, rows {}", rows.name(), rows.rows(),
+                                  rows.columns(), communicator.size(), communicator.size() == 1 ? "rank" : "ranks",
                                   lanes_, lanes_ == 1 ? "thread" : "threads",
                                   shard_->resident() ? "in memory" : "streamed"));
-    const Index sampled = sample_size(rows_->rows(), rows_->columns(), request_.components);
+    const Index sampled = sample_size(rows.rows(), rows.columns(), request_.components);
     scan_ = scan(*shard_, model_->domain(), sampled, static_cast<std::uint64_t>(request_.seed), communicator);
-    OptionValues options_of_model = model_options_;
+    OptionValues options_of_model = inputs_.model_options;
     options_of_model.merge(model_->options_from(scan_.summary));
-    model_ = make_model(options_of_model);
+    model_ = make_fit_model(entry_, request_, rows.columns(), options_of_model);
     model_->set_standardisation(standardise_for(model_->scaling(), scan_.summary));
     if (progress_)
       for (const std::string& warning : model_->warnings(scan_.summary)) progress_->note("warning: " + warning);
@@ -366,9 +298,9 @@ class FitJob final : public FitObserver {
     state_.candidates.resize(static_cast<std::size_t>(request_.restarts));
     auto& first = state_.candidates.front().parameters;
     const auto size = static_cast<std::size_t>(model_->parameters().size());
-    if (starts_from_rows(init_)) {
+    if (init_.from_rows()) {
       first = fit_given(*model_, *shard_, scan_.summary, options_, context_.communicator);
-    } else if (starts_from_file(init_)) {
+    } else if (init_.from_file()) {
       agree(context_.communicator, [&] {
         first.resize(size);
         model_->set_defaults(first);
@@ -430,7 +362,7 @@ class FitJob final : public FitObserver {
     record.free_parameters = model_->free_parameters();
     record.seed = request_.seed;
     record.precision = name_of(request_.fit.precision);
-    record.data = rows_->name();
+    record.data = inputs_.rows->name();
     record.fingerprint = fingerprint_of(scan_.summary);
     record.command_line = context_.command_line;
     return record;
@@ -510,11 +442,8 @@ class FitJob final : public FitObserver {
   FitOptions options_;
   int lanes_ = 1;
   std::unique_ptr<Progress> progress_;  // of the root
-  std::unique_ptr<Hdf5Rows> rows_, given_;
-  std::unique_ptr<RowSource> weights_;
-  std::shared_ptr<const Sequences> sequences_;
-  OptionValues model_options_;
-  std::unique_ptr<Model> model_;
+  FitInputs inputs_;
+  std::unique_ptr<Model> model_;  // with what the data decide, too, after the scan
   std::unique_ptr<Shard> shard_;
   Scan scan_;
   FitState state_;
