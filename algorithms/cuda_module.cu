@@ -98,13 +98,6 @@ void describe(std::int32_t device, DeviceInfo& info) {
   info.free_bytes = static_cast<std::int64_t>(available);
 }
 
-// Blocks of a GPU: up to 32 of the CPU's, so that a launch has enough to do, and 2^22 values, which host buffers must hold.
-std::int64_t rows_of_block(std::int64_t columns) {
-  const Index rows = block_rows_for(columns), values = Index{1} << 22;
-  const auto fitting = static_cast<std::uint64_t>(std::max<Index>(values / (rows * columns), 1));
-  return rows * std::min<Index>(static_cast<Index>(std::bit_floor(fitting)), 32);
-}
-
 Registry make_registry() {
   Registry registry;
   add_builtin_models(registry);
@@ -131,7 +124,7 @@ Interface make_interface() {
       return std::int32_t{reaches};
     });
   };
-  interface.block_rows = [](std::int64_t columns) { return rows_of_block(columns); };
+  interface.block_rows = [](std::int64_t columns) { return gpu_block_rows_for(columns); };
   interface.open = [](const Request* request, Status* status) {
     static const Registry registry = make_registry();
     return guarded(status, [&] {

@@ -37,6 +37,8 @@ struct Layout {
   Index columns = 1;
   int rank = 2;
   bool fits_float = false;
+  Index chunk_rows = 0;
+  Index row_bytes = 0;
 };
 
 std::string dataset_name(const DatasetName& name) {
@@ -93,6 +95,11 @@ Layout read_layout(hid_t dataset, const std::string& name) {
   layout.rows = static_cast<Index>(shape[0]);
   layout.columns = static_cast<Index>(shape[1]);
   layout.fits_float = type_fits_float(type.get());
+  layout.row_bytes = layout.columns * static_cast<Index>(H5Tget_size(type.get()));
+  const Hdf5Handle creation(check_hdf5(H5Dget_create_plist(dataset), name), H5Pclose);
+  std::array<hsize_t, 2> chunk{0, 0};
+  if (H5Pget_layout(creation.get()) == H5D_CHUNKED) check_hdf5(H5Pget_chunk(creation.get(), 2, chunk.data()), name);
+  layout.chunk_rows = static_cast<Index>(chunk[0]);
   return layout;
 }
 
@@ -311,6 +318,13 @@ std::string Hdf5Rows::where(Index row) const {
 
 std::string Hdf5Rows::name() const {
   return impl_->title;
+}
+
+std::vector<StoredRows> Hdf5Rows::parts() const {
+  std::vector<StoredRows> parts;
+  for (const Impl::Part& part : impl_->parts)
+    parts.push_back({dataset_name(part.name), part.first, part.layout.rows, part.layout.chunk_rows, part.layout.row_bytes});
+  return parts;
 }
 
 namespace {

@@ -16,6 +16,14 @@ struct DatasetName {
 };
 DatasetName parse_dataset_name(const std::string& text);
 
+// Rows that lie together in one data set of one file.
+struct StoredRows {
+  std::string name;  // FILE:/PATH
+  Index first_row = 0, rows = 0;
+  Index chunk_rows = 0;  // rows of a chunk; 0: stored contiguously
+  Index row_bytes = 0;   // in the file, before compression
+};
+
 // Any numeric data set of one dimension (a column) or two, as rows. Several names act as one data set, end to end;
 // the file part may be a glob, whose matches are taken in sorted order.
 // Throws DataError: missing file or data set, wrong rank or type, truncated or unreadable file, columns that differ.
@@ -30,6 +38,8 @@ class Hdf5Rows final : public RowSource {
   void read(Index first, Index count, double* out) const override;
   std::string where(Index row) const override;
   std::string name() const override;
+  // Where the rows lie, in order.
+  std::vector<StoredRows> parts() const;
 
  private:
   struct Impl;

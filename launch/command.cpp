@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -10,6 +11,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <thread>
 
 #include "comm/agreement.hpp"
@@ -18,6 +20,7 @@
 #include "comm/single_process.hpp"
 #include "core/blas.hpp"
 #include "launch/context.hpp"
+#include "launch/fit_job.hpp"
 #include "launch/signals.hpp"
 
 namespace tally {
@@ -65,6 +68,12 @@ int execute(const Action& action, CommandContext& context, MpiSession* session) 
   }
 }
 
+// The words after "--": the command that another command, `plan`, is about.
+std::vector<std::string> words_of_job(int argc, char** argv) {
+  char** const separator = std::find(argv, argv + argc, std::string_view("--"));
+  return separator == argv + argc ? std::vector<std::string>() : std::vector<std::string>(separator + 1, argv + argc);
+}
+
 // "tally fit WORD": the parser would only say that a subcommand is missing.
 void check_model_word(int argc, char** argv, const Registry& registry) {
   for (int i = 1; i + 1 < argc; ++i)
@@ -102,9 +111,12 @@ int run_command(int argc, char** argv, const Registry& registry) {
   app.add_option("--timeout", timeout, "Seconds without a sign of life after which a rank counts as lost")
       ->capture_default_str()
       ->check(CLI::Range(0.2, 1e9));
+  const std::vector<std::string> job = words_of_job(argc, argv);
+  const int own_argc = argc - static_cast<int>(job.size());
   Action action;
   const Choose choose = [&](Action chosen) { action = std::move(chosen); };
-  add_fit_command(app, registry, choose);
+  add_fit_command(app, registry, choose, run_fit);
+  add_plan_command(app, job, choose);
   add_predict_command(app, choose);
   add_decode_command(app, choose);
   add_forecast_command(app, choose);
@@ -118,8 +130,8 @@ int run_command(int argc, char** argv, const Registry& registry) {
   add_check_device_command(app, choose);
   add_topology_command(app, choose);
   try {
-    check_model_word(argc, argv, registry);
-    app.parse(argc, argv);
+    check_model_word(own_argc, argv, registry);
+    app.parse(own_argc, argv);
     if (std::isnan(timeout)) throw UsageError("--timeout must be a number of seconds");
   } catch (const CLI::Success& success) {
     return root ? app.exit(success) : 0;

@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,12 @@ using Action = std::function<int(CommandContext&)>;
 
 // Each declares its options on the app and gives, once they are parsed and it was chosen, its action to `chosen`.
 using Choose = std::function<void(Action)>;
-void add_fit_command(CLI::App& app, const Registry& registry, const Choose& choose);
+struct FitRequest;
+using RunFit = std::function<int(const FitRequest&, CommandContext&)>;
+// `run` gets what was asked for.
+void add_fit_command(CLI::App& app, const Registry& registry, const Choose& choose, const RunFit& run);
+// `job`: the words of the command that is planned.
+void add_plan_command(CLI::App& app, std::span<const std::string> job, const Choose& choose);
 void add_predict_command(CLI::App& app, const Choose& choose);
 void add_decode_command(CLI::App& app, const Choose& choose);
 void add_forecast_command(CLI::App& app, const Choose& choose);

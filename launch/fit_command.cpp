@@ -71,7 +71,7 @@ void add_common_options(CLI::App& command, FitWords& words, const ModelEntry& en
 
 }  // namespace
 
-void add_fit_command(CLI::App& app, const Registry& registry, const Choose& choose) {
+void add_fit_command(CLI::App& app, const Registry& registry, const Choose& choose, const RunFit& run) {
   CLI::App* fit = app.add_subcommand("fit", "Fit a model to data");
   fit->require_subcommand(1);
   for (const ModelEntry& entry : registry.entries()) {
@@ -90,12 +90,12 @@ void add_fit_command(CLI::App& app, const Registry& registry, const Choose& choo
           [words, name = option.name](const std::string& value) { words->request.model_options[name] = value; },
           option.help + " (default " + option.default_value + ")");
     }
-    command->callback([words, choose] {
-      choose([words](CommandContext& context) {
+    command->callback([words, choose, run] {
+      choose([words, run](CommandContext& context) {
         FitRequest& request = words->request;
         request.fit.precision = precision_named(words->precision);
         if (words->summation == "plain") request.fit.summation = Summation::plain;
-        return run_fit(request, context);
+        return run(request, context);
       });
     });
   }

@@ -100,8 +100,6 @@ class FitJob final : public FitObserver {
 
  private:
   void check_request() const {
-    if (entry_.has_components && request_.components < 1)
-      throw UsageError("--components is needed: how many components to fit");
     if (request_.restarts < 1) throw UsageError("--n-init must be at least 1");
     if (std::isnan(request_.fit.tolerance)) throw UsageError("--tol must be a number from 0 on");
     if (request_.restarts > 1 && init_.from_file())

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -58,6 +59,12 @@ std::string numbered(const std::string& name, int number) {
   return name.substr(0, place) + std::to_string(number) + name.substr(place + 2);
 }
 
+// What a parser says of a file that may hold anything, for a terminal.
+std::string printable(std::string text) {
+  std::replace_if(text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return text;
+}
+
 }  // namespace
 
 int Node::core_count() const noexcept {
@@ -88,7 +95,7 @@ Cluster parse_cluster(const std::string& text, const std::string& source) {
       }
     }
   } catch (const json::exception& error) {
-    throw DataError(source + " does not describe a cluster: " + error.what());
+    throw DataError(source + " does not describe a cluster: " + printable(error.what()));
   } catch (const Error& error) {
     throw DataError(source + " does not describe a cluster: " + error.what());
   }
