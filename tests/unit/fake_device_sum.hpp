@@ -108,7 +108,8 @@ class FakeDeviceSum final : public DeviceCollective {
   void work(const std::stop_token& stop) {
     if (!sleep(faults_.computing, stop)) return;
     state_ = CollectiveState::waiting;
-    while (faults_.never_ends && !stop.stop_requested()) sleep(std::chrono::milliseconds(5), stop);
+    while (faults_.never_ends)
+      if (!sleep(std::chrono::milliseconds(5), stop)) return;
     if (sums_.add(rank_, values_, stop) && sleep(faults_.transport, stop)) state_ = CollectiveState::done;
   }
 
