@@ -1,6 +1,4 @@
 // The module libtally_cuda.so: every model on NVIDIA GPUs.
-#include <algorithm>
-#include <bit>
 #include <memory>
 #include <string>
 
@@ -11,7 +9,7 @@
 #include "core/backends/check_cuda.hpp"
 #include "core/backends/cuda_lane.hpp"
 #include "core/backends/device_sums.hpp"
-#include "core/block.hpp"
+#include "core/gpu_blocks.hpp"
 #if defined(TALLY_NCCL)
 #include "core/backends/nccl_sum.hpp"
 #endif
