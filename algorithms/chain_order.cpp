@@ -3,13 +3,20 @@
 #include <algorithm>
 
 namespace tally {
+namespace {
 
-std::vector<Index> cut_blocks(const Shard& shard) {
+std::vector<Index> blocks_where(const Shard& shard, bool cut) {
   std::vector<Index> blocks;
   for (Index local = 0; local < shard.block_count(); ++local)
-    if (shard.plan().cut_rows_of(shard.first_block() + local) > 0) blocks.push_back(local);
+    if ((shard.plan().cut_rows_of(shard.first_block() + local) > 0) == cut) blocks.push_back(local);
   return blocks;
 }
+
+}  // namespace
+
+std::vector<Index> cut_blocks(const Shard& shard) { return blocks_where(shard, true); }
+
+std::vector<Index> whole_blocks(const Shard& shard) { return blocks_where(shard, false); }
 
 ChainOrder::ChainOrder(Shard& shard, MessageExchange& exchange, std::span<const int> candidates, ChainMessages& messages)
     : shard_(shard),

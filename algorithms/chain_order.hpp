@@ -62,7 +62,8 @@ class ChainOrder {
   Turns turns_;
 };
 
-// The shard's blocks of cut sequences, numbered from its first.
+// The shard's blocks of cut sequences, and all others, numbered from its first.
 std::vector<Index> cut_blocks(const Shard& shard);
+std::vector<Index> whole_blocks(const Shard& shard);
 
 }  // namespace tally

@@ -25,8 +25,8 @@ void LikeliestPaths<Real>::find(MessageExchange& exchange, const BoundModel::Vis
   const int first[] = {0};
   exchange.locally([&] {
     shard_.for_each_block(
+        whole_blocks(shard_),
         [&](int index, const StoredBlock& block) {
-          if (shard_.plan().cut_rows_of(block.number) > 0) return;
           const Emissions emissions = emit_(index, block);
           for (const Piece& piece : shard_.plan().pieces_of(block.number))
             finish(lane_of(index), block, emissions, piece, nullptr, nullptr, visit_path, visit_probability);

@@ -97,7 +97,6 @@ Evaluation::Evaluation(const EvaluationRequest& request, CommandContext& context
   if (context.is_root() && !device_.note.empty()) fmt::print(stderr, "tally: {}\n", device_.note);
   agree(context_.communicator, [&] { open(request); });
   check_shape();
-  if (plan_.cut_piece_count() > 0) exchange_messages();
 }
 
 Evaluation::~Evaluation() = default;
@@ -166,6 +165,7 @@ std::unique_ptr<Shard> Evaluation::shard_of(BlockRange blocks) {
 }
 
 void Evaluation::run(BlockRange blocks, BoundModel::Wanted wanted, const BoundModel::VisitRows& visit) {
+  if (plan_.cut_piece_count() > 0 && !messages_exchanged_) exchange_messages();
   agree(context_.communicator, [&] {
     const auto shard = shard_of(blocks);
     bound_->evaluate(*shard, wanted, visit, [&] { context_.communicator.pulse(); });
@@ -190,6 +190,7 @@ void Evaluation::exchange_messages() {
   bound_->exchange_messages(*shard, first, PassKind::evaluation, exchange, [&] { context_.communicator.pulse(); });
   agree(context_.communicator, [&] { exchange.rethrow(); });
   report_first_fault();
+  messages_exchanged_ = true;
 }
 
 void Evaluation::decode(const BoundModel::VisitPath& visit_path,

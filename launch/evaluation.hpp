@@ -33,8 +33,7 @@ void add_evaluation_options(CLI::App& command, EvaluationRequest& request);
 // A fitted model on a data set, streamed: each row is read once, on the rank that computes it.
 class Evaluation {
  public:
-  // Throws DataError: unreadable files, another width than the model's, weights or lengths that do not fit. Where
-  // sequences are cut, one pass brings to each piece what it must know of the others. Collective.
+  // Throws DataError: unreadable files, another width than the model's, weights or lengths that do not fit. Collective.
   Evaluation(const EvaluationRequest& request, CommandContext& context);
   ~Evaluation();
 
@@ -47,8 +46,9 @@ class Evaluation {
   RowRounds rounds(Index row_values) const;
   BlockRange blocks_of_this_rank() const;
 
-  // Computes the rows of these blocks of this rank; `visit` runs on the lanes. Throws DataError that names the first
-  // value the model cannot take (NaN, infinity, one outside its domain; a bad weight). Collective.
+  // Computes the rows of these blocks of this rank; `visit` runs on the lanes. Where sequences are cut, a pass before the
+  // first brings to each piece what it must know of the others. Throws DataError that names the first value the model
+  // cannot take (NaN, infinity, one outside its domain; a bad weight). Collective.
   void run(BlockRange blocks, BoundModel::Wanted wanted, const BoundModel::VisitRows& visit);
 
   // Throws DataError where the last run met a step of a sequence that no state explains. Collective.
@@ -82,6 +82,7 @@ class Evaluation {
   BlockPlan plan_;
   std::unique_ptr<CheckedRows> checked_;
   std::unique_ptr<BoundModel> bound_;
+  bool messages_exchanged_ = false;
 };
 
 }  // namespace tally

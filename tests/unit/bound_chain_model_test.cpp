@@ -58,6 +58,7 @@ struct Problem {
     statistics.add("moments", {K, 1 + K}).add("starts", {K}).add("transitions", {K, K});
   }
   Index rows() const { return static_cast<Index>(values.size()) / states; }
+  MemoryRows in_memory() const { return MemoryRows(MatrixView<const double>(values.data(), rows(), states), "x"); }
   ChainKernel<GivenDensities> kernel() const { return {GivenDensities{{states, 1 + states}}, states}; }
   Coefficients coefficients() const {
     const Index K = states;
@@ -81,6 +82,36 @@ struct ChainCut {
   bool streamed = false;
 };
 
+// What one rank holds.
+struct Part {
+  IoExecutor io;
+  MemoryRows weights;
+  BlockPlan plan;
+  BlockRange range;
+  Shard::Options options;
+  Shard shard;
+  RankExchange exchange;
+  std::unique_ptr<BoundModel> bound;
+
+  Part(const Problem& problem, const RowSource& values, const ChainCut& cut, Communicator& world,
+       Precision precision = Precision::double_precision)
+      : weights(MatrixView<const double>(problem.weights.data(), problem.rows(), 1), "w"),
+        plan(BlockPlan::of_sequences(std::make_shared<const Sequences>(Sequences::of_lengths(problem.lengths)),
+                                     cut.piece_steps, cut.block_rows)),
+        range(blocks_of_rank(plan, world.rank(), world.size())),
+        options{cut.streamed ? 1 : 0, precision, cut.lanes, false},
+        shard(io, Inputs{&values, problem.weights.empty() ? nullptr : &weights, nullptr}, plan,
+              ShardRange{range.first, range.last}, options),
+        exchange(shard, world) {
+    shard.prepare({Standardisation::none(problem.states), nullptr}, [] {});
+    BindOptions bind;
+    bind.lanes = cut.lanes;
+    bind.precision = precision;
+    bound = bind_chain_to_cpu(problem.kernel(), problem.coefficients(), problem.statistics, bind);
+    bound->prepare(0, {});
+  }
+};
+
 struct Result {
   double objective = 0;
   std::vector<double> statistics;
@@ -99,26 +130,11 @@ Result run(const Problem& problem, const ChainCut& cut) {
   result.path.resize(rows);
   std::mutex mutex;
   run_in_threads(cut.ranks, [&](Communicator& world) {
-    IoExecutor io;
-    const MemoryRows values(MatrixView<const double>(problem.values.data(), problem.rows(), problem.states), "x");
-    const MemoryRows weights(MatrixView<const double>(problem.weights.data(), problem.rows(), 1), "w");
-    const auto plan = BlockPlan::of_sequences(std::make_shared<const Sequences>(Sequences::of_lengths(problem.lengths)),
-                                              cut.piece_steps, cut.block_rows);
-    const BlockRange range = blocks_of_rank(plan, world.rank(), world.size());
-    Shard::Options options;
-    options.lanes = cut.lanes;
-    options.memory_limit = cut.streamed ? 1 : 0;
-    options.precision = std::is_same_v<Real, float> ? Precision::single_precision : Precision::double_precision;
-    Shard shard(io, Inputs{&values, problem.weights.empty() ? nullptr : &weights, nullptr}, plan,
-                ShardRange{range.first, range.last}, options);
-    shard.prepare({Standardisation::none(problem.states), nullptr}, [] {});
-    BindOptions bind;
-    bind.lanes = cut.lanes;
-    bind.precision = options.precision;
-    const auto bound = bind_chain_to_cpu(problem.kernel(), problem.coefficients(), problem.statistics, bind);
-    RankExchange exchange(shard, world);
+    const MemoryRows values = problem.in_memory();
+    constexpr bool single = std::is_same_v<Real, float>;
+    Part part(problem, values, cut, world, single ? Precision::single_precision : Precision::double_precision);
+    auto& [io, weights, plan, range, options, shard, exchange, bound] = part;
     const int first[] = {0};
-    bound->prepare(0, {});
     bound->exchange_messages(shard, first, PassKind::expectation, exchange, nullptr);
     Tally tally(1, problem.statistics, std::vector<Grid>(3, make_grid(1e6, 20)));
     exchange.locally([&] { bound->accumulate(shard, first, PassKind::expectation, tally, nullptr); });
@@ -158,6 +174,21 @@ void expect_near(const std::vector<double>& a, const std::vector<double>& b, dou
   ASSERT_EQ(a.size(), b.size());
   for (std::size_t i = 0; i < a.size(); ++i)
     EXPECT_NEAR(a[i], b[i], tolerance * std::max(1.0, std::abs(a[i]))) << "number " << i;
+}
+
+// The path of the only sequence and its log-probability.
+std::pair<std::vector<std::int32_t>, double> decode(const Problem& problem, const ChainCut& cut, const RowSource& values) {
+  std::vector<std::int32_t> path(static_cast<std::size_t>(problem.rows()));
+  double log_probability = 0;
+  run_in_threads(cut.ranks, [&](Communicator& world) {
+    Part part(problem, values, cut, world);
+    part.bound->decode(
+        part.shard, part.exchange,
+        [&](Index row, std::span<const std::int32_t> states, Index) { std::ranges::copy(states, path.begin() + row); },
+        [&](Index, double value) { log_probability = value; }, nullptr);
+    ASSERT_FALSE(part.exchange.failure()) << part.exchange.failure()->message;
+  });
+  return {path, log_probability};
 }
 
 class ChainOfStates : public ::testing::TestWithParam<Index> {};
@@ -260,6 +291,39 @@ TEST_P(ChainOfStates, SinglePrecisionIsClose) {
   constexpr double rounding = 1e-5;  // of some hundred steps in float
   EXPECT_NEAR(single.objective, exact.objective, rounding * std::abs(exact.objective));
   expect_near(single.statistics, exact.statistics, rounding * 10);
+}
+
+// Counts how often each row is read.
+class CountedRows final : public RowSource {
+ public:
+  explicit CountedRows(const RowSource& rows) : counts(static_cast<std::size_t>(rows.rows()), 0), rows_(rows) {}
+
+  Index rows() const noexcept override { return rows_.rows(); }
+  Index columns() const noexcept override { return rows_.columns(); }
+  bool fits_float() const noexcept override { return rows_.fits_float(); }
+  std::string where(Index row) const override { return rows_.where(row); }
+  std::string name() const override { return rows_.name(); }
+  void read(Index first, Index count, double* out) const override {
+    for (Index i = first; i < first + count; ++i) ++counts[static_cast<std::size_t>(i)];
+    rows_.read(first, count, out);
+  }
+
+  mutable std::vector<int> counts;
+
+ private:
+  const RowSource& rows_;
+};
+
+TEST(ChainPaths, ReadWholeSequencesOnceAndCutOnesThereAndBack) {
+  const Problem problem(3, {30, 300, 20});
+  const MemoryRows values = problem.in_memory();
+  const CountedRows counted(values);
+  std::vector<int> expected(350, 1);
+  std::fill_n(expected.begin() + 30, 300, 2);
+
+  decode(problem, {.piece_steps = 40, .block_rows = 40, .streamed = true}, counted);
+
+  EXPECT_EQ(counted.counts, expected);
 }
 
 }  // namespace
