@@ -1,7 +1,8 @@
 #include "algorithms/em_exchange.hpp"
 
 #include <algorithm>
-#include <bit>
+
+#include "comm/share.hpp"
 
 namespace tally {
 
@@ -29,13 +30,6 @@ void RankExchange::locally(const std::function<void()>& work) {
   }
 }
 
-void RankExchange::share(std::span<double> values) {
-  bits_.resize(values.size());
-  std::transform(values.begin(), values.end(), bits_.begin(),
-                 [](double value) { return std::bit_cast<std::int64_t>(value); });
-  communicator_.sum(bits_);
-  std::transform(bits_.begin(), bits_.end(), values.begin(),
-                 [](std::int64_t bits) { return std::bit_cast<double>(bits); });
-}
+void RankExchange::share(std::span<double> values) { tally::share(communicator_, values); }
 
 }  // namespace tally

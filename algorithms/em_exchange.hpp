@@ -31,7 +31,6 @@ class RankExchange final : public MessageExchange {
   Communicator& communicator_;
   std::vector<Index> cuts_;
   std::optional<Failure> failure_;
-  std::vector<std::int64_t> bits_;
 };
 
 }  // namespace tally

@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <memory>
 #include <mutex>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "comm/agreement.hpp"
+#include "comm/share.hpp"
 #include "core/error.hpp"
 #include "core/full_range_sum.hpp"
 #include "launch/context.hpp"
@@ -56,7 +56,7 @@ class DecodeJob {
           missing_rows_[static_cast<std::size_t>(evaluation_.sequences()->sequence_of(row))] += missing_rows;
         },
         [this](Index sequence, double value) { log_probabilities_[static_cast<std::size_t>(sequence)] = value; });
-    share(log_probabilities_);
+    share(context_.communicator, log_probabilities_);
     context_.communicator.sum(missing_rows_);
     for (std::size_t s = 0; s < log_probabilities_.size(); ++s) {
       const Index seen = evaluation_.sequences()->length(static_cast<Index>(s)) - missing_rows_[s];
@@ -98,14 +98,6 @@ class DecodeJob {
   }
 
  private:
-  // Each number is written by one rank and 0 on the others.
-  void share(std::vector<double>& values) {
-    std::vector<std::int64_t> bits(values.size());
-    std::ranges::transform(values, bits.begin(), [](double value) { return std::bit_cast<std::int64_t>(value); });
-    context_.communicator.sum(bits);
-    std::ranges::transform(bits, values.begin(), [](std::int64_t value) { return std::bit_cast<double>(value); });
-  }
-
   // Rank by rank, so many states at a time that rank 0 can hold them.
   void write_path() {
     constexpr std::size_t at_a_time = std::size_t{1} << 24;
