@@ -9,12 +9,19 @@
 #include <string_view>
 
 #include "algorithms/latent/stationary.hpp"
+#include "core/backends/chain.hpp"
 #include "core/error.hpp"
 
 namespace tally {
 namespace {
 
 constexpr std::string_view band_word = "banded:", mask_word = "mask:";
+
+Index checked_states(Index states) {
+  if (states > cpu::most_states)
+    throw UsageError("a chain has at most " + std::to_string(cpu::most_states) + " states, not " + std::to_string(states));
+  return states;
+}
 
 // Which transitions a topology allows (K, K).
 std::vector<char> parse_topology(const std::string& word, Index K) {
@@ -169,7 +176,7 @@ std::vector<double> parse_concentrations(const std::string& name, const std::str
 
 Chain::Chain(ChainOptions options, Index states)
     : options_(std::move(options)),
-      states_(states),
+      states_(checked_states(states)),
       mixtures_(options_.mixtures),
       allowed_(parse_topology(options_.topology, states)) {
   check_concentrations("--startprob-prior", options_.startprob_prior, states);

@@ -59,7 +59,7 @@ class Chain {
   static constexpr const char* objective_name = "log-likelihood";
   static constexpr bool larger_is_better = true;
 
-  // Throws UsageError: unknown words, a topology or priors that do not fit K states; DataError: a stationary start
+  // Throws UsageError: unknown words, too many states, a topology or priors that do not fit them; DataError: a stationary start
   // where the topology has none.
   Chain(ChainOptions options, Index states);
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "core/view.hpp"
@@ -58,15 +59,16 @@ template <class Real>
 void chain_backward_message(const ChainWeights<Real>& weights, MatrixView<const Real> b, const double* outgoing,
                             double* message);
 
+// The best state before each, of ties the lowest.
+using BackPointer = std::int16_t;
+inline constexpr Index most_states = std::numeric_limits<BackPointer>::max();
+
 // What Viterbi's recursion reads; -inf where a state cannot be.
 struct LogChainWeights {
-  Index states;               // at most 32767
+  Index states;               // at most most_states
   const double* start;        // (K)
   const double* transitions;  // (K, K), row i: from state i
 };
-
-// The best state before each, of ties the lowest.
-using BackPointer = std::int16_t;
 
 // delta_t(j) = log b_t(j) + max_i (delta_{t-1}(i) + log A(i, j)), in double. `delta` (K) holds delta before the first row
 // (unless a sequence `begins`) and receives that of the last. Row t of `from` (rows, K), if it has data, becomes the

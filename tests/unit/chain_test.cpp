@@ -268,6 +268,10 @@ TEST(Topology, SaysWhatItCannotBe) {
 
 // Options and files.
 
+TEST(Chain, TooManyStatesAreRefused) {
+  expect_contains(message_of<UsageError>([] { Chain(with_topology("ergodic"), 32768); }), "at most 32767 states");
+}
+
 TEST(Chain, OptionsMakeTheSameChain) {
   ChainOptions options = with_topology("mask:110,011,101");
   options.mixtures = 2;
