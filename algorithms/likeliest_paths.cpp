@@ -14,7 +14,7 @@ LikeliestPaths<Real>::LikeliestPaths(Shard& shard, Index states, const double* s
       states_(states),
       emit_(std::move(emit)),
       lanes_(static_cast<std::size_t>(shard.lanes())),
-      messages_(shard.plan(), states, 1) {
+      messages_(shard.plan(), states + 2, 1) {
   for (Index k = 0; k < states; ++k) log_weights_.push_back(std::log(start[k]));
   for (Index i = 0; i < states * states; ++i) log_weights_.push_back(std::log(transitions[i]));
 }
@@ -45,6 +45,8 @@ void LikeliestPaths<Real>::find(MessageExchange& exchange, const BoundModel::Vis
           if (!next.empty()) {
             advance(lane, emissions, piece, incoming, {});
             std::ranges::copy(lane.delta, next.begin());
+            next[next.size() - 2] = lane.taken.rounded;
+            next[next.size() - 1] = lane.taken.rest;
           }
           step.hand_on(0, piece);
         }
@@ -68,18 +70,23 @@ void LikeliestPaths<Real>::find(MessageExchange& exchange, const BoundModel::Vis
       pulse);
 }
 
-// Viterbi's recursion over a piece, from `incoming` to lane.delta.
 template <class Real>
 void LikeliestPaths<Real>::advance(Lane& lane, const Emissions& emissions, const Piece& piece, const double* incoming,
                                    MatrixView<cpu::BackPointer> best_from) const {
   lane.delta.assign(static_cast<std::size_t>(states_), 0.0);
-  if (incoming) std::copy_n(incoming, states_, lane.delta.begin());
+  lane.taken = {};
+  if (incoming) {
+    std::copy_n(incoming, states_, lane.delta.begin());
+    lane.taken = {incoming[states_], incoming[states_ + 1]};
+  }
   const cpu::LogChainWeights weights{states_, log_weights_.data(), log_weights_.data() + states_};
   const MatrixView<const Real> steps(emissions.states.row(piece.first), piece.steps, states_);
   cpu::chain_viterbi(weights, steps, piece.begins, lane.delta.data(), best_from);
-  double offsets = 0;
-  for (Index i = piece.first; i < piece.first + piece.steps; ++i) offsets += emissions.offsets[i];
-  for (double& delta : lane.delta) delta += offsets;
+  for (Index i = piece.first; i < piece.first + piece.steps; ++i) lane.taken.add(emissions.offsets[i]);
+  const double largest = std::ranges::max(lane.delta);
+  if (std::isinf(largest)) return;  // no path leads here
+  for (double& delta : lane.delta) delta -= largest;
+  lane.taken.add(largest);
 }
 
 template <class Real>
@@ -91,7 +98,7 @@ void LikeliestPaths<Real>::finish(Lane& lane, const StoredBlock& block, const Em
   const MatrixView<cpu::BackPointer> best_from(lane.best_from.data(), piece.steps, states_);
   advance(lane, emissions, piece, incoming, best_from);
   const auto best = std::max_element(lane.delta.begin(), lane.delta.end());
-  if (!last) visit_probability(piece.sequence, *best);
+  if (!last) visit_probability(piece.sequence, *best + lane.taken.value());
   const Index state = last ? static_cast<Index>(*last) : best - lane.delta.begin();
   lane.state_before = cpu::chain_backtrack(MatrixView<const cpu::BackPointer>(best_from), state, lane.path.data());
   const unsigned char* const marks = block.missing ? block.missing + piece.first : nullptr;

@@ -6,6 +6,7 @@
 #include "algorithms/message_exchange.hpp"
 #include "algorithms/model.hpp"
 #include "core/backends/chain.hpp"
+#include "core/compensated_sum.hpp"
 #include "core/shard.hpp"
 
 namespace tally {
@@ -32,14 +33,18 @@ class LikeliestPaths {
             const BoundModel::VisitProbability& visit_probability, const Shard::Pulse& pulse);
 
  private:
+  // Delta (K), its largest value taken away, and the sum of what was: so that neither the choice of a path nor its
+  // log-probability loses digits along a sequence.
   struct Lane {
-    std::vector<double> delta;                // (K), of the recursion
+    std::vector<double> delta;
+    CompensatedSum taken;
     std::vector<cpu::BackPointer> best_from;  // (steps, K)
     std::vector<std::int32_t> path;           // (steps)
     Index state_before = 0;
   };
 
   Lane& lane_of(int index) { return lanes_[static_cast<std::size_t>(index)]; }
+  // The recursion over a piece, from what it knows of those before.
   void advance(Lane& lane, const Emissions& emissions, const Piece& piece, const double* incoming,
                MatrixView<cpu::BackPointer> best_from) const;
   // The part of the likeliest path in a piece. `last`: its last state; null where the sequence ends.
@@ -52,7 +57,7 @@ class LikeliestPaths {
   std::vector<double> log_weights_;  // of starts (K), then of transitions (K, K)
   Emit emit_;
   std::vector<Lane> lanes_;
-  ChainMessages messages_;  // delta (K), and backward the state
+  ChainMessages messages_;  // forward delta (K) and the two numbers of the sum; backward the state
 };
 
 }  // namespace tally

@@ -191,6 +191,31 @@ std::pair<std::vector<std::int32_t>, double> decode(const Problem& problem, cons
   return {path, log_probability};
 }
 
+// Viterbi's path in long double, each step's delta relative to the largest.
+std::pair<std::vector<std::int32_t>, long double> decode_in_long_double(const Problem& problem) {
+  const auto K = static_cast<std::size_t>(problem.states), T = static_cast<std::size_t>(problem.rows());
+  std::vector<long double> delta(K), next(K);
+  std::vector<std::int32_t> from(T * K), path(T);
+  long double taken = 0;
+  for (std::size_t t = 0; t < T; ++t) {
+    for (std::size_t j = 0; j < K; ++j) {
+      long double best = t == 0 ? std::log(static_cast<long double>(problem.start[j])) : -HUGE_VALL;
+      for (std::size_t i = 0; i < K && t > 0; ++i) {
+        const long double value = delta[i] + std::log(static_cast<long double>(problem.transitions[i * K + j]));
+        if (value > best) from[t * K + j] = static_cast<std::int32_t>(i);
+        best = std::max(best, value);
+      }
+      next[j] = best + static_cast<long double>(problem.values[t * K + j]);
+    }
+    const long double largest = std::ranges::max(next);
+    for (std::size_t j = 0; j < K; ++j) delta[j] = next[j] - largest;
+    taken += largest;
+  }
+  path[T - 1] = static_cast<std::int32_t>(std::ranges::max_element(delta) - delta.begin());
+  for (std::size_t t = T - 1; t > 0; --t) path[t - 1] = from[t * K + static_cast<std::size_t>(path[t])];
+  return {path, taken};
+}
+
 class ChainOfStates : public ::testing::TestWithParam<Index> {};
 
 // Composed up to 16 states, in order beyond.
@@ -291,6 +316,32 @@ TEST_P(ChainOfStates, SinglePrecisionIsClose) {
   constexpr double rounding = 1e-5;  // of some hundred steps in float
   EXPECT_NEAR(single.objective, exact.objective, rounding * std::abs(exact.objective));
   expect_near(single.statistics, exact.statistics, rounding * 10);
+}
+
+TEST_P(ChainOfStates, PathsOfLongSequencesKeepTheirDigits) {
+  Problem problem(GetParam(), {300000 / GetParam()});
+  for (double& value : problem.values) value -= 1000;
+  const auto [path, log_probability] = decode_in_long_double(problem);
+
+  constexpr Index piece_steps = 64;
+  const auto found = decode(problem, {piece_steps, 128, 2}, problem.in_memory());
+
+  EXPECT_EQ(found.first, path);
+  constexpr double rounding = piece_steps * 0x1p-53;  // of the sum over a piece
+  EXPECT_NEAR(found.second, static_cast<double>(log_probability), rounding * std::abs(found.second));
+}
+
+// Two states that are never left, equal but for one step at the very beginning.
+TEST(ChainPaths, RememberTheFirstStepOfALongSequence) {
+  Problem problem(2, {1 << 17});
+  problem.start = {0.5, 0.5};
+  problem.transitions = {1, 0, 0, 1};
+  std::ranges::fill(problem.values, -1024.0);
+  problem.values[1] += 1e-9;
+
+  const auto [path, log_probability] = decode(problem, {64, 128}, problem.in_memory());
+
+  EXPECT_EQ(path, std::vector<std::int32_t>(1 << 17, 1));
 }
 
 // Counts how often each row is read.
