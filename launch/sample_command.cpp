@@ -25,10 +25,8 @@ struct SampleRequest {
 void sample(const SampleRequest& request, CommandContext& context) {
   DrawnRows drawn;
   drawn.target = parse_output(request.out, "/x");
-  drawn.rows = request.rows;
   drawn.options = request.draw;
   drawn.stream = RandomStream::draw;
-  check(drawn);
   LoadedModel loaded;
   Sampler sampler;
   std::unique_ptr<SequenceSampler> sequence_sampler;
@@ -40,6 +38,9 @@ void sample(const SampleRequest& request, CommandContext& context) {
     loaded = load_model(context.io, request.model, context.registry);
     sampler = loaded.model->sampler(loaded.parameters);
     sequence_sampler = loaded.model->sequence_sampler(loaded.parameters);
+    const bool rows_of_lengths = request.rows == 0 && !request.lengths.empty() && sequence_sampler;
+    drawn.rows = rows_of_lengths ? read_lengths(context.io, request.lengths)->rows() : request.rows;
+    check(drawn);
     sequences = sequences_for(*loaded.model, context.io, request.lengths, drawn.rows, "--rows");
   });
   drawn.columns = loaded.record.columns;
@@ -48,7 +49,7 @@ void sample(const SampleRequest& request, CommandContext& context) {
   else
     write_drawn_rows(drawn, sampler, context);
   if (context.is_root())
-    fmt::print("drew {} rows from {} -> {}:{}{}\n", request.rows, request.model, drawn.target.file,
+    fmt::print("drew {} rows from {} -> {}:{}{}\n", drawn.rows, request.model, drawn.target.file,
                drawn.target.path, request.draw.labels ? " and /labels" : "");
 }
 
@@ -58,7 +59,7 @@ void add_sample_command(CLI::App& app, const Choose& choose) {
   CLI::App* command = app.add_subcommand("sample", "Draw rows from a fitted model");
   const auto request = std::make_shared<SampleRequest>();
   command->add_option("model", request->model, "Model file, as `tally fit --out` writes it")->required();
-  command->add_option("-n,--rows", request->rows, "How many rows to draw")->required();
+  command->add_option("-n,--rows", request->rows, "How many rows to draw (default: as many as --lengths sum to)");
   command->add_option("-o,--out", request->out, "File to write, FILE.h5[:/PATH] (default path: /x)")->required();
   command->add_option("--lengths", request->lengths,
                       "Lengths of the sequences to draw, FILE.h5:/PATH (default: one sequence)");

@@ -38,25 +38,30 @@ std::vector<Index> whole_numbers(const RowSource& source) {
 
 }  // namespace
 
-std::shared_ptr<const Sequences> read_lengths(IoExecutor& io, const std::string& name, Index rows,
-                                              const std::string& owner) {
+std::shared_ptr<const Sequences> read_lengths(IoExecutor& io, const std::string& name) {
   const Hdf5Rows source(io, {name});
   if (source.columns() != 1)
     throw DataError(fmt::format("{} has {} columns; lengths of sequences are one column of whole numbers",
                                 source.name(), source.columns()));
   const std::vector<Index> lengths = whole_numbers(source);
-  double steps = 0;
-  for (std::size_t s = 0; s < lengths.size(); ++s) {
+  for (std::size_t s = 0; s < lengths.size(); ++s)
     if (lengths[s] <= 0)
       throw DataError(fmt::format("{} is {}: sequence {} {} (sequences are counted from 0)",
                                   source.where(static_cast<Index>(s)), lengths[s], s,
                                   lengths[s] == 0 ? "is empty" : "has a negative length"));
-    steps += static_cast<double>(lengths[s]);
-  }
-  if (steps != static_cast<double>(rows))
-    throw DataError(fmt::format("{} sums to {:.0f} steps but {} has {} rows; every row is a step of one sequence",
-                                source.name(), steps, owner, rows));
-  return std::make_shared<Sequences>(Sequences::of_lengths(lengths));
+  double steps = 0;
+  for (const Index length : lengths) steps += static_cast<double>(length);
+  if (steps > largest_length) throw DataError(fmt::format("{} sums to {:.0f} steps, more than any data", source.name(), steps));
+  return std::make_shared<const Sequences>(Sequences::of_lengths(lengths));
+}
+
+std::shared_ptr<const Sequences> read_lengths(IoExecutor& io, const std::string& name, Index rows,
+                                              const std::string& owner) {
+  auto sequences = read_lengths(io, name);
+  if (sequences->rows() != rows)
+    throw DataError(fmt::format("{} sums to {} steps but {} has {} rows; every row is a step of one sequence", name,
+                                sequences->rows(), owner, rows));
+  return sequences;
 }
 
 std::shared_ptr<const Sequences> sequences_for(const Model& model, IoExecutor& io, const std::string& name, Index rows,

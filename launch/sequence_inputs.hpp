@@ -12,9 +12,11 @@ namespace tally {
 
 class IoExecutor;
 
-// The lengths of the sequences that `owner`, in words, holds end to end in so many rows, from the data set `name`,
-// FILE:/PATH: one column of whole numbers. Throws DataError: another shape, a length that is none, an empty sequence, a
-// sum other than the rows.
+// Sequences of the lengths in the data set `name`, FILE:/PATH: one column of whole numbers. Throws DataError: another
+// shape, a length that is none, an empty sequence.
+std::shared_ptr<const Sequences> read_lengths(IoExecutor& io, const std::string& name);
+// The same of what `owner`, in words, holds end to end in so many rows. Throws DataError also where they sum to another
+// number.
 std::shared_ptr<const Sequences> read_lengths(IoExecutor& io, const std::string& name, Index rows,
                                               const std::string& owner);
 

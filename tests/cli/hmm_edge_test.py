@@ -158,6 +158,20 @@ class Lengths(HmmTest):
     def test_that_are_no_whole_numbers_are_refused(self):
         self.check([4.5, 5.5], "sequence 0")
 
+    def test_say_how_many_rows_are_drawn(self):
+        fitted = self.fit_from("gaussian", self.data, gaussian_parameters(
+            {"pi": [1.0], "A": [[1.0]], "mean": [[4.0]], "cov": [[[9.0]]]}, "diag"))
+        place = self.write(lengths=[4, 5]) + ":/lengths"
+        drawn, counted = self.path(), self.path()
+
+        for ranks in all_ranks:
+            self.succeed("sample", fitted.file, "--lengths", place, "--out", drawn, ranks=ranks)
+            self.succeed("sample", fitted.file, "--lengths", place, "--rows", 9, "--out", counted, ranks=ranks)
+            np.testing.assert_array_equal(self.read(drawn, "x")["x"], self.read(counted, "x")["x"])
+        self.refuse("sample", fitted.file, "--out", self.folder + "/unwritten.h5", status=2, says="--rows")
+        self.refuse("sample", fitted.file, "--lengths", place, "--rows", 8, "--out", self.folder + "/unwritten.h5",
+                    says=("9 steps", "8 rows"))
+
     def test_are_refused_when_a_model_is_decoded(self):
         fitted = self.fit_from("gaussian", self.data, gaussian_parameters(
             {"pi": [1.0], "A": [[1.0]], "mean": [[4.0]], "cov": [[[9.0]]]}, "diag"))
