@@ -61,7 +61,8 @@ std::unique_ptr<Model> make_fit_model(const ModelEntry& entry, const FitRequest&
 
 FitInputs open_fit_inputs(const FitRequest& request, const ModelEntry& entry, IoExecutor& io) {
   if (entry.has_components && request.components < 1)
-    throw UsageError("--components is needed: how many components to fit");
+    throw UsageError(entry.of_sequences ? "--states is needed: how many states to fit"
+                                        : "--components is needed: how many components to fit");
   const InitWords init = init_of(request, entry);
   FitInputs inputs;
   inputs.rows = std::make_unique<Hdf5Rows>(io, request.data);

@@ -215,6 +215,27 @@ class Symbols(HmmTest):
             self.refuse_hmm("bernoulli", self.write_data([0, 1, 2]), 2, ranks, says="row 2")
 
 
+class States(HmmTest):
+    def test_must_be_counted(self):
+        self.refuse("fit", "hmm", self.write_data(np.arange(9.0)), "--out", self.folder + "/unwritten.h5", status=2,
+                    says="--states is needed")
+
+    def test_are_limited(self):
+        data = self.write_data(np.zeros(40000))
+
+        for ranks in all_ranks:
+            self.refuse("fit", "hmm", data, "--states", 32768, "--out", self.folder + "/unwritten.h5", "--quiet", status=2,
+                        says="at most 32767 states", ranks=ranks)
+
+    def test_that_emit_mixtures_are_not_said_by_labels(self):
+        data, start = self.write_data(np.arange(9.0)), self.write(y=np.arange(9) % 2, r=np.eye(2)[np.arange(9) % 2])
+
+        for way in ("labels:" + start + ":/y", "responsibilities:" + start + ":/r"):
+            for ranks in all_ranks:
+                self.refuse("fit", "hmm", data, "--states", 2, "--mixtures", 2, "--init", way, "--out",
+                            self.folder + "/unwritten.h5", "--quiet", status=2, says="needs --mixtures 1", ranks=ranks)
+
+
 class UnreachableStates(HmmTest):
     def test_keep_their_parameters(self):
         parameters = poisson_parameters({"pi": [1.0, 0.0], "A": [[1.0, 0.0], [0.5, 0.5]], "lam": [3.0, 40.0]})
