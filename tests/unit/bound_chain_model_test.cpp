@@ -1,5 +1,6 @@
 #include "algorithms/bound_chain_model.hpp"
 
+#include <atomic>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -12,6 +13,7 @@
 
 #include "algorithms/em_exchange.hpp"
 #include "algorithms/families/exponential_family.hpp"
+#include "comm/agreement.hpp"
 #include "comm/partition.hpp"
 #include "comm/thread_world.hpp"
 #include "core/memory_rows.hpp"
@@ -364,6 +366,53 @@ class CountedRows final : public RowSource {
  private:
   const RowSource& rows_;
 };
+
+// Rows of which one cannot be read.
+class BrokenRows final : public RowSource {
+ public:
+  BrokenRows(const RowSource& rows, Index broken) : rows_(rows), broken_(broken) {}
+
+  Index rows() const noexcept override { return rows_.rows(); }
+  Index columns() const noexcept override { return rows_.columns(); }
+  bool fits_float() const noexcept override { return rows_.fits_float(); }
+  std::string where(Index row) const override { return rows_.where(row); }
+  std::string name() const override { return rows_.name(); }
+  void read(Index first, Index count, double* out) const override {
+    if (first <= broken_ && broken_ < first + count) throw DataError(where(broken_) + " is broken");
+    rows_.read(first, count, out);
+  }
+
+ private:
+  const RowSource& rows_;
+  Index broken_;
+};
+
+TEST_P(ChainOfStates, ARankThatFailsBetweenMessagesEndsAllWithItsError) {
+  constexpr int ranks = 3;
+  const Problem problem(GetParam(), {3, 300});
+  const MemoryRows values = problem.in_memory();
+  for (const Index broken : {10, 150, 302})
+    for (const bool path : {false, true}) {
+      const BrokenRows rows(values, broken);
+      std::atomic<int> refused = 0;
+      run_in_threads(ranks, [&](Communicator& world) {
+        Part part(problem, rows, {8, 16, ranks, 2, true}, world);
+        const int first[] = {0};
+        if (path)
+          part.bound->decode(
+              part.shard, part.exchange, [](Index, std::span<const std::int32_t>, Index) {}, [](Index, double) {}, nullptr);
+        else
+          part.bound->exchange_messages(part.shard, first, PassKind::expectation, part.exchange, nullptr);
+        try {
+          agree(world, [&] { part.exchange.rethrow(); });
+        } catch (const DataError& error) {
+          refused += std::string(error.what()).find("x row " + std::to_string(broken) + " is broken") != std::string::npos;
+        }
+      });
+
+      EXPECT_EQ(refused, ranks);
+    }
+}
 
 TEST(ChainPaths, ReadWholeSequencesOnceAndCutOnesThereAndBack) {
   const Problem problem(3, {30, 300, 20});
