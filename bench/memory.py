@@ -28,8 +28,23 @@ def sample_bytes(rows, columns):
     return min(rows, max(20000, 32 * COMPONENTS), max((1 << 23) // columns, 4 * COMPONENTS)) * (columns + 1) * 8
 
 
-def lane_bytes(model, columns):
+def block_rows(model, rows, columns):
+    """Of an hmm one sequence, cut (Chain::sequence_cut)."""
+    return min(rows, (1 << 19) // max(COMPONENTS, columns) if model == "hmm" else BLOCK_ROWS)
+
+
+def hmm_lane_bytes(rows, columns):
+    """Rows of a block: emissions, alpha and gamma (K each), scale, maximum and offset; BoundChainModel::memory_bytes."""
+    features = 1 + 2 * columns
+    statistics = COMPONENTS * (features + 1 + COMPONENTS)
+    of_block = block_rows("hmm", rows, columns) * (3 * COMPONENTS + 3) * 8
+    return THREADS * (of_block + TILE_ROWS * (-(-features // 8) * 8 + 1) * 8 + statistics * 24 + COMPONENTS**2 * 8)
+
+
+def lane_bytes(model, rows, columns):
     """BoundModel::memory_bytes."""
+    if model == "hmm":
+        return hmm_lane_bytes(rows, columns)
     features = {"gmm": 1 + columns + columns * (columns + 1) // 2, "kmeans": 0}[model]
     statistics = COMPONENTS * {"gmm": features, "kmeans": 1 + columns}[model]
     stride = -(-features // 8) * 8
@@ -37,12 +52,14 @@ def lane_bytes(model, columns):
 
 
 def resident_formula(model, rows, columns):
-    return rows * (columns + 1) * 8 + lane_bytes(model, columns) + sample_bytes(rows, columns)
+    return rows * (columns + 1) * 8 + lane_bytes(model, rows, columns) + sample_bytes(rows, columns)
 
 
 def streaming_formula(model, rows, columns):
-    buffers = (THREADS + 2) * BLOCK_ROWS * columns * 8  # Shard::streaming_bytes
-    return buffers + lane_bytes(model, columns) + sample_bytes(rows, columns)
+    block = block_rows(model, rows, columns)
+    buffers = (THREADS + 2) * block * columns * 8  # Shard::streaming_bytes
+    messages = rows // block * 2 * COMPONENTS * 8 if model == "hmm" else 0
+    return buffers + messages + lane_bytes(model, rows, columns) + sample_bytes(rows, columns)
 
 
 def write_rows(file, rows, columns):
@@ -81,7 +98,7 @@ def main():
     arguments = parser.parse_args()
     values = 1 << (25 if arguments.quick else 27)
     results = []
-    for model, columns in (("gmm", 32), ("kmeans", 512)):
+    for model, columns in (("gmm", 32), ("kmeans", 512), ("hmm", 32)):
         rows = values // columns
         with tempfile.TemporaryDirectory() as folder:
             small, large = (os.path.join(folder, name) for name in ("small.h5", "large.h5"))
