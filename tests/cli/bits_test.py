@@ -21,7 +21,10 @@ models = {
     "gmm spherical": ("gmm", {"covariance": "spherical"}),
     "kmeans": ("kmeans", {}),
     "poisson": ("poisson", {}),
+    "categorical": ("categorical", {}),
+    "bernoulli": ("bernoulli", {}),
 }
+data_sets = {"poisson": "counts", "categorical": "symbols", "bernoulli": "bits"}  # of others: x
 settings = list(itertools.product(("double", "single"), (1, 3)))
 places = list(itertools.product((1, 2), ("in memory", "streamed")))  # threads, rows
 
@@ -32,7 +35,7 @@ def ways_of_setting(setting):
 
 
 def make_data(path, rows):
-    """Clusters that overlap, so that no fit ends early, and counts."""
+    """Clusters that overlap, so that no fit ends early, as numbers, counts, symbols and bits."""
     random = np.random.default_rng(20)
     cluster = random.integers(0, 3, rows)
     centres = np.array([[0.0, 0.0, 100.0], [2.0, 1.0, 99.0], [-1.0, 2.0, 101.0]])
@@ -40,6 +43,8 @@ def make_data(path, rows):
     with h5py.File(path, "w") as file:
         file["x"] = centres[cluster] + random.normal(size=(rows, columns))
         file["counts"] = random.poisson(rates[cluster]).astype("i4")
+        file["symbols"] = (cluster[:, None] + random.integers(0, 3, (rows, columns))).astype("i2")
+        file["bits"] = (random.uniform(size=(rows, columns)) < rates[cluster] / 15).astype("i1")
         file["weights"] = random.integers(0, 4, rows) / 4
 
 
@@ -72,7 +77,7 @@ class ManyWays(TallyTest):
         """Fits behind mpirun, `rows` being where they are; returns the model file."""
         name, model_options = models[model]
         out = out or self.path()
-        data = f"{self.data}:/{'counts' if name == 'poisson' else 'x'}"
+        data = f"{self.data}:/{data_sets.get(name, 'x')}"
         options = {"components": components, "out": out, "threads": threads, "tol": 0, "max_iter": iterations,
                    "init": "random-from-data", **model_options, **options}
         if rows == "streamed":
@@ -128,6 +133,12 @@ class SameBits(ManyWays):
 
     def test_of_poisson_mixtures(self):
         self.check_model("poisson")
+
+    def test_of_mixtures_of_symbols(self):
+        self.check_model("categorical")
+
+    def test_of_mixtures_of_bits(self):
+        self.check_model("bernoulli")
 
     def test_with_ranks_without_rows(self):
         make_data(self.data, few_blocks)
