@@ -1,9 +1,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <numeric>
+#include <string>
 
 #include "comm/agreement.hpp"
 #include "core/archive.hpp"
@@ -20,7 +23,7 @@ namespace {
 
 struct GenerateRequest {
   std::string kind, out;
-  Index rows = 0, columns = 2, components = 3;
+  Index rows = 0, columns = 2, components = 3, symbols = 4;
   double separation = 4;
   bool float32 = false;
   DrawOptions draw;
@@ -96,9 +99,41 @@ Array random_covariances(const ParameterDraws& draws, Index K, Index D) {
   return covariances;
 }
 
+// Distributions over symbols for each component and column, whose logarithms have this standard deviation.
+Array random_symbols(const ParameterDraws& draws, Index K, Index D, Index S, double deviation) {
+  Array probabilities = random_locations(draws, K, D * S, deviation);
+  probabilities.shape = {K, D, S};
+  for (auto first = probabilities.values.begin(); first != probabilities.values.end(); first += S) {
+    const double largest = *std::max_element(first, first + S);
+    std::transform(first, first + S, first, [&](double logarithm) { return std::exp(logarithm - largest); });
+    const double sum = std::accumulate(first, first + S, 0.0);
+    std::transform(first, first + S, first, [&](double value) { return value / sum; });
+  }
+  return probabilities;
+}
+
+// States that stay for ten steps on average, then go to any other.
+Array lasting_states(Index K) {
+  Array transitions{{K, K}, std::vector<double>(static_cast<std::size_t>(K * K), K > 1 ? 0.1 / static_cast<double>(K - 1) : 0)};
+  for (Index k = 0; k < K; ++k) transitions.values[static_cast<std::size_t>(k * K + k)] = K > 1 ? 0.9 : 1;
+  return transitions;
+}
+
 Planted plant(const GenerateRequest& request) {
   const Index K = request.components, D = request.columns;
   const ParameterDraws draws(request.draw.seed);
+  // Of logarithms of probabilities: two components then differ about as clearly as those of the others.
+  const double deviation = request.separation / 2;
+  if (request.kind == "categorical")
+    return {"categorical",
+            {{"symbols", std::to_string(request.symbols)}},
+            {{"weights", random_weights(draws, K)},
+             {"probabilities", random_symbols(draws, K, D, request.symbols, deviation)}}};
+  if (request.kind == "bernoulli") {
+    Array probabilities = random_locations(draws, K, D, deviation);
+    for (double& p : probabilities.values) p = 1 / (1 + std::exp(-p));
+    return {"bernoulli", {}, {{"weights", random_weights(draws, K)}, {"probabilities", std::move(probabilities)}}};
+  }
   if (request.kind == "poisson") {
     // A square root of a count has standard deviation 1/2, so that locations are as far apart as those of the others.
     Array rates = random_locations(draws, K, D, request.separation / 2);
@@ -113,6 +148,13 @@ Planted plant(const GenerateRequest& request) {
              {"means", std::move(means)},
              {"covariances", random_covariances(draws, K, D)}}};
   const auto k = static_cast<std::size_t>(K);
+  if (request.kind == "hmm")
+    return {"hmm",
+            {{"emission", "gaussian"}, {"covariance", "spherical"}},
+            {{"startprob", {{K}, std::vector<double>(k, 1.0 / static_cast<double>(K))}},
+             {"transmat", lasting_states(K)},
+             {"means", std::move(means)},
+             {"covariances", {{K}, std::vector<double>(k, 1.0)}}}};
   return {"gmm",
           {{"covariance", "spherical"}},
           {{"weights", {{K}, std::vector<double>(k, 1.0 / static_cast<double>(K))}},
@@ -142,7 +184,9 @@ void check(const GenerateRequest& request) {
   constexpr Index largest = Index{1} << 31;
   if (request.columns < 1 || request.columns > 65536) throw UsageError("--columns must be within 1 to 65536");
   if (request.components < 1) throw UsageError("--components must be at least 1");
-  if (request.components > largest / request.columns / (request.kind == "gmm" ? request.columns : 1))
+  if (request.symbols < 1 || request.symbols > 65536) throw UsageError("--symbols must be within 1 to 65536");
+  const Index square = request.kind == "gmm" ? request.columns : request.kind == "categorical" ? request.symbols : 1;
+  if (request.components > largest / request.columns / square)
     throw UsageError("so many components of so many columns would take more than 16 GiB; ask for fewer");
   if (!(request.separation >= 0 && request.separation <= 1e4)) throw UsageError("--separation must be within 0 to 1e4");
 }
@@ -160,6 +204,7 @@ void generate(const GenerateRequest& request, CommandContext& context) {
   const std::string parameters = planted_file(drawn.target.file);
   Planted planted;
   Sampler sampler;
+  std::unique_ptr<SequenceSampler> sequence_sampler;
   agree(context.communicator, [&] {
     planted = plant(request);
     const auto model =
@@ -169,8 +214,12 @@ void generate(const GenerateRequest& request, CommandContext& context) {
     model->set_defaults(values);
     model->read(planted.parameters, values);
     sampler = model->sampler(values);
+    sequence_sampler = model->sequence_sampler(values);
   });
-  write_drawn_rows(drawn, sampler, context);
+  if (sequence_sampler)
+    write_drawn_sequences(drawn, Sequences::one(drawn.rows), *sequence_sampler, context);
+  else
+    write_drawn_rows(drawn, sampler, context);
   agree(context.communicator, [&] {
     if (context.is_root()) save(planted, request, parameters, context.io);
   });
@@ -187,9 +236,10 @@ void add_generate_command(CLI::App& app, const Choose& choose) {
   const auto request = std::make_shared<GenerateRequest>();
   command
       ->add_option("kind", request->kind,
-                   "gmm: Gaussians of any shape; kmeans: equal round blobs; poisson: counts")
+                   "gmm: Gaussians of any shape; kmeans: equal round blobs; poisson: counts; categorical: symbols; bernoulli: "
+                   "bits; hmm: one sequence of states that emit equal round blobs")
       ->required()
-      ->check(CLI::IsMember({"gmm", "kmeans", "poisson"}));
+      ->check(CLI::IsMember({"gmm", "kmeans", "poisson", "categorical", "bernoulli", "hmm"}));
   command->add_option("-n,--rows", request->rows, "Number of rows")->required();
   command->add_option("-d,--columns", request->columns, "Number of columns")->capture_default_str();
   command->add_option("-k,--components", request->components, "Number of components")->capture_default_str();
@@ -201,6 +251,7 @@ void add_generate_command(CLI::App& app, const Choose& choose) {
   command->add_option("--separation", request->separation,
                       "Standard deviation of the components' locations, in about those within a component")
       ->capture_default_str();
+  command->add_option("--symbols", request->symbols, "(categorical) number of symbols")->capture_default_str();
   command->add_flag("--float32", request->float32, "Store 4 bytes a number");
   add_draw_options(*command, request->draw);
   command->callback([request, choose] {

@@ -26,6 +26,11 @@ def run(*words, ranks=1, status=0, **options):
     return done
 
 
+# What can be generated, and how a fit of it is asked for beside that.
+planted_kinds = {"gmm": (), "kmeans": (), "poisson": (), "categorical": (), "bernoulli": (),
+                 "hmm": ("--emission", "gaussian", "--covariance", "spherical")}
+
+
 def dataset(file, path):
     with h5py.File(file, "r") as opened:
         return opened[path][...]
@@ -235,7 +240,7 @@ class Commands(unittest.TestCase):
         np.testing.assert_array_equal(dataset("s1.h5", "x"), dataset("s3.h5", "x")[:100])
 
     def test_GenerateGivesTheSameRowsOnAnyNumberOfRanks(self):
-        for kind in ("gmm", "kmeans", "poisson"):
+        for kind in planted_kinds:
             file = self.on_ranks("generate", kind, "--rows", ROWS, "--columns", 3, "--components", 4, "--labels",
                                  "--float32", out=kind + "-generated.h5", more=[("threads", ("--threads", 2))])
 
@@ -253,11 +258,28 @@ class Commands(unittest.TestCase):
             self.assertLess(error.max(), 5 / math.sqrt(len(mine)))
 
     def test_EveryPlantedFileStartsAFit(self):
-        for kind in ("gmm", "kmeans", "poisson"):
+        for kind in planted_kinds:
             run("generate", kind, "--rows", 1000, "--out", "start.h5")
 
             run("fit", kind, "start.h5:/x", "-k", 3, "--init", "parameters:start.planted.h5", "--max-iter", 1, "-q",
-                "-o", "started.h5")
+                *planted_kinds[kind], "-o", "started.h5")
+
+    def test_GeneratedSymbolsAndBitsAreThosePlanted(self):
+        for kind in ("categorical", "bernoulli"):
+            run("generate", kind, "--rows", 20000, "--labels", "--separation", 2, "--out", "planted.h5")
+            x, labels = dataset("planted.h5", "x"), dataset("planted.h5", "labels")
+            planted = dataset("planted.planted.h5", "probabilities")
+
+            for k in range(3):
+                mine = x[labels == k]
+                shares = (mine[:, :, None] == np.arange(4)).mean(axis=0) if kind == "categorical" else mine.mean(axis=0)
+                self.assertLess(abs(shares - planted[k]).max(), 2.5 / math.sqrt(len(mine)))  # five standard deviations
+
+    def test_GeneratedStatesLast(self):
+        run("generate", "hmm", "--rows", 20000, "--labels", "--components", 4, "--out", "chain.h5")
+        states = dataset("chain.h5", "labels")
+
+        self.assertAlmostEqual((states[1:] == states[:-1]).mean(), 0.9, delta=5 * math.sqrt(0.09 / len(states)))
 
     # convert
 
