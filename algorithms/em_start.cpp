@@ -216,8 +216,10 @@ std::vector<Index> choose_seeds(const Sample& sample, Index columns, Index compo
   return seeds;
 }
 
-std::vector<double> start_from_sample(const Model& model, const Scan& scan, const StartOptions& options,
-                                      IoExecutor& io) {
+namespace {
+
+// Parameters that the sampled rows tell.
+std::vector<double> start_from_rows(const Model& model, const Scan& scan, const StartOptions& options, IoExecutor& io) {
   const Index K = model.densities(), D = model.columns();
   const auto at_rows = [&](const std::vector<Index>& positions) {
     std::vector<double> rows;
@@ -242,6 +244,15 @@ std::vector<double> start_from_sample(const Model& model, const Scan& scan, cons
   constexpr int lloyd_iterations = 50;
   const int iterations = options.start == SampleStart::kmeans ? lloyd_iterations : 0;
   return m_step_of(model, scan, labels_of_densities(model, scan, iterations, options, io), options, io);
+}
+
+}  // namespace
+
+std::vector<double> start_from_sample(const Model& model, const Scan& scan, const StartOptions& options,
+                                      IoExecutor& io) {
+  std::vector<double> parameters = start_from_rows(model, scan, options, io);
+  model.vary_start([&](Index index) { return draw(options, index, 2); }, parameters);
+  return parameters;
 }
 
 }  // namespace tally

@@ -146,6 +146,9 @@ class Model {
                         std::span<double> parameters) const = 0;
   // Adapts parameters that an M-step of the sample made to data that the sample did not show.
   virtual void soften_start(const DataSummary&, std::span<double> /*parameters*/) const {}
+  // Sets what rows by themselves do not tell and what must not be the same for all components, in a start from a sample:
+  // by draw(0), draw(1), ..., uniform in (0, 1).
+  virtual void vary_start(const std::function<double(Index)>& /*draw*/, std::span<double> /*parameters*/) const {}
   // Of each component; empty where the model has none.
   virtual Moments moments(std::span<const double> /*parameters*/) const { return {}; }
   // Draws from these parameters; where rows form sequences, each as a sequence of its own.

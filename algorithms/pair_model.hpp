@@ -157,6 +157,10 @@ class PairModel final : public Model {
     if constexpr (requires { family_.soften_start(parameters_, summary, parameters); })
       family_.soften_start(parameters_, summary, parameters);
   }
+  void vary_start(const std::function<double(Index)>& draw, std::span<double> parameters) const override {
+    if constexpr (requires { latent_.vary_start(parameters_, draw, parameters, frozen_); })
+      latent_.vary_start(parameters_, draw, parameters, frozen_);
+  }
   Moments moments(std::span<const double> parameters) const override {
     return family_.moments(parameters_, parameters);
   }

@@ -250,6 +250,17 @@ void Chain::set_defaults(const Layout& layout, std::span<double> parameters) con
   follow_transitions(layout, parameters);
 }
 
+void Chain::vary_start(const Layout& layout, const std::function<double(Index)>& draw, std::span<double> parameters,
+                       const std::set<std::string>& frozen) const {
+  if (frozen.contains("transmat")) return;
+  const auto transmat = layout["transmat"].in(parameters);
+  std::vector<double> drawn(transmat.begin(), transmat.end());
+  for (std::size_t n = 0; n < drawn.size(); ++n) drawn[n] *= 0.5 + draw(static_cast<Index>(n));
+  const auto K = static_cast<std::size_t>(states_);
+  for (std::size_t i = 0; i < K; ++i) normalise(std::span(drawn).subspan(i * K, K), transmat.subspan(i * K, K));
+  follow_transitions(layout, parameters);
+}
+
 void Chain::follow_transitions(const Layout& layout, std::span<double> parameters) const {
   if (options_.startprob != StartProbabilities::stationary) return;
   const auto start = stationary_distribution(layout["transmat"].matrix(std::span<const double>(parameters)));

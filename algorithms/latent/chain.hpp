@@ -77,6 +77,10 @@ class Chain {
   void add_statistics(Layout& layout) const;
   std::vector<double> bounds() const { return {1, 1}; }
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
+  // Draws transitions about the defaults, which are a saddle of the likelihood where emissions hardly differ. Those that
+  // are frozen keep their value, those that are 0 too.
+  void vary_start(const Layout& layout, const std::function<double(Index)>& draw, std::span<double> parameters,
+                  const std::set<std::string>& frozen) const;
   // Counts plus prior minus 1, normalised; what nothing was counted for keeps its value. With a stationary start,
   // transmat takes its part in the likelihood of first states into account (maximize_stationary).
   void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,

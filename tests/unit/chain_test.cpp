@@ -173,6 +173,37 @@ TEST(Chain, FixedStartsStay) {
 
 // Freezing.
 
+TEST(ChainStart, DrawsTransitionsThatArePossible) {
+  const PoissonChain free = poisson_chain({}, 2), left_right = poisson_chain(with_topology("left-right"), 2);
+  const auto draw = [](Index index) { return 0.25 * static_cast<double>(index); };
+  Numbers drawn = defaults_of(free), drawn_left_right = defaults_of(left_right);
+
+  free.vary_start(draw, drawn);
+  left_right.vary_start(draw, drawn_left_right);
+
+  expect_near(field(free.parameters(), "transmat", drawn), {0.4, 0.6, 4.0 / 9, 5.0 / 9}, 1e-15);
+  expect_near(field(free.parameters(), "startprob", drawn), {0.5, 0.5}, 0);
+  expect_near(field(left_right.parameters(), "transmat", drawn_left_right), {0.4, 0.6, 0, 1}, 1e-15);
+}
+
+TEST(ChainStart, AStationaryStartFollowsWhatIsDrawn) {
+  const PoissonChain model = poisson_chain(with_startprob(StartProbabilities::stationary), 2);
+  Numbers parameters = defaults_of(model);
+
+  model.vary_start([](Index index) { return 0.25 * static_cast<double>(index); }, parameters);
+
+  expect_near(field(model.parameters(), "startprob", parameters), {20.0 / 47, 27.0 / 47}, 1e-14);
+}
+
+TEST(ChainStart, FrozenTransitionsAreNotDrawn) {
+  const PoissonChain model = poisson_chain({}, 2, 1, {"transmat"});
+  Numbers parameters = defaults_of(model);
+
+  model.vary_start([](Index) { return 0.9; }, parameters);
+
+  EXPECT_EQ(parameters, defaults_of(model));
+}
+
 TEST(ChainFreezing, KeepsNamedParametersThroughEmButNotThroughTheStart) {
   const PoissonChain model = poisson_chain({}, 2, 1, {"transmat", "rates"});
   const Numbers before = defaults_of(model), statistics = statistics_of(model, {3, 1}, {6, 2, 1, 3}, {8, 16, 4, 20});

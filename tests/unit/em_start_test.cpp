@@ -11,6 +11,7 @@
 #include "algorithms/models/gmm.hpp"
 #include "algorithms/models/kmeans.hpp"
 #include "algorithms/models/poisson.hpp"
+#include "algorithms/registry.hpp"
 #include "comm/single_process.hpp"
 #include "core/error.hpp"
 #include "tests/unit/conformance.hpp"
@@ -75,6 +76,29 @@ TEST(Start, RestartsAndSeedsDiffer) {
       different.insert(start_from_sample(*model, seen, {.start = start, .seed = 5, .restart = 0}, io));
       EXPECT_EQ(different.size(), 5u) << model->name() << " " << static_cast<int>(start);
     }
+}
+
+// From equal transitions EM would stay at a saddle where states emit alike.
+TEST(Start, TransitionsOfAChainDifferBetweenStates) {
+  const Scan seen = scan_of(clustered(300));
+  Registry registry;
+  add_builtin_models(registry);
+  const auto model = registry.find("hmm").make(3, 2, {{"emission", "poisson"}});
+  model->set_standardisation(standardise_for(model->scaling(), seen.summary));
+  const auto transitions = [&](SampleStart start, int restart, int lanes) {
+    IoExecutor io;
+    const auto parameters =
+        start_from_sample(*model, seen, {.start = start, .seed = 4, .restart = restart, .lanes = lanes}, io);
+    const auto values = model->parameters()["transmat"].in(std::span(parameters));
+    return std::vector<double>(values.begin(), values.end());
+  };
+
+  for (const SampleStart start : all_starts) {
+    const std::vector<double> values = transitions(start, 0, 1);
+    EXPECT_EQ(std::set<double>(values.begin(), values.end()).size(), 9u);
+    EXPECT_EQ(values, transitions(start, 0, 3));
+    EXPECT_NE(values, transitions(start, 1, 1));
+  }
 }
 
 TEST(Start, EveryNumberIsFinite) {
