@@ -20,6 +20,7 @@
 #include "comm/thread_world.hpp"
 #include "core/memory_rows.hpp"
 #include "core/philox.hpp"
+#include "core/sequences.hpp"
 
 namespace tally {
 
@@ -28,6 +29,7 @@ struct Table {
   Index columns = 1;
   std::vector<double> values;   // (rows, columns)
   std::vector<double> weights;  // (rows) or empty
+  Index steps = 25;             // of each sequence, where a model takes rows as such
   Index rows() const { return static_cast<Index>(values.size()) / columns; }
   MatrixView<const double> matrix() const { return {values.data(), rows(), columns}; }
 };
@@ -164,6 +166,14 @@ class StopAfter final : public FitObserver {
   int done_ = 0;
 };
 
+// Whole sequences where the model takes such, the last one shorter.
+inline BlockPlan blocks_of(const Table& table, const Model& model, Index block_rows) {
+  if (!model.sequence_cut()) return BlockPlan::uniform(table.rows(), block_rows);
+  std::vector<Index> lengths(static_cast<std::size_t>(table.rows() / table.steps), table.steps);
+  if (table.rows() % table.steps > 0) lengths.push_back(table.rows() % table.steps);
+  return BlockPlan::of_sequences(std::make_shared<const Sequences>(Sequences::of_lengths(lengths)), block_rows, block_rows);
+}
+
 // One rank's way from rows to a fitted state, as the command goes it. Collective.
 inline Fitted fit_on_rank(const ModelCase& model_case, const Table& table, const Cut& cut, const FitPlan& plan,
                           Communicator& world) {
@@ -173,7 +183,8 @@ inline Fitted fit_on_rank(const ModelCase& model_case, const Table& table, const
   const bool unreadable = plan.unreadable_on_rank == communicator.rank();
   const FailingRows rows(memory, unreadable ? plan.bad_row : -1, plan.reads_allowed);
   const MemoryRows weights({table.weights.data(), table.rows(), 1}, "w");
-  const BlockPlan blocks = BlockPlan::uniform(table.rows(), plan.block_rows);
+  const auto model = model_case.make(plan.components, table.columns);
+  const BlockPlan blocks = blocks_of(table, *model, plan.block_rows);
   const BlockRange range = blocks_of_rank(blocks, communicator.rank(), communicator.size());
   Shard::Options options;
   options.memory_limit = cut.streamed ? 1 : 0;
@@ -182,7 +193,6 @@ inline Fitted fit_on_rank(const ModelCase& model_case, const Table& table, const
   Shard shard(io, Inputs{&rows, table.weights.empty() ? nullptr : &weights, nullptr}, blocks,
               ShardRange{range.first, range.last}, options);
 
-  const auto model = model_case.make(plan.components, table.columns);
   const Scan seen = scan(shard, model->domain(), sample_size(table.rows(), table.columns, plan.components), 1,
                          communicator);
   model->set_standardisation(standardise_for(model->scaling(), seen.summary));

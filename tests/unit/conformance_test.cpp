@@ -44,6 +44,7 @@ std::vector<ModelCase> all_cases() {
     cases.push_back(registered("poisson", {}, precision));
     cases.push_back(registered("bernoulli", {}, precision));
     cases.push_back(registered("categorical", {{"symbols", "5"}}, precision));
+    cases.push_back(registered("hmm", {{"emission", "gaussian"}, {"covariance", "diag"}, {"reg-covar", "0"}}, precision));
   }
   return cases;
 }
@@ -178,7 +179,8 @@ TEST_P(Conformance, TheTraceHasOneEntryMoreThanMSteps) {
 
 TEST_P(Conformance, IntegerWeightsEqualCopies) {
   Table weighted = planted(GetParam(), 300);
-  Table copied{weighted.columns, {}, {}};
+  weighted.steps = 1;
+  Table copied{weighted.columns, {}, {}, 1};
   for (Index i = 0; i < weighted.rows(); ++i) {
     const int copies = 1 + static_cast<int>(i % 3);
     weighted.weights.push_back(copies);
@@ -207,6 +209,7 @@ TEST_P(Conformance, IntegerWeightsEqualCopies) {
 TEST_P(Conformance, RowsOfWeightZeroDoNotMatterWhateverTheyHold) {
   Table modest = planted(GetParam(), many_rows);
   modest.weights.assign(static_cast<std::size_t>(many_rows), 1.0);
+  modest.steps = 1;
   const double largest = domain_of(GetParam()).largest;
   Table enormous = modest;
   for (Index i = 0; i < many_rows; i += 7) {
@@ -304,8 +307,8 @@ TEST_P(Conformance, RowResultsAddUpToTheObjectiveOnAnyThreads) {
     options.memory_limit = streamed ? 1 : 0;
     options.precision = GetParam().precision;
     options.lanes = threads;
-    Shard shard(io, Inputs{&rows, nullptr, nullptr}, BlockPlan::uniform(many_rows, block_rows),
-                ShardRange{0, 52}, options);
+    const BlockPlan blocks = blocks_of(table, *model, block_rows);
+    Shard shard(io, Inputs{&rows, nullptr, nullptr}, blocks, ShardRange{0, blocks.block_count()}, options);
     shard.prepare({model->standardisation(), model->log_base_measure()}, [] {});
     const auto bound = model->bind({GetParam().precision, threads, 1, Summation::exact});
     bound->prepare(0, fitted.best().parameters);
