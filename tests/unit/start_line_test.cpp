@@ -1,0 +1,105 @@
+#include "launch/cluster/start_line.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.hpp"
+#include "launch/cluster/hosts.hpp"
+
+namespace tally {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+using testing::UnorderedElementsAre;
+
+Cluster two_nodes() {
+  return {{{"a", 0, {{{0, 1, 2, 3}, 0}}, {}}, {"b", 0, {{{0, 1}, 0}}, {}}}};
+}
+
+Placement placed(int ranks_per_node) {
+  PlacementRequest request;
+  request.ranks_per_node = ranks_per_node;
+  return place_ranks(two_nodes(), request);
+}
+
+Placement uneven() {
+  Cluster cluster = two_nodes();
+  cluster.nodes[1].most_ranks = 1;
+  Placement placement = placed(2);
+  placement.ranks.pop_back();
+  return placement;
+}
+
+const std::vector<std::string> job = {"/opt/tally", "fit", "it's"};
+
+TEST(StartLine, OpenMpiAcrossHosts) {
+  StartRequest request;
+  request.forwarded = {"PATH"};
+  const StartLine line = start_line(two_nodes(), placed(2), request, job);
+  EXPECT_EQ(quoted(line.words),
+            "mpirun -H a:2,b:2 -n 4 --map-by slot:OVERSUBSCRIBE --bind-to none -x PATH -x TALLY_BINDING /opt/tally fit "
+            "'it'\\''s'");
+  EXPECT_THAT(line.environment, UnorderedElementsAre(testing::Pair("TALLY_BINDING", "0-1;2-3;0;1")));
+}
+
+TEST(StartLine, OnThisHostAsRoot) {
+  StartRequest request;
+  request.local = request.as_root = true;
+  const StartLine line = start_line({{two_nodes().nodes[0]}}, place_ranks({{two_nodes().nodes[0]}}, {}), request, job);
+  EXPECT_THAT(quoted(line.words), Not(HasSubstr("-H")));
+  EXPECT_EQ(line.environment.at("OMPI_ALLOW_RUN_AS_ROOT"), "1");
+  EXPECT_EQ(line.environment.at("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"), "1");
+}
+
+TEST(StartLine, Mpich) {
+  StartRequest request;
+  request.starter = Starter::mpich;
+  EXPECT_THAT(quoted(start_line(two_nodes(), uneven(), request, job).words),
+              HasSubstr("mpirun -hosts a:2,b:1 -n 3 -bind-to none /opt/tally"));
+}
+
+TEST(StartLine, SlurmWithAsManyRanksOnEachNode) {
+  StartRequest request;
+  request.starter = Starter::slurm;
+  request.program = "srun";
+  const StartLine line = start_line(two_nodes(), placed(2), request, job);
+  EXPECT_EQ(quoted(line.words),
+            "srun --mpi=pmix --kill-on-bad-exit=1 --cpu-bind=none --ntasks=4 --nodes=2 --nodelist=a,b --ntasks-per-node=2 "
+            "--distribution=block /opt/tally fit 'it'\\''s'");
+  EXPECT_EQ(line.hosts_of_ranks, "");
+}
+
+TEST(StartLine, SlurmWithUnevenNodes) {
+  StartRequest request;
+  request.starter = Starter::slurm;
+  const StartLine line = start_line(two_nodes(), uneven(), request, job);
+  EXPECT_THAT(quoted(line.words), HasSubstr("--distribution=arbitrary"));
+  EXPECT_EQ(line.hosts_of_ranks, "a\na\nb\n");
+}
+
+TEST(StartLine, OneRankOnEachHostToLookAtIt) {
+  const StartLine line = start_on_each_host({"a", "b"}, {}, {"tally", "topology"});
+  EXPECT_THAT(quoted(line.words), HasSubstr("-H a:1,b:1 -n 2 "));
+  EXPECT_TRUE(line.environment.empty());
+}
+
+TEST(Hosts, Lists) {
+  EXPECT_THAT(parse_hosts("a,b:4,10.0.0.1:2"), ElementsAre(Host{"a", 0}, Host{"b", 4}, Host{"10.0.0.1", 2}));
+  EXPECT_THAT(parse_hostfile("# hosts\na slots=4\n\n  b:2  # two\nc\n"), ElementsAre(Host{"a", 4}, Host{"b", 2}, Host{"c", 0}));
+  EXPECT_THAT(parse_slurm_nodes("gpu[08-10,3]-x,login,n[1-2]"),
+              ElementsAre(Host{"gpu08-x", 0}, Host{"gpu09-x", 0}, Host{"gpu10-x", 0}, Host{"gpu3-x", 0}, Host{"login", 0},
+                          Host{"n1", 0}, Host{"n2", 0}));
+}
+
+TEST(Hosts, Refusals) {
+  for (const char* text : {"", ",", "a,,b", "a:0", "a:x", "a:-1", "a,a", "-x", "a:99999999999"})
+    EXPECT_THROW(parse_hosts(text), UsageError) << text;
+  for (const char* text : {"", "# nothing\n", "a slots=no\n", "a\na\n"}) EXPECT_THROW(parse_hostfile(text), UsageError) << text;
+  for (const char* text : {"", "a[1-2", "a[]", "a[2-1]", "a[x]", "a[0-9999999]", "a[1],a1"})
+    EXPECT_THROW(parse_slurm_nodes(text), UsageError) << text;
+}
+
+}  // namespace
+}  // namespace tally
