@@ -1,0 +1,60 @@
+#pragma once
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace tally {
+
+// A connection by which `tally launch` knows that the job it started is alive: mpirun may hang when its own host is cut off
+// from the ranks, or when a rank dies at a bad moment, and only who started it can end it.
+inline constexpr const char* life_line_variable = "TALLY_LIFE_LINE";  // "address,address:port:token"
+
+// The launcher's end.
+class LifeLineWatch {
+ public:
+  // Listens; at the loopback address alone where the job is `local`. Throws CommunicationError.
+  explicit LifeLineWatch(bool local);
+  ~LifeLineWatch();
+  LifeLineWatch(const LifeLineWatch&) = delete;
+  LifeLineWatch& operator=(const LifeLineWatch&) = delete;
+
+  // What the ranks need to connect.
+  const std::string& where() const noexcept { return where_; }
+
+  enum class State { waiting, alive, ended, lost };
+  // Takes what arrived meanwhile. `waiting`: not connected yet; `ended`: the job said that it ends; `lost`: the connection
+  // broke without a word.
+  State look();
+  // Since the last sign of life, or since the watch began.
+  std::chrono::steady_clock::duration silence() const;
+
+ private:
+  struct Newcomer {
+    int connection;
+    std::string said;
+  };
+  void meet_newcomers();
+
+  int listening_ = -1, connection_ = -1;
+  std::vector<Newcomer> newcomers_;
+  std::string where_, token_;
+  State state_ = State::waiting;
+  std::chrono::steady_clock::time_point last_;
+};
+
+// The job's end, on rank 0: beats once a second until it is destroyed. Does nothing where no launcher waits for it.
+class LifeLine {
+ public:
+  LifeLine();
+  ~LifeLine();
+  LifeLine(const LifeLine&) = delete;
+  LifeLine& operator=(const LifeLine&) = delete;
+
+ private:
+  int connection_ = -1;
+  std::jthread beat_;
+};
+
+}  // namespace tally

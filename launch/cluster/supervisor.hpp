@@ -1,0 +1,40 @@
+#pragma once
+#include <chrono>
+#include <string>
+
+#include "launch/cluster/life_line.hpp"
+#include "launch/cluster/start_line.hpp"
+
+namespace tally {
+
+struct Patience {
+  std::chrono::seconds start{300};    // until the job's first sign of life
+  std::chrono::seconds silence{90};   // without one
+  std::chrono::seconds end{15};       // from its last word, or the loss of it, until the command ends
+};
+
+// How a started command ended.
+struct Ending {
+  int status = 0;          // its exit status, or 128 and the signal that ended it
+  std::string killed_for;  // why it had to be killed; empty where it ended by itself
+  bool interrupted = false;  // SIGINT or SIGTERM asked for it
+};
+
+// Starts the command in a process group of its own and waits for it: passes SIGINT, SIGTERM, SIGHUP and SIGUSR1 on, and
+// kills it where the job gives no sign of life any more, or where the command does not end after the job has; what is left of it
+// on this host is ended, too. Should this
+// process be killed, the command gets SIGTERM. The calling thread must have blocked those signals. Throws UsageError where the
+// command cannot be started.
+Ending supervise(const StartLine& line, LifeLineWatch& watch, const Patience& patience);
+
+// Runs a command to its end for its output; at most so long. Throws UsageError where it cannot be started.
+struct Output {
+  int status = 0;
+  std::string text;
+};
+Output output_of(const StartLine& line, std::chrono::seconds at_most);
+
+// The signals that `supervise` passes on.
+void block_signals_of_supervisor();
+
+}  // namespace tally
