@@ -11,6 +11,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string_view>
 #include <thread>
 
@@ -19,6 +20,10 @@
 #include "comm/mpi_session.hpp"
 #include "comm/single_process.hpp"
 #include "core/blas.hpp"
+#include "launch/cluster/cpu_list.hpp"
+#include "launch/cluster/life_line.hpp"
+#include "launch/cluster/start_line.hpp"
+#include "launch/cluster/topology.hpp"
 #include "launch/context.hpp"
 #include "launch/fit_job.hpp"
 #include "launch/signals.hpp"
@@ -38,6 +43,17 @@ int world_rank(bool with_mpi) {
   int rank = 0;
   if (with_mpi) MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   return rank;
+}
+
+// Where `tally launch` has placed this rank.
+void bind_to_cores(int rank) {
+  const char* const bindings = std::getenv(binding_variable);
+  if (!bindings) return;
+  std::istringstream lists(bindings);
+  std::string list;
+  for (int i = 0; i <= rank; ++i)
+    if (!std::getline(lists, list, ';')) list.clear();
+  if (!list.empty()) Topology().bind(parse_cpu_list(list));
 }
 
 void report(const std::string& message) { std::fprintf(stderr, "tally: error: %s\n", message.c_str()); }
@@ -68,7 +84,7 @@ int execute(const Action& action, CommandContext& context, MpiSession* session) 
   }
 }
 
-// The words after "--": the command that another command, `plan`, is about.
+// The words after "--": the command that `plan` and `launch` are about.
 std::vector<std::string> words_of_job(int argc, char** argv) {
   char** const separator = std::find(argv, argv + argc, std::string_view("--"));
   return separator == argv + argc ? std::vector<std::string>() : std::vector<std::string>(separator + 1, argv + argc);
@@ -97,8 +113,10 @@ int run_command(int argc, char** argv, const Registry& registry) {
   std::optional<MpiSession> session;
   try {
     if (started_by_launcher()) session.emplace();
+    bind_to_cores(world_rank(session.has_value()));
   } catch (const Error& error) {
     report(error.what());
+    if (session) session->abort(static_cast<int>(error.kind()));  // the others must not wait for this rank
     return static_cast<int>(error.kind());
   }
   const bool root = world_rank(session.has_value()) == 0;
@@ -115,6 +133,7 @@ int run_command(int argc, char** argv, const Registry& registry) {
   const int own_argc = argc - static_cast<int>(job.size());
   Action action;
   const Choose choose = [&](Action chosen) { action = std::move(chosen); };
+  std::function<int()> alone;
   add_fit_command(app, registry, choose, run_fit);
   add_plan_command(app, job, choose);
   add_predict_command(app, choose);
@@ -129,10 +148,12 @@ int run_command(int argc, char** argv, const Registry& registry) {
   add_devices_command(app, choose);
   add_check_device_command(app, choose);
   add_topology_command(app, choose);
+  add_launch_command(app, job, [&](std::function<int()> chosen) { alone = std::move(chosen); });
   try {
     check_model_word(own_argc, argv, registry);
     app.parse(own_argc, argv);
     if (std::isnan(timeout)) throw UsageError("--timeout must be a number of seconds");
+    if (alone) return alone();
   } catch (const CLI::Success& success) {
     return root ? app.exit(success) : 0;
   } catch (const CLI::ParseError& error) {
@@ -156,6 +177,8 @@ int run_command(int argc, char** argv, const Registry& registry) {
     IoExecutor io;
     CommandContext context{*communicator, io, registry, join(argc, argv)};
     const SignalThread signals(communicator->rank() == 0);
+    std::optional<LifeLine> life_line;
+    if (root) life_line.emplace();
     const int status = execute(action, context, session ? &*session : nullptr);
     communicator->barrier();
     if (root && std::fflush(stdout) != 0) {

@@ -48,6 +48,10 @@ void add_convert_command(CLI::App& app, const Choose& choose);
 void add_generate_command(CLI::App& app, const Choose& choose);
 void add_devices_command(CLI::App& app, const Choose& choose);
 void add_check_device_command(CLI::App& app, const Choose& choose);
+// For a command that runs alone, before there are communicators or threads.
+using ChooseAlone = std::function<void(std::function<int()>)>;
+// `job`: the words of the command that the ranks run.
+void add_launch_command(CLI::App& app, std::span<const std::string> job, const ChooseAlone& choose);
 void add_topology_command(CLI::App& app, const Choose& choose);
 void add_models_command(CLI::App& app, const Registry& registry, const Choose& choose);
 

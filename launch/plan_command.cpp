@@ -1,11 +1,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 
 #include "core/error.hpp"
 #include "core/gpu_blocks.hpp"
@@ -13,29 +10,16 @@
 #include "launch/cluster/this_host.hpp"
 #include "launch/context.hpp"
 #include "launch/fit_inputs.hpp"
+#include "launch/placement_words.hpp"
 #include "launch/sequence_inputs.hpp"
 
 namespace tally {
 namespace {
 
 struct PlanWords {
-  std::string cluster;  // file; empty: this host
-  PlacementRequest placement;
+  PlacementWords placement;
   bool json = false;
 };
-
-Cluster read_cluster(const std::string& file) {
-  if (file.empty()) return {{describe_this_host()}};
-  std::ifstream in(file);
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (!in) throw DataError(file + " cannot be read");
-  return parse_cluster(text.str(), file);
-}
-
-bool has_gpus(const Cluster& cluster) {
-  return std::all_of(cluster.nodes.begin(), cluster.nodes.end(), [](const Node& node) { return !node.gpus.empty(); });
-}
 
 // The request that these words are, `fit` and what follows.
 FitRequest parse_fit(std::span<const std::string> words, CommandContext& context) {
@@ -88,10 +72,9 @@ int print_plan(const PlanWords& words, std::span<const std::string> job, Command
   if (context.communicator.size() > 1)
     throw UsageError("plan is run alone; describe the hosts of a job with `tally topology` and give it as --cluster");
   const FitRequest request = parse_fit(job, context);
-  const Cluster cluster = read_cluster(words.cluster);
-  PlacementRequest placement = words.placement;
-  placement.threads = request.threads;
-  placement.gpus = request.device == "cuda" || (request.device == "auto" && has_gpus(cluster));
+  const Cluster cluster =
+      words.placement.cluster.empty() ? Cluster{{describe_this_host()}} : read_cluster(words.placement.cluster);
+  const PlacementRequest placement = words.placement.request(cluster, request.device, request.threads);
   const JobPlan plan = plan_job(cluster, place_ranks(cluster, placement), shape_of(request, placement.gpus, context));
   fmt::print("{}", words.json ? to_json(plan, cluster) + "\n" : to_table(plan, cluster));
   return 0;
@@ -103,12 +86,7 @@ void add_plan_command(CLI::App& app, std::span<const std::string> job, const Cho
   CLI::App* command = app.add_subcommand("plan", "Say where a fit's ranks would run and what each would read, without running it");
   command->footer("The fit comes after --, as it would be run: tally plan -n 4 -- fit gmm data.h5:/x -k 8 --out model.h5");
   const auto words = std::make_shared<PlanWords>();
-  command->add_option("--cluster", words->cluster,
-                      "The hosts, as `tally topology` describes them, in a file (default: this host)");
-  command->add_option("-n,--ranks", words->placement.ranks, "Ranks in all (default: one a GPU or memory domain)")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--ranks-per-node", words->placement.ranks_per_node, "Ranks on each host")
-      ->check(CLI::PositiveNumber);
+  words->placement.add_to(*command);
   command->add_flag("--json", words->json, "Print the plan as JSON");
   command->callback([words, job, choose] {
     choose([words, job](CommandContext& context) { return print_plan(*words, job, context); });

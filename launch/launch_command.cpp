@@ -1,0 +1,314 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "core/error.hpp"
+#include "launch/cluster/cpu_list.hpp"
+#include "launch/cluster/hosts.hpp"
+#include "launch/cluster/start_line.hpp"
+#include "launch/cluster/supervisor.hpp"
+#include "launch/cluster/this_host.hpp"
+#include "launch/context.hpp"
+#include "launch/placement_words.hpp"
+
+extern char** environ;
+
+namespace tally {
+namespace {
+
+struct LaunchWords {
+  PlacementWords placement;
+  std::string hosts, hostfile, mpirun;
+  int max_restarts = 0;
+  int silence = 90;
+  bool dry_run = false, verbose = false;
+};
+
+// The value of an option among the words of a job; empty where it is not there.
+std::string value_of(std::span<const std::string> job, const std::string& option) {
+  for (std::size_t i = 0; i < job.size(); ++i) {
+    if (job[i] == option && i + 1 < job.size()) return job[i + 1];
+    if (job[i].starts_with(option + "=")) return job[i].substr(option.size() + 1);
+  }
+  return "";
+}
+
+// Variables of ours and of the libraries that the ranks need, which mpirun does not pass on by itself.
+std::vector<std::string> variables_to_forward() {
+  static const std::set<std::string> names = {"PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"};
+  std::vector<std::string> found;
+  for (char** each = environ; *each; ++each) {
+    const std::string entry(*each), name = entry.substr(0, entry.find('='));
+    const auto begins = [&](const char* prefix) { return name.starts_with(prefix); };
+    if (names.contains(name) || begins("TALLY_") || begins("NCCL_") || begins("HDF5_") || begins("OPENBLAS_"))
+      found.push_back(name);
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+// What can be sent to every host alike: this very program.
+std::string this_program() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
+
+// Whether this process is part of a job already: one rank of it would start the ranks once more.
+bool is_a_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"})
+    if (std::getenv(name)) return true;
+  return std::getenv("SLURM_PROCID") && std::getenv("SLURM_STEP_ID") && !std::getenv("SLURM_JOB_NODELIST");
+}
+
+class Launch {
+ public:
+  Launch(const LaunchWords& words, std::span<const std::string> job) : words_(words), job_(job.begin(), job.end()) {}
+
+  int run() {
+    check_words();
+    find_hosts();
+    find_starter();
+    read_nodes();
+    if (words_.dry_run) return print_only();
+    return run_with_restarts();
+  }
+
+ private:
+  void check_words() const {
+    if (job_.empty()) throw UsageError("launch needs the command that the ranks run, after --: tally launch -n 4 -- fit ...");
+    if (is_a_rank()) throw UsageError("launch starts the ranks itself: run it once, not under mpirun or srun");
+    if (!words_.hosts.empty() && !words_.hostfile.empty()) throw UsageError("--hosts contradicts --hostfile");
+    if (words_.max_restarts > 0 && value_of(job_, "--checkpoint").empty())
+      throw UsageError("--max-restarts needs a command with --checkpoint: the folder to go on from");
+  }
+
+  void find_hosts() {
+    if (!words_.hosts.empty()) hosts_ = parse_hosts(words_.hosts);
+    else if (!words_.hostfile.empty()) hosts_ = parse_hostfile(read_text(words_.hostfile));
+    else if (const char* nodes = std::getenv("SLURM_JOB_NODELIST")) {
+      hosts_ = parse_slurm_nodes(nodes);
+      in_slurm_ = true;
+    }
+  }
+
+  void find_starter() {
+    request_.local = hosts_.empty();
+    request_.as_root = geteuid() == 0;
+    request_.forwarded = variables_to_forward();
+    if (in_slurm_) {
+      request_.starter = Starter::slurm;
+      request_.program = "srun";
+      return;
+    }
+    request_.program = words_.mpirun.empty() ? "mpirun" : words_.mpirun;
+    StartLine version;
+    version.words = {request_.program, "--version"};
+    const Output output = output_of(version, std::chrono::seconds(20));
+    if (output.text.find("HYDRA") != std::string::npos) request_.starter = Starter::mpich;
+    else if (output.text.find("Open MPI") == std::string::npos && output.text.find("OpenRTE") == std::string::npos &&
+             output.text.find("PRRTE") == std::string::npos)
+      throw UsageError(request_.program + " is neither Open MPI's nor MPICH's mpirun: --version says '" +
+                       output.text.substr(0, output.text.find('\n')) + "'");
+  }
+
+  std::vector<std::string> host_names() const {
+    std::vector<std::string> names;
+    for (const Host& host : hosts_) names.push_back(host.name);
+    return names;
+  }
+
+  // The hosts as they are, or as a file says.
+  void read_nodes() {
+    if (!words_.placement.cluster.empty()) {
+      cluster_ = read_cluster(words_.placement.cluster);
+      if (hosts_.empty()) {
+        for (const Node& node : cluster_.nodes) hosts_.push_back({node.name, 0});
+        request_.local = false;
+      }
+    } else if (request_.local) {
+      cluster_.nodes = {describe_this_host()};
+    } else {
+      const Output output =
+          output_of(start_on_each_host(host_names(), request_, {this_program(), "topology"}), std::chrono::seconds(120));
+      if (output.status != 0)
+        throw CommunicationError(fmt::format("the hosts could not be looked at: {} ended with status {}", request_.program,
+                                             output.status));
+      cluster_ = parse_cluster(output.text, "what the hosts say of themselves");
+    }
+    keep_only_hosts();
+  }
+
+  // In the order of the hosts, with their slots.
+  void keep_only_hosts() {
+    if (hosts_.empty()) return;
+    Cluster kept;
+    for (const Host& host : hosts_) {
+      const auto found = std::find_if(cluster_.nodes.begin(), cluster_.nodes.end(), [&](const Node& node) {
+        return node.name == host.name || node.name.starts_with(host.name + ".") || host.name.starts_with(node.name + ".");
+      });
+      if (found == cluster_.nodes.end())
+        throw DataError("the description of the cluster has no host " + host.name);
+      kept.nodes.push_back(*found);
+      kept.nodes.back().name = host.name;
+      if (host.slots > 0) kept.nodes.back().most_ranks = host.slots;
+    }
+    cluster_ = std::move(kept);
+  }
+
+  int threads_of_job() const {
+    const std::string threads = value_of(job_, "--threads");
+    return threads.empty() ? 0 : std::atoi(threads.c_str());
+  }
+
+  void place() {
+    placement_ = place_ranks(cluster_, words_.placement.request(cluster_, value_of(job_, "--device"), threads_of_job()));
+    for (const std::string& warning : placement_.warnings) note("warning: " + warning);
+  }
+
+  std::vector<std::string> job_line(bool resuming) const {
+    std::vector<std::string> line = {this_program()};
+    line.insert(line.end(), job_.begin(), job_.end());
+    if (resuming && std::find(job_.begin(), job_.end(), "--resume") == job_.end()) line.emplace_back("--resume");
+    return line;
+  }
+
+  StartLine line_for(bool resuming, const std::string& life_line) const {
+    StartRequest request = request_;
+    std::erase(request.forwarded, std::string(life_line_variable));
+    request.forwarded.emplace_back(life_line_variable);
+    StartLine line = start_line(cluster_, placement_, request, job_line(resuming));
+    if (!life_line.empty()) line.environment[life_line_variable] = life_line;
+    for (const char* mine : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"})
+      if (std::getenv(mine)) line.environment.erase(mine);  // the user's own word stands
+    return line;
+  }
+
+  void print(const StartLine& line, std::FILE* to) const {
+    for (const auto& [name, value] : line.environment) fmt::print(to, "{}={}\n", name, quoted({value}));
+    fmt::print(to, "{}\n", quoted(line.words));
+  }
+
+  int print_only() {
+    place();
+    for (std::size_t rank = 0; rank < placement_.ranks.size(); ++rank) {
+      const RankPlace& place = placement_.ranks[rank];
+      const Node& node = cluster_.nodes[static_cast<std::size_t>(place.node)];
+      fmt::print("rank {:>4}  {:<16} cores {:<16} numa {}{}\n", rank, node.name,
+                 place.cores.empty() ? "any" : format_cpu_list(place.cores), format_cpu_list(place.domains),
+                 place.gpu < 0 ? "" : fmt::format("  gpu {}", node.gpus[static_cast<std::size_t>(place.gpu)].number));
+    }
+    print(line_for(false, ""), stdout);
+    return 0;
+  }
+
+  int run_with_restarts() {
+    block_signals_of_supervisor();
+    for (int attempt = 0;; ++attempt) {
+      place();
+      const Ending ending = run_once(attempt > 0);
+      const int status = ending.killed_for.empty() ? ending.status : static_cast<int>(ErrorKind::communication);
+      if (!ending.killed_for.empty()) note(fmt::format("killed {}: {}", request_.program, ending.killed_for));
+      if (ending.interrupted || !worth_a_restart(status)) return status;
+      if (attempt == words_.max_restarts) {
+        if (words_.max_restarts > 0) note(fmt::format("gave up after {} restarts", attempt));
+        return status;
+      }
+      note(fmt::format("the job ended with status {}: restart {} of {} from its last checkpoint", status, attempt + 1,
+                       words_.max_restarts));
+      drop_lost_hosts();
+    }
+  }
+
+  Ending run_once(bool resuming) {
+    LifeLineWatch watch(request_.local);
+    StartLine line = line_for(resuming, watch.where());
+    const std::optional<HostsFile> hosts_file = line.hosts_of_ranks.empty() ? std::nullopt : write_hosts(line);
+    if (words_.verbose) print(line, stderr);
+    Patience patience;
+    patience.silence = std::chrono::seconds(words_.silence);
+    return supervise(line, watch, patience);
+  }
+
+  // What went wrong with the words or the data would go wrong again, and who asked for a stop wants one.
+  static bool worth_a_restart(int status) {
+    return status != 0 && status != static_cast<int>(ErrorKind::usage) && status != static_cast<int>(ErrorKind::data) &&
+           status != status_stopped_on_request;
+  }
+
+  // Goes on with the hosts on which a process can still be started.
+  void drop_lost_hosts() {
+    if (request_.local || hosts_.size() < 2) return;
+    std::vector<Host> kept;
+    for (const Host& host : hosts_) {
+      const Output output =
+          output_of(start_on_each_host({host.name}, request_, {this_program(), "--version"}), std::chrono::seconds(30));
+      if (output.status == 0) kept.push_back(host);
+      else note("host " + host.name + " is gone: going on without it");
+    }
+    if (kept.empty()) throw CommunicationError("no host is left");
+    hosts_ = std::move(kept);
+    keep_only_hosts();
+  }
+
+  // Removed when it goes.
+  struct HostsFile {
+    explicit HostsFile(std::string path) : name(std::move(path)) {}
+    HostsFile(HostsFile&& other) noexcept : name(std::exchange(other.name, "")) {}
+    HostsFile& operator=(HostsFile&&) = delete;
+    ~HostsFile() {
+      if (!name.empty()) std::remove(name.c_str());
+    }
+    std::string name;
+  };
+  static std::optional<HostsFile> write_hosts(StartLine& line) {
+    HostsFile file((std::filesystem::temp_directory_path() / fmt::format("tally-hosts-{}", getpid())).string());
+    std::FILE* const out = std::fopen(file.name.c_str(), "w");
+    if (!out) throw DataError(file.name + " cannot be written");
+    const bool written = std::fputs(line.hosts_of_ranks.c_str(), out) >= 0;
+    if (std::fclose(out) != 0 || !written) throw DataError(file.name + " cannot be written");
+    line.environment["SLURM_HOSTFILE"] = file.name;
+    return file;
+  }
+
+  static void note(const std::string& text) { fmt::print(stderr, "tally launch: {}\n", text); }
+
+  const LaunchWords& words_;
+  const std::vector<std::string> job_;
+  std::vector<Host> hosts_;  // empty: this host
+  bool in_slurm_ = false;
+  StartRequest request_;
+  Cluster cluster_;
+  Placement placement_;
+};
+
+}  // namespace
+
+void add_launch_command(CLI::App& app, std::span<const std::string> job, const ChooseAlone& choose) {
+  CLI::App* command = app.add_subcommand("launch", "Start a command on the ranks of a cluster, each bound to its cores");
+  command->footer(
+      "The command comes after --: tally launch --hosts a,b -- fit gmm data.h5:/x -k 8 --out model.h5\n"
+      "Without --hosts or --hostfile it takes the nodes of the Slurm allocation that it is in, or this host.");
+  const auto words = std::make_shared<LaunchWords>();
+  words->placement.add_to(*command);
+  command->add_option("--hosts", words->hosts, "Hosts to run on: a,b, or a:4,b:4 with the ranks each may take");
+  command->add_option("--hostfile", words->hostfile, "A file of them, a line each, as mpirun takes it");
+  command->add_option("--mpirun", words->mpirun, "The mpirun to start them with (default: that of PATH)");
+  command->add_option("--max-restarts", words->max_restarts,
+                      "Restarts from the last checkpoint after a crash, on the hosts that are left")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--silence", words->silence, "Seconds without a sign of life of rank 0 after which the job is killed")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--dry-run", words->dry_run, "Print where the ranks would run, and the command, and run nothing");
+  command->add_flag("-v,--verbose", words->verbose, "Print the command and every variable that is set for it");
+  command->callback([words, job, choose] { choose([words, job] { return Launch(*words, job).run(); }); });
+}
+
+}  // namespace tally

@@ -1,0 +1,187 @@
+"""tally launch on this host: what it starts, what it passes on, and what it does when a rank, mpirun or itself dies."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+import numpy as np
+
+from tally_cli import Model, TallyTest, command, data_status, run, usage_status
+
+
+def processes_with(word):
+    """Process ids whose command line or environment has this word: what belongs to a job."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    if word.encode() in file.read():
+                        found.append(int(name))
+            except OSError:
+                pass
+    return found
+
+
+class LaunchTest(TallyTest):
+    def setUp(self):
+        super().setUp()
+        self.data = self.write_data(np.random.default_rng(3).normal(size=(30000, 6)))
+
+    def launch(self, *words, job=()):
+        return run("launch", *words, "--", *job)
+
+    def fit_words(self, out, *words):
+        return ["fit", "gmm", self.data, "-k", "3", "--init", "random-from-data", "--tol", "0", "--quiet", "--out", out,
+                *map(str, words)]
+
+    def start(self, *words, job):
+        """A launcher in the background; it and its ranks are ended with the test."""
+        process = subprocess.Popen([command, "launch", *words, "--", *job], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        self.addCleanup(lambda: (process.poll() is None and process.kill(), process.communicate()))
+        return process
+
+    def ranks_of(self, out, count):
+        """The ranks of the job that writes `out`, once there are so many."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            ranks = []
+            for process in processes_with(out):
+                try:
+                    name = os.path.basename(os.readlink(f"/proc/{process}/exe"))
+                    with open(f"/proc/{process}/environ", "rb") as file:
+                        environment = file.read()
+                except OSError:
+                    continue
+                if name == "tally" and b"OMPI_COMM_WORLD_RANK=" in environment:
+                    rank = int(environment.split(b"OMPI_COMM_WORLD_RANK=")[1].split(b"\0")[0])
+                    ranks.append((rank, process))
+            if len(ranks) == count:
+                return [process for _, process in sorted(ranks)]
+            time.sleep(0.05)
+        self.fail("the ranks did not start")
+
+    def wait_for_checkpoint(self, folder, at_least=1):
+        deadline = time.monotonic() + 60
+        while not (os.path.isdir(folder) and len([n for n in os.listdir(folder) if n.endswith(".h5")]) >= at_least):
+            self.assertLess(time.monotonic(), deadline, "no checkpoint")
+            time.sleep(0.02)
+
+    def assert_all_gone(self, word):
+        deadline = time.monotonic() + 20
+        while processes_with(word):
+            self.assertLess(time.monotonic(), deadline, f"left behind: {processes_with(word)}")
+            time.sleep(0.1)
+
+    def test_same_bits_as_without(self):
+        alone, launched = self.path(), self.path()
+        self.succeed(*self.fit_words(alone, "--max-iter", 4))
+        process = self.launch("-n", 3, job=self.fit_words(launched, "--max-iter", 4))
+        self.assertEqual(process.returncode, 0, process.stderr)
+        np.testing.assert_array_equal(Model(alone)["means"], Model(launched)["means"])
+
+    def test_ranks_run_on_their_cores(self):
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) < 2:
+            self.skipTest("one core")
+        process = self.launch("-n", 2, job=["topology"])
+        self.assertEqual(process.returncode, 0, process.stderr)
+        # Rank 0 describes what it may run on: its own core.
+        self.assertEqual(json.loads(process.stdout)["nodes"][0]["domains"][0]["cores"], str(cores[0]))
+
+    def test_dry_run_prints_the_command_and_the_map(self):
+        shown = self.launch("--dry-run", "-n", 2, job=self.fit_words("m.h5"))
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        self.assertIn("rank    1", shown.stdout)
+        self.assertIn("mpirun -n 2", shown.stdout)
+        self.assertIn("TALLY_BINDING=", shown.stdout)
+        self.assertFalse(os.path.exists("m.h5"))
+
+    def test_a_job_for_other_hosts_is_planned_from_their_description(self):
+        cluster = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data", "clusters",
+                               "gpu_nodes.json")
+        shown = self.launch("--dry-run", "--cluster", cluster, "--hosts", "gpu0,gpu2:3",
+                            job=["fit", "gmm", "x.h5:/x", "-k", "3", "--device", "cuda"])
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        self.assertIn("-H gpu0:8,gpu2:3 -n 11 ", shown.stdout)
+        self.assertIn("gpu2             cores 16-31            numa 0  gpu 1", shown.stdout)
+
+    def test_statuses_and_errors_of_the_ranks_come_through(self):
+        out = self.path()
+        process = self.launch("-n", 2, job=["fit", "gmm", "none.h5:/x", "-k", "3", "--out", out])
+        self.assertEqual(process.returncode, data_status)
+        self.assertEqual(process.stderr.count("none.h5 does not exist"), 1, process.stderr)
+
+    def test_refusals(self):
+        refuse = lambda *words, says: self.refuse("launch", *words, status=usage_status, says=says)
+        refuse("-n", 2, says="the command that the ranks run, after --")
+        refuse("--hosts", "a,a", "--", "models", says="named twice")
+        refuse("--hosts", "a", "--hostfile", "f", "--", "models", says="--hosts contradicts --hostfile")
+        refuse("--max-restarts", 1, "--", "fit", "gmm", self.data, says="needs a command with --checkpoint")
+        refuse("--mpirun", "/nowhere/mpirun", "--", "models", says="/nowhere/mpirun cannot be started")
+        refuse("--mpirun", "true", "--", "models", says="neither Open MPI's nor MPICH's")
+        self.refuse("launch", "-n", 2, "--", "models", ranks=2, status=usage_status, says="launch starts the ranks itself")
+
+    def test_a_killed_rank_is_restarted_with_the_same_bits(self):
+        undisturbed, out, folder = self.path(), self.path(), self.path("")
+        self.succeed(*self.fit_words(undisturbed, "--max-iter", 300))
+        job = self.fit_words(out, "--max-iter", 300, "--checkpoint", folder, "--every", 1)
+        process = self.start("-n", "2", "--max-restarts", "2", job=job)
+        ranks = self.ranks_of(out, 2)
+        self.wait_for_checkpoint(folder, 2)
+        os.kill(ranks[1], signal.SIGKILL)
+        _, errors = process.communicate(timeout=100)
+        self.assertEqual(process.returncode, 0, errors)
+        self.assertIn("restart 1 of 2", errors)
+        np.testing.assert_array_equal(Model(undisturbed)["means"], Model(out)["means"])
+        self.assert_all_gone(out)
+
+    def test_a_job_that_stands_still_is_killed(self):
+        out = self.path()
+        process = self.start("-n", "2", "--silence", "2", job=self.fit_words(out, "--max-iter", 1000000))
+        ranks = self.ranks_of(out, 2)
+        time.sleep(3)  # until rank 0 has given a first sign of life
+        for rank in ranks:
+            os.kill(rank, signal.SIGSTOP)
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 5, errors)
+        self.assertIn("rank 0 gave no sign of life for 2 s", errors)
+        self.assert_all_gone(out)
+
+    def test_nothing_is_left_of_a_launcher_that_is_killed(self):
+        out = self.path()
+        process = self.start("-n", "2", job=self.fit_words(out, "--max-iter", 1000000))
+        self.ranks_of(out, 2)
+        process.kill()
+        process.communicate(timeout=60)
+        self.assert_all_gone(out)
+
+    def test_an_interrupt_ends_all_and_saves(self):
+        out = self.path()
+        process = self.start("-n", "2", job=self.fit_words(out, "--max-iter", 1000000))
+        self.ranks_of(out, 2)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        self.assertNotEqual(process.returncode, 0)
+        self.assertIn("wrote the last completed parameters", errors)
+        self.assert_all_gone(out)
+
+    def test_sigusr1_stops_with_a_checkpoint(self):
+        out, folder = self.path(), self.path("")
+        process = self.start("-n", "2", "--max-restarts", "1",
+                             job=self.fit_words(out, "--max-iter", 1000000, "--checkpoint", folder))
+        self.ranks_of(out, 2)
+        time.sleep(1)
+        process.send_signal(signal.SIGUSR1)
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 6, errors)
+        self.assertTrue(os.listdir(folder))
+
+
+if __name__ == "__main__":
+    unittest.main()
