@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "core/error.hpp"
 
@@ -106,20 +107,42 @@ int ranks_for(const Node& node, const PlacementRequest& request) {
   return request.ranks_per_node;
 }
 
+// More ranks than the nodes are made for, by their cores, none beyond the slots of its node.
+std::vector<int> spread(const Cluster& cluster, int ranks) {
+  std::vector<int> counts(cluster.nodes.size());
+  std::vector<std::size_t> open;
+  for (std::size_t n = 0; n < counts.size(); ++n) open.push_back(n);
+  for (int left = ranks; left > 0;) {
+    if (open.empty())
+      throw UsageError(fmt::format("{} ranks were asked for and there is room for {}", ranks, ranks - left));
+    std::vector<int> cores;
+    for (const std::size_t n : open) cores.push_back(cluster.nodes[n].core_count());
+    const std::vector<int> shares = share_among(cores, left);
+    std::vector<std::size_t> still_open;
+    for (std::size_t i = 0; i < open.size(); ++i) {
+      const std::size_t n = open[i];
+      const int slots = cluster.nodes[n].most_ranks;
+      const int more = slots > 0 ? std::min(shares[i], slots - counts[n]) : shares[i];
+      counts[n] += more;
+      left -= more;
+      if (slots == 0 || counts[n] < slots) still_open.push_back(n);
+    }
+    open = std::move(still_open);
+  }
+  return counts;
+}
+
 // The number of ranks of each node.
 std::vector<int> share_among_nodes(const Cluster& cluster, const PlacementRequest& request) {
-  std::vector<int> counts, cores;
-  bool limited = request.gpus || request.ranks_per_node > 0;
-  for (const Node& node : cluster.nodes) {
-    counts.push_back(ranks_for(node, request));
-    cores.push_back(node.core_count());
-    limited = limited || node.most_ranks > 0;
-  }
+  std::vector<int> counts;
+  for (const Node& node : cluster.nodes) counts.push_back(ranks_for(node, request));
   if (request.ranks == 0) return counts;
   const int room = std::accumulate(counts.begin(), counts.end(), 0);
-  if (request.ranks > room && limited)
-    throw UsageError(fmt::format("{} ranks were asked for and there is room for {}", request.ranks, room));
-  if (request.ranks > room) return share_among(cores, request.ranks);
+  if (request.ranks > room) {
+    if (request.gpus || request.ranks_per_node > 0)
+      throw UsageError(fmt::format("{} ranks were asked for and there is room for {}", request.ranks, room));
+    return spread(cluster, request.ranks);
+  }
   int left = request.ranks;
   for (int& count : counts) {
     count = std::min(count, left);

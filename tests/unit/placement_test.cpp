@@ -138,6 +138,20 @@ TEST(Placement, SoManyRanksInAll) {
   EXPECT_THAT(placement.ranks_of_nodes(cluster), ElementsAre(3, 3, 3, 3, 3, 3, 3, 3));
 }
 
+TEST(Placement, ManyRanksAreSpreadByCoresWithinTheSlots) {
+  Cluster cluster = recorded("uneven");  // of 32, 4 and 32 cores; one slot on the last
+  PlacementRequest request;
+  request.ranks = 10;
+  Placement placement = place_ranks(cluster, request);
+  check(cluster, placement);
+  EXPECT_THAT(placement.ranks_of_nodes(cluster), ElementsAre(9, 0, 1));
+  for (Node& node : cluster.nodes) node.most_ranks = 3;
+  request.ranks = 9;
+  EXPECT_THAT(place_ranks(cluster, request).ranks_of_nodes(cluster), ElementsAre(3, 3, 3));
+  request.ranks = 10;
+  EXPECT_THAT(message_of(cluster, request), HasSubstr("10 ranks were asked for and there is room for 9"));
+}
+
 TEST(Placement, MoreRanksThanCoresAreBoundToNone) {
   const Cluster cluster = one_node(R"({"name": "laptop", "domains": [{"cores": "0-1"}]})");
   PlacementRequest request;
