@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/backends/generic_chain.hpp"
 #include "core/backends/generic_kernels.hpp"
 #include "core/backends/generic_label_sums.hpp"
 #include "core/backends/generic_nearest.hpp"
@@ -140,6 +141,55 @@ class GenericPrimitives {
     }
   }
 
+  // The recursions of hidden Markov chains: generic_chain.hpp.
+  template <class Real>
+  void scale_emissions(const generic::ChainBlock<Real>& block) {
+    if (block.logits.cols <= few_columns)
+      self().for_each_group(generic::ScaleEmissions<Real, 8>{block});
+    else
+      self().for_each_group(generic::ScaleEmissions<Real, 32>{block});
+  }
+  template <class Real>
+  void chain_forward(const generic::ChainBlock<Real>& block) {
+    for_width(block.states, [&]<int width>() { self().for_each_group(generic::ChainForward<Real, width>{block}); });
+  }
+  template <class Real>
+  void chain_backward(const generic::ChainBlock<Real>& block) {
+    for_width(block.states, [&]<int width>() { self().for_each_group(generic::ChainBackward<Real, width>{block}); });
+  }
+  // products (pieces, K + 1, K), zeros.
+  template <class Real>
+  void chain_compose(const generic::ChainBlock<Real>& block, double* products) {
+    for_width(block.states,
+                    [&]<int width>() { self().for_each_group(generic::ChainCompose<Real, width>{block, products}); });
+  }
+  // Adds to *objective; `objectives` (rows) receives that of each row, of weight 1.
+  template <class Real>
+  void chain_objective(const generic::ChainBlock<Real>& block, const double* weights, double* objectives,
+                       double* objective) {
+    const Index rows = block.emissions.rows;
+    run(generic::ChainObjective{block.scales, block.maxima, weights, objectives, row_sums(rows), rows});
+    add_row_sums(rows, objective);
+  }
+  template <class Real>
+  void add_starts(const generic::ChainBlock<Real>& block, const double* weights, double* sums) {
+    generic::SumStarts<Real> starts{block.pieces, block.piece_count, weights, block.gamma, nullptr};
+    run_sums_.reserve(starts.count());
+    starts.sums = run_sums_.data();
+    run(starts);
+    run(generic::AddSlices<double>{starts.sums, starts.runs(), MatrixView<double>(sums, 1, block.states)});
+  }
+  // Adds A o sum before_t' after_t of all rows; `transitions` null: without A.
+  template <class Real>
+  void add_transitions(MatrixView<const Real> before, MatrixView<const Real> after, const double* transitions,
+                       double* sums) {
+    const Index K = after.cols;
+    pieces_.reserve(K * K);
+    self().clear(pieces_.data(), K * K);
+    self().add_multiply_tn(before, after, MatrixView<double>(pieces_.data(), K, K));
+    run(generic::AddTransitions{pieces_.data(), transitions, sums, K * K});
+  }
+
   // Bytes of scratch.
   Index scratch_bytes() const noexcept {
     return products_.bytes() + float_products_.bytes() + row_sums_.bytes() + run_sums_.bytes() + sorted_.bytes() +
@@ -181,6 +231,17 @@ class GenericPrimitives {
   template <class Functor>
   void run(const Functor& f) {
     self().for_each(f.count(), f);
+  }
+
+  // Calls work.operator()<width>() with the narrowest walk that takes so many states.
+  template <class Work>
+  static void for_width(Index states, const Work& work) {
+    if (states <= 8)
+      work.template operator()<8>();
+    else if (states <= 32)
+      work.template operator()<32>();
+    else
+      work.template operator()<0>();
   }
 
   template <class Real>
