@@ -222,7 +222,7 @@ class BoundChainModel final : public BoundModel {
       kernel_.emit(lane.compute, tile, features_of(lane, tile), coefficients, logits, lane.row_values.data(),
                    lane.offsets.data() + first);
       if (known_columns == 1) {
-        check_known(tile);
+        check_known_states(tile.given, tile.first_row, states_);
         lane.compute.for_each(tile.rows(), KeepKnownState<Real>{tile.given, kernel_.mixtures, logits});
       }
       then(logits, first);
@@ -243,15 +243,6 @@ class BoundChainModel final : public BoundModel {
                     lane.compute.for_each(
                         logits.rows, SumColumns<Real>{logits, part(emissions_of(lane, block.rows), first, logits.rows)});
                 });
-  }
-
-  void check_known(const Tile<Real>& tile) const {
-    for (Index i = 0; i < tile.rows(); ++i) {
-      const double label = tile.given(i, 0);
-      if (label == -1 || (label >= 0 && label < static_cast<double>(states_) && label == std::floor(label))) continue;
-      throw DataError("the label of row " + std::to_string(tile.first_row + i) + " is " + std::to_string(label) +
-                      "; labels are states from 0 to " + std::to_string(states_ - 1) + ", or -1 where unknown");
-    }
   }
 
   MatrixView<const Real> features_of(Lane& lane, const Tile<Real>& tile) {

@@ -1,23 +1,37 @@
 #include "algorithms/bound_device_model.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <mutex>
 #include <numeric>
 #include <optional>
 
+#include "algorithms/chain_order.hpp"
+#include "algorithms/latent/chain_kernel.hpp"
 #include "core/error.hpp"
 #include "core/tile_reader.hpp"
 
 namespace tally {
+namespace {
+
+std::vector<Index> all_blocks(const Shard& shard) {
+  std::vector<Index> all(static_cast<std::size_t>(shard.block_count()));
+  std::iota(all.begin(), all.end(), Index{0});
+  return all;
+}
+
+}  // namespace
 
 BoundDeviceModel::BoundDeviceModel(std::unique_ptr<DeviceEngine> engine, const Layout& statistics, Index components,
-                                   const BindOptions& options)
+                                   const BindOptions& options, bool counts_given)
     : engine_(std::move(engine)),
       statistics_(statistics),
       components_(components),
       precision_(options.precision),
       lanes_(options.lanes),
-      candidates_(options.candidates) {
+      candidates_(options.candidates),
+      counts_given_(counts_given) {
   if (options.summation != Summation::exact) throw UsageError("a device sums exactly only; plain sums are the CPU's");
 }
 
@@ -36,9 +50,21 @@ void BoundDeviceModel::for_each_host_block(Shard& shard, std::span<const Index> 
         StoredBlock block = stored;
         if (!weighted) block.weights = nullptr;
         const Index given_columns = shard.given_columns();
+        const std::vector<Piece> pieces = shard.plan().pieces_of(block.number);
         readers[static_cast<std::size_t>(lane)].for_each_tile(block, given_columns, [&](const Tile<Real>& tile) {
-          visit(lane, HostBlock{tile.first_row, tile.rows(), tile.x.cols, tile.x.data, tile.weights, tile.offsets,
-                                tile.given.data, given_columns});
+          HostBlock host;
+          host.first_row = tile.first_row;
+          host.rows = tile.rows();
+          host.columns = tile.x.cols;
+          host.x = tile.x.data;
+          host.weights = tile.weights;
+          host.offsets = tile.offsets;
+          host.given = tile.given.data;
+          host.given_columns = given_columns;
+          host.missing = tile.missing;
+          host.pieces = pieces.empty() ? nullptr : pieces.data();
+          host.piece_count = static_cast<Index>(pieces.size());
+          visit(lane, host);
         });
       },
       pulse);
@@ -53,33 +79,136 @@ void BoundDeviceModel::for_each_host_block(Shard& shard, std::span<const Index> 
     for_each_host_block<double>(shard, blocks, weighted, visit, pulse);
 }
 
-void BoundDeviceModel::accumulate(Shard& shard, std::span<const int> candidates, PassKind kind, Tally& tally,
-                                  const Shard::Pulse& pulse) {
+template <class WithKept, class WithRows>
+void BoundDeviceModel::for_each_block(Shard& shard, std::span<const Index> blocks, const WithKept& with_kept,
+                                      const WithRows& with_rows, const Shard::Pulse& pulse) {
   kept_.resize(static_cast<std::size_t>(shard.block_count()));
-  engine_->begin(std::vector<std::int32_t>(candidates.begin(), candidates.end()), tally.grids(), shard.block_count());
-  const bool given = kind == PassKind::given;
   std::vector<Index> arriving;
   int lane = 0;
-  for (Index block = 0; block < shard.block_count(); ++block) {
-    if (given || !kept_[static_cast<std::size_t>(block)]) {
+  for (const Index block : blocks) {
+    if (!kept_[static_cast<std::size_t>(block)]) {
       arriving.push_back(block);
       continue;
     }
-    engine_->add_kept(lane, block);
+    with_kept(lane, block);
     lane = (lane + 1) % lanes_;
     if (pulse) pulse();
   }
   for_each_host_block(
       shard, arriving, true,
-      [&](int on, HostBlock block) {
-        const Index local = shard.plan().block_of(block.first_row) - shard.first_block();
-        if (!given) block.given = nullptr;
-        if (engine_->add(on, block, given ? -1 : local)) kept_[static_cast<std::size_t>(local)] = 1;
+      [&](int on, HostBlock host) {
+        // Labels of sequences hold beside the model.
+        if (host.pieces && host.given_columns == 1) host.known = host.given;
+        host.given = nullptr;
+        if (host.known)
+          check_known_states(MatrixView<const double>(host.known, host.rows, 1), host.first_row, components_);
+        const Index block = shard.plan().block_of(host.first_row) - shard.first_block();
+        if (with_rows(on, block, host)) kept_[static_cast<std::size_t>(block)] = 1;
       },
       pulse);
+}
+
+void BoundDeviceModel::accumulate(Shard& shard, std::span<const int> candidates, PassKind kind, Tally& tally,
+                                  const Shard::Pulse& pulse) {
+  engine_->begin(std::vector<std::int32_t>(candidates.begin(), candidates.end()), tally.grids(), shard.block_count());
+  impossible_row_.reset();
+  const std::vector<Index> all = all_blocks(shard);
+  if (kind == PassKind::given)
+    for_each_host_block(
+        shard, all, true, [&](int lane, const HostBlock& host) { engine_->add(lane, host, -1); }, pulse);
+  else
+    for_each_block(
+        shard, all, [&](int lane, Index block) { engine_->add_kept(lane, block); },
+        [&](int lane, Index block, const HostBlock& host) { return engine_->add(lane, host, block); }, pulse);
   engine_->finish();
   tally.add_rows(shard.local_rows());
   take(tally, candidates);
+}
+
+void BoundDeviceModel::exchange_messages(Shard& shard, std::span<const int> candidates, PassKind kind,
+                                         MessageExchange& exchange, const Shard::Pulse& pulse) {
+  const BlockPlan& plan = shard.plan();
+  if (plan.cut_piece_count() == 0 || (kind == PassKind::given && !counts_given_)) return;
+  ChainMessages messages(plan, components_, candidates_);
+  if (kind == PassKind::given) {
+    exchange.locally([&] { find_given(shard, messages, pulse); });
+    exchange.share(messages.values());
+  } else {
+    ChainProducts products(plan, components_, candidates_);
+    exchange.locally([&] { compose(shard, candidates, kind, products, pulse); });
+    exchange.share(products.values());
+    products.scan(candidates, cut_pieces(plan), messages);
+  }
+  exchange.locally([&] { engine_->set_messages(messages.values()); });
+}
+
+// What each piece does to any message. Rows that are evaluated are no pass's: none of them stays on the device.
+void BoundDeviceModel::compose(Shard& shard, std::span<const int> candidates, PassKind kind, ChainProducts& products,
+                               const Shard::Pulse& pulse) {
+  const std::vector<std::int32_t> running(candidates.begin(), candidates.end());
+  std::vector<std::vector<double>> of_lanes(static_cast<std::size_t>(lanes_));
+  const auto with_room = [&](int lane, Index block, const auto& work) {
+    const std::vector<Piece> pieces = shard.plan().pieces_of(shard.first_block() + block);
+    const auto size = static_cast<std::ptrdiff_t>(pieces.size()) * (components_ + 1) * components_;
+    std::vector<double>& room = of_lanes[static_cast<std::size_t>(lane)];
+    room.resize(static_cast<std::size_t>(size) * running.size());
+    const bool result = work(room.data());
+    for (std::size_t c = 0; c < running.size(); ++c)
+      std::copy_n(room.begin() + static_cast<std::ptrdiff_t>(c) * size, size,
+                  products.at(running[c], pieces.front().number).vectors);
+    return result;
+  };
+  const std::vector<Index> blocks = cut_blocks(shard);
+  if (kind == PassKind::evaluation)
+    return for_each_host_block(
+        shard, blocks, false,
+        [&](int lane, HostBlock host) {
+          host.given = nullptr;
+          with_room(lane, shard.plan().block_of(host.first_row) - shard.first_block(), [&](double* room) {
+            return engine_->compose(lane, host, -1, running, room);
+          });
+        },
+        pulse);
+  for_each_block(
+      shard, blocks,
+      [&](int lane, Index block) {
+        with_room(lane, block, [&](double* room) {
+          engine_->compose_kept(lane, block, running, room);
+          return true;
+        });
+      },
+      [&](int lane, Index block, const HostBlock& host) {
+        return with_room(lane, block, [&](double* room) {
+          return engine_->compose(lane, host, block, running, room);
+        });
+      },
+      pulse);
+}
+
+// What was given for the last step of each piece that goes on.
+void BoundDeviceModel::find_given(Shard& shard, ChainMessages& messages, const Shard::Pulse& pulse) const {
+  const auto K = static_cast<std::size_t>(components_);
+  for_each_host_block(
+      shard, cut_blocks(shard), false,
+      [&](int, const HostBlock& host) {
+        for (Index p = 0; p < host.piece_count; ++p) {
+          const Piece& piece = host.pieces[p];
+          if (piece.ends) continue;
+          const Index last = piece.first + piece.steps - 1;
+          Tile<double> step;
+          step.first_row = host.first_row + last;
+          step.x = MatrixView<const double>(nullptr, 1, 0);
+          step.given = MatrixView<const double>(host.given + last * host.given_columns, 1, host.given_columns);
+          std::vector<double> posterior(K);
+          posterior_from_given(step, MatrixView<double>(posterior.data(), 1, components_));
+          for (int c = 0; c < candidates_; ++c) std::ranges::copy(posterior, messages.incoming(c, piece.number + 1).begin());
+        }
+      },
+      pulse);
+}
+
+Index BoundDeviceModel::impossible_row(int candidate) const {
+  return impossible_row_ ? *impossible_row_ : engine_->impossible_row(candidate);
 }
 
 void BoundDeviceModel::take(Tally& tally, std::span<const int> candidates) {
@@ -118,10 +247,10 @@ void BoundDeviceModel::evaluate(Shard& shard, Wanted wanted, const VisitRows& vi
     std::vector<double> objectives, responsibilities;
   };
   std::vector<Results> results(static_cast<std::size_t>(lanes_));
-  std::vector<Index> all(static_cast<std::size_t>(shard.block_count()));
-  std::iota(all.begin(), all.end(), Index{0});
+  impossible_row_ = -1;
+  std::mutex finding;
   for_each_host_block(
-      shard, all, false,
+      shard, all_blocks(shard), false,
       [&](int lane, HostBlock block) {
         Results& of = results[static_cast<std::size_t>(lane)];
         const auto rows = static_cast<std::size_t>(block.rows);
@@ -130,9 +259,15 @@ void BoundDeviceModel::evaluate(Shard& shard, Wanted wanted, const VisitRows& vi
         if (wanted.responsibilities) of.responsibilities.resize(rows * static_cast<std::size_t>(components_));
         block.given = nullptr;
         const RowOutputs outputs{wanted.labels ? of.labels.data() : nullptr, of.objectives.data(),
-                                 wanted.responsibilities ? of.responsibilities.data() : nullptr};
+                                 wanted.responsibilities ? of.responsibilities.data() : nullptr, wanted.filtered};
         engine_->evaluate(lane, block, outputs);
-        visit(block.first_row, block.rows, {outputs.labels, outputs.objectives, outputs.responsibilities});
+        if (block.pieces) {
+          const auto impossible = std::ranges::find_if(of.objectives, [](double value) { return !std::isfinite(value); });
+          const std::lock_guard lock(finding);
+          const Index row = block.first_row + (impossible - of.objectives.begin());
+          if (impossible != of.objectives.end() && (*impossible_row_ < 0 || row < *impossible_row_)) impossible_row_ = row;
+        }
+        visit(block.first_row, block.rows, {outputs.labels, outputs.objectives, outputs.responsibilities, block.missing});
       },
       pulse);
 }
@@ -152,7 +287,7 @@ std::unique_ptr<BoundModel> bind_model(const Model& model, const BindOptions& op
   request.parameters = model.parameters().size();
   request.statistics = model.statistics().size();
   return std::make_unique<BoundDeviceModel>(options.device->open(request), model.statistics(), model.components(),
-                                            options);
+                                            options, model.options().contains("count_transitions"));
 }
 
 }  // namespace tally

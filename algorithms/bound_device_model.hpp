@@ -1,7 +1,10 @@
 #pragma once
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
+#include "algorithms/chain_messages.hpp"
 #include "algorithms/model.hpp"
 #include "core/device_engine.hpp"
 
@@ -12,14 +15,18 @@ namespace tally {
 class BoundDeviceModel final : public BoundModel {
  public:
   // `statistics` is the model's and must outlive this. Throws UsageError where sums are to be plain.
+  // `counts_given`: of sequences, states that were given count as transitions, too.
   BoundDeviceModel(std::unique_ptr<DeviceEngine> engine, const Layout& statistics, Index components,
-                   const BindOptions& options);
+                   const BindOptions& options, bool counts_given = false);
 
   DeviceEngine& engine() noexcept { return *engine_; }
 
   void prepare(int candidate, std::span<const double> parameters) override;
+  void exchange_messages(Shard& shard, std::span<const int> candidates, PassKind kind, MessageExchange& exchange,
+                         const Shard::Pulse& pulse) override;
   void accumulate(Shard& shard, std::span<const int> candidates, PassKind kind, Tally& tally,
                   const Shard::Pulse& pulse) override;
+  Index impossible_row(int candidate) const override;
   DeviceCollective* sum_over_ranks() override { return engine_->sum_over_ranks(); }
   void before_sum(const Tally& tally) override;
   void after_sum(Tally& tally) override;
@@ -34,6 +41,14 @@ class BoundDeviceModel final : public BoundModel {
   template <class Visit>
   void for_each_host_block(Shard& shard, std::span<const Index> blocks, bool weighted, const Visit& visit,
                            const Shard::Pulse& pulse) const;
+  // Calls with_kept(lane, block) for those of these blocks that the device has, and with_rows(lane, block, host block),
+  // which tells whether the device has them from then on, for the others.
+  template <class WithKept, class WithRows>
+  void for_each_block(Shard& shard, std::span<const Index> blocks, const WithKept& with_kept, const WithRows& with_rows,
+                      const Shard::Pulse& pulse);
+  void compose(Shard& shard, std::span<const int> candidates, PassKind kind, ChainProducts& products,
+               const Shard::Pulse& pulse);
+  void find_given(Shard& shard, ChainMessages& messages, const Shard::Pulse& pulse) const;
   void take(Tally& tally, std::span<const int> candidates);
 
   std::unique_ptr<DeviceEngine> engine_;
@@ -41,7 +56,9 @@ class BoundDeviceModel final : public BoundModel {
   Index components_;
   Precision precision_;
   int lanes_, candidates_;
+  bool counts_given_;
   std::vector<char> kept_;  // by local block: whether the device has it
+  std::optional<Index> impossible_row_;  // of rows that were evaluated last; -1: none
 };
 
 // Binds a model to the device of the options, or to the CPU.

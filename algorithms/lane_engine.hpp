@@ -158,9 +158,14 @@ class LaneEngine : public DeviceEngine {
   struct Rows {
     Index first_row = 0, count = 0, columns = 0;
     Memory<Real> x;
-    Memory<double> weights, offsets;
-    bool weighted = false, with_offsets = false;
-    Index bytes() const noexcept { return x.bytes() + weights.bytes() + offsets.bytes(); }
+    Memory<double> weights, offsets, known;
+    Memory<unsigned char> missing;
+    Memory<Piece> pieces;
+    Index piece_count = 0;
+    bool weighted = false, with_offsets = false, with_known = false, with_missing = false;
+    Index bytes() const noexcept {
+      return x.bytes() + weights.bytes() + offsets.bytes() + known.bytes() + missing.bytes() + pieces.bytes();
+    }
   };
 
   // Adds a block's statistics and objectives, all zero so far, for the candidates that are running: with the model's own
@@ -178,6 +183,7 @@ class LaneEngine : public DeviceEngine {
   DeviceLane& compute_of(int index) { return lanes_[static_cast<std::size_t>(index)].compute; }
   Candidate& candidate(int number) { return candidates_[static_cast<std::size_t>(number)]; }
   const std::vector<std::int32_t>& running() const { return running_; }
+  Index coefficient_count() const { return coefficients_.count; }
   // Of the block at hand and the c-th candidate that is running.
   double* statistics_of(int index, std::size_t c) {
     return lanes_[static_cast<std::size_t>(index)].statistics.data() + static_cast<Index>(c) * statistics_.size();
@@ -210,6 +216,8 @@ class LaneEngine : public DeviceEngine {
     tile.x = MatrixView<const Real>(rows.x.data() + first * rows.columns, std::min(count, rows.count - first), rows.columns);
     if (rows.weighted) tile.weights = rows.weights.data() + first;
     if (rows.with_offsets) tile.offsets = rows.offsets.data() + first;
+    if (rows.with_missing) tile.missing = rows.missing.data() + first;
+    if (rows.with_known) tile.given = MatrixView<const double>(rows.known.data() + first, tile.rows(), 1);
     return tile;
   }
   // A tile of what the host handed over with given labels or responsibilities.
@@ -266,7 +274,8 @@ class LaneEngine : public DeviceEngine {
   // Room for a block that stays, or null.
   Rows* place_for(Lane& lane, const HostBlock& block, Index slot) {
     const Index bytes = block.rows * (block.columns * static_cast<Index>(sizeof(Real)) + (block.weights ? 8 : 0) +
-                                      (block.offsets ? 8 : 0));
+                                      (block.offsets ? 8 : 0) + (block.known ? 8 : 0) + (block.missing ? 1 : 0)) +
+                        block.piece_count * static_cast<Index>(sizeof(Piece));
     const std::lock_guard lock(keeping_);
     const Index allowed = row_memory_ > 0 ? row_memory_ - kept_bytes_.load() : std::numeric_limits<Index>::max();
     const Index room = std::min(allowed, lane.compute.bytes_to_spare());
@@ -295,9 +304,15 @@ class LaneEngine : public DeviceEngine {
     to.columns = block.columns;
     to.weighted = block.weights != nullptr;
     to.with_offsets = block.offsets != nullptr;
+    to.with_known = block.known != nullptr;
+    to.with_missing = block.missing != nullptr;
+    to.piece_count = block.piece_count;
     send_values(lane, static_cast<const Real*>(block.x), block.rows * to.columns, to.x);
     send_values(lane, block.weights, block.rows, to.weights);
     send_values(lane, block.offsets, block.rows, to.offsets);
+    send_values(lane, block.known, block.rows, to.known);
+    send_values(lane, block.missing, block.rows, to.missing);
+    send_values(lane, block.pieces, block.piece_count, to.pieces);
     lane.compute.end_transfer();
   }
   template <class T>

@@ -54,7 +54,11 @@ struct Model {
 // Opens a model of the registry; the device that it shall run on is current.
 inline Model* open_model(const Registry& registry, const Request& request) {
   OptionValues options;
-  for (Index i = 0; i < request.option_count; ++i) options[request.option_names[i]] = request.option_values[i];
+  for (Index i = 0; i < request.option_count; ++i) {
+    std::string name = request.option_names[i];  // as files have it
+    std::replace(name.begin(), name.end(), '_', '-');
+    options[name] = request.option_values[i];
+  }
   auto opened = std::make_unique<Model>();
   opened->model = registry.find(request.model).make(request.components, request.columns, options);
   Standardisation standardisation;
@@ -117,6 +121,25 @@ inline void add_model_functions(Interface& interface) {
   interface.write = [](Model* model, std::int64_t first, const std::int64_t* values, std::int64_t count,
                        Status* status) {
     guarded(status, [&] { model->engine().write(first, std::span(values, static_cast<std::size_t>(count))); });
+  };
+  interface.compose = [](Model* model, std::int32_t lane, const HostBlock* block, std::int64_t slot,
+                         const std::int32_t* candidates, std::int32_t count, double* products, Status* status) {
+    return guarded(status, [&] {
+      return std::int32_t{model->engine().compose(lane, *block, slot, std::span(candidates, static_cast<std::size_t>(count)),
+                                                  products)};
+    });
+  };
+  interface.compose_kept = [](Model* model, std::int32_t lane, std::int64_t slot, const std::int32_t* candidates,
+                              std::int32_t count, double* products, Status* status) {
+    guarded(status, [&] {
+      model->engine().compose_kept(lane, slot, std::span(candidates, static_cast<std::size_t>(count)), products);
+    });
+  };
+  interface.set_messages = [](Model* model, const double* messages, std::int64_t count, Status* status) {
+    guarded(status, [&] { model->engine().set_messages(std::span(messages, static_cast<std::size_t>(count))); });
+  };
+  interface.impossible_row = [](Model* model, std::int32_t candidate, Status* status) {
+    return guarded(status, [&] { return std::int64_t{model->engine().impossible_row(candidate)}; });
   };
   interface.evaluate = [](Model* model, std::int32_t lane, const HostBlock* block, const RowOutputs* outputs,
                           Status* status) {

@@ -8,13 +8,14 @@
 #include <vector>
 
 #include "core/block.hpp"
+#include "core/block_plan.hpp"
 #include "core/device_collective.hpp"
+#include "core/error.hpp"
 #include "core/exact_sum.hpp"
 #include "core/standardisation.hpp"
 #include "core/view.hpp"
 
 namespace tally {
-
 
 // A block of rows as a device takes it: standardised, in host memory.
 struct HostBlock {
@@ -24,8 +25,13 @@ struct HostBlock {
   const void* x = nullptr;          // (rows, D), float or double as the engine's precision says
   const double* weights = nullptr;  // (rows) or null
   const double* offsets = nullptr;  // (rows) or null
-  const double* given = nullptr;    // (rows, given columns) or null: known labels or responsibilities
+  const double* given = nullptr;    // (rows, given columns) or null: labels or responsibilities in the posterior's place
   Index given_columns = 0;
+  // Of rows that lie in sequences.
+  const unsigned char* missing = nullptr;  // (rows), 1: not observed, zeros stand in x; or null
+  const double* known = nullptr;           // (rows), states that hold beside the model, -1: unknown; or null
+  const Piece* pieces = nullptr;           // what the block holds of which sequences, in order
+  Index piece_count = 0;
 };
 
 // Where the results of a block's rows go, in host memory; null pointers are not computed.
@@ -33,6 +39,7 @@ struct RowOutputs {
   std::int32_t* labels = nullptr;      // (rows)
   double* objectives = nullptr;        // (rows)
   double* responsibilities = nullptr;  // (rows, K)
+  bool filtered = false;  // of sequences: given the steps up to each row alone
 };
 
 // A model's computing half on one device: blocks of rows go in, sums come out, and neither files nor ranks are known to
@@ -70,6 +77,21 @@ class DeviceEngine {
 
   // That buffer in the device's memory, for a means to sum it that the engine does not know.
   virtual std::span<std::int64_t> buffer() = 0;
+
+  // Where sequences are cut, before a pass: what each piece of a block does to a message under these candidates, as
+  // ChainProducts has it: (candidates, pieces, K + 1, K). Keeps the rows as `add` does.
+  virtual bool compose(int /*lane*/, const HostBlock&, Index /*slot*/, std::span<const std::int32_t> /*candidates*/,
+                       double* /*products*/) {
+    throw UsageError("rows of this model are independent of each other");
+  }
+  virtual void compose_kept(int /*lane*/, Index /*slot*/, std::span<const std::int32_t> /*candidates*/,
+                            double* /*products*/) {
+    throw UsageError("rows of this model are independent of each other");
+  }
+  // And then the messages at all pieces, for the pass: (candidates, pieces, 2, K), as ChainMessages has them.
+  virtual void set_messages(std::span<const double>) {}
+  // The first row that the last pass found impossible under a candidate; -1: none, or not known.
+  virtual Index impossible_row(int /*candidate*/) { return -1; }
 
   // Results of each row under candidate 0. `block` and `outputs` may be reused after the call.
   virtual void evaluate(int lane, const HostBlock& block, const RowOutputs& outputs) = 0;

@@ -108,6 +108,19 @@ class ModuleEngine final : public DeviceEngine {
   void evaluate(int lane, const HostBlock& block, const RowOutputs& outputs) override {
     call(interface_.evaluate, model_, lane, &block, &outputs);
   }
+  bool compose(int lane, const HostBlock& block, Index slot, std::span<const std::int32_t> candidates,
+               double* products) override {
+    return call(interface_.compose, model_, lane, &block, slot, candidates.data(),
+                static_cast<std::int32_t>(candidates.size()), products) != 0;
+  }
+  void compose_kept(int lane, Index slot, std::span<const std::int32_t> candidates, double* products) override {
+    call(interface_.compose_kept, model_, lane, slot, candidates.data(), static_cast<std::int32_t>(candidates.size()),
+         products);
+  }
+  void set_messages(std::span<const double> messages) override {
+    call(interface_.set_messages, model_, messages.data(), static_cast<Index>(messages.size()));
+  }
+  Index impossible_row(int candidate) override { return call(interface_.impossible_row, model_, candidate); }
   Index memory_bytes() const noexcept override { return interface_.memory_bytes(model_); }
 
  private:

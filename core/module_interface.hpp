@@ -11,7 +11,7 @@
 namespace tally::module {
 
 // Grows with every change of anything in this header or of the structures that it takes from device_engine.hpp.
-inline constexpr std::int32_t interface_version = 3;
+inline constexpr std::int32_t interface_version = 4;
 inline constexpr char entry_name[] = "tally_module_interface";
 
 // How a call went: kind 0 is well, anything else an ErrorKind.
@@ -84,6 +84,12 @@ struct Interface {
   void (*reports)(Model*, GridReport* out);
   void (*read)(Model*, std::int64_t first, std::int64_t* out, std::int64_t count, Status*);
   void (*write)(Model*, std::int64_t first, const std::int64_t* values, std::int64_t count, Status*);
+  std::int32_t (*compose)(Model*, std::int32_t lane, const HostBlock*, std::int64_t slot, const std::int32_t* candidates,
+                          std::int32_t candidate_count, double* products, Status*);
+  void (*compose_kept)(Model*, std::int32_t lane, std::int64_t slot, const std::int32_t* candidates,
+                       std::int32_t candidate_count, double* products, Status*);
+  void (*set_messages)(Model*, const double* messages, std::int64_t count, Status*);
+  std::int64_t (*impossible_row)(Model*, std::int32_t candidate, Status*);
   void (*evaluate)(Model*, std::int32_t lane, const HostBlock*, const RowOutputs*, Status*);
   std::int64_t (*memory_bytes)(Model*);
 
@@ -102,6 +108,7 @@ struct Interface {
 using Entry = const Interface*();
 
 static_assert(std::is_standard_layout_v<HostBlock> && std::is_trivially_copyable_v<HostBlock>);
+static_assert(std::is_standard_layout_v<Piece> && std::is_trivially_copyable_v<Piece>);
 static_assert(std::is_standard_layout_v<RowOutputs> && std::is_trivially_copyable_v<RowOutputs>);
 static_assert(std::is_standard_layout_v<Grid> && std::is_trivially_copyable_v<Grid>);
 static_assert(std::is_standard_layout_v<GridReport> && std::is_trivially_copyable_v<GridReport>);

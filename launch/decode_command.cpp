@@ -154,7 +154,7 @@ void add_decode_command(CLI::App& app, const Choose& choose) {
                       "File to write, FILE.h5[:/PATH] (default path: /states; beside it /log_probability of each path)")
       ->required();
   command->add_option("--method", request->method,
-                      "viterbi: the likeliest path; map: the likeliest state of each step by itself")
+                      "viterbi: the likeliest path, found on the CPU; map: the likeliest state of each step by itself")
       ->capture_default_str()
       ->check(CLI::IsMember({"viterbi", "map"}));
   command->callback([request, choose] {

@@ -112,9 +112,9 @@ double CheckResult::severity() const noexcept {
 }
 
 std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& name) {
-  // An error that lists what there is, or says what no device does.
+  // An error that lists what there is, or says what is not checked.
   if (!name.empty() && registry.find(name).of_sequences)
-    throw UsageError(name + " runs on the CPU alone so far: there is no device to check");
+    throw UsageError(name + " is not checked so far: its rows form sequences");
   std::vector<CheckedModel> models;
   for (const Precision precision : {Precision::double_precision, Precision::single_precision, Precision::tf32})
     for (const ModelEntry& entry : registry.entries()) {

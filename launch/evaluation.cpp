@@ -195,6 +195,14 @@ void Evaluation::exchange_messages() {
 
 void Evaluation::decode(const BoundModel::VisitPath& visit_path,
                         const BoundModel::VisitProbability& visit_probability) {
+  if (device_.device) {
+    if (context_.is_root()) fmt::print(stderr, "tally: likeliest paths are found on the CPU\n");
+    BindOptions options;
+    options.precision = precision_;
+    options.lanes = lanes_;
+    bound_ = loaded_.model->bind(options);
+    bound_->prepare(0, loaded_.parameters);
+  }
   const auto shard = shard_of(blocks_of_this_rank());
   RankExchange exchange(*shard, context_.communicator);
   bound_->decode(*shard, exchange, visit_path, visit_probability, [&] { context_.communicator.pulse(); });

@@ -55,8 +55,8 @@ class Evaluation {
   void refuse_impossible() const;
 
   // The likeliest path through every sequence, of the rows of blocks_of_this_rank(), and the log-probabilities of the
-  // sequences that end there; the visits run on the lanes. Throws as `run` does, and where a sequence has no path at all.
-  // Collective.
+  // sequences that end there, on the CPU whatever the device; the visits run on the lanes. Throws as `run` does, and where a
+  // sequence has no path at all. Collective.
   void decode(const BoundModel::VisitPath& visit_path, const BoundModel::VisitProbability& visit_probability);
 
   // The weights of these rows, for a visit; 0 in place of bad ones, which `run` reports.

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 import bits_test
+import hmm_bits_test
 from tally_cli import command, option_words, run, usage_status
 
 device_status, communication_status = 4, 5
@@ -131,6 +132,124 @@ class OnADevice(bits_test.ManyWays):
                 kept_before = kept
 
 
+class ChainsOnADevice(hmm_bits_test.HmmBits):
+    """Hidden Markov models whose sequences are cut, and not."""
+
+    long_steps = 9000
+    near = {"double": 1e-9, "single": 2e-3, "tf32": 5e-2}
+
+    def on_device(self, *which, **options):
+        return self.fit_way(*which, device="generic", **options)
+
+    def assert_near(self, actual, expected, precision="double"):
+        OnADevice.assert_near(self, actual, expected, self.near[precision])
+
+    def check(self, shape, emission, states, **options):
+        expected = self.on_device(shape, emission, states, **options)
+        for ranks, threads, rows in ((1, 2, "streamed"), (2, 1, "in memory"), (3, 2, "streamed"), (4, 1, "in memory")):
+            with self.subTest(ranks=ranks, threads=threads, rows=rows):
+                self.assert_same(self.on_device(shape, emission, states, ranks=ranks, threads=threads, rows=rows, **options),
+                                 expected)
+        self.assert_near(expected, self.fit_way(shape, emission, states, **options), options.get("precision", "double"))
+
+    def test_the_bits_are_the_same_and_near_the_cpus(self):
+        for shape, emission, states, options in (("long", "gaussian", 4, {"covariance": "full"}), ("long", "gaussian", 20, {}),
+                                                 ("ragged", "categorical", 4, {"n_init": 2}),
+                                                 ("ragged", "gaussian", 2, {"mixtures": 2, "precision": "single"}),
+                                                 ("long", "gaussian", 3, {"covariance": "tied", "precision": "tf32"})):
+            with self.subTest(shape=shape, emission=emission, states=states, **options):
+                self.check(shape, emission, states, **options)
+
+    def test_with_more_states_than_a_warp_has_threads(self):
+        self.long_steps = 600
+        hmm_bits_test.HmmBits.setUp(self)
+        expected = self.on_device("long", "gaussian", 40)
+
+        self.assert_same(self.on_device("long", "gaussian", 40, ranks=2, threads=2), expected)
+        self.assert_near(expected, self.fit_way("long", "gaussian", 40))
+
+    def test_rows_that_are_missing_and_states_that_are_known(self):
+        random = np.random.default_rng(8)
+        with h5py.File(self.data, "r+") as file:
+            for shape in ("long", "ragged"):
+                rows = len(file[shape]["x"])
+                file[shape]["x"][...] = np.where(random.uniform(size=(rows, 1)) < 0.1, np.nan, file[shape]["x"][()])
+                file[shape]["known"] = np.where(random.uniform(size=rows) < 0.1, random.integers(0, 4, rows), -1)
+        for shape in ("long", "ragged"):
+            with self.subTest(shape=shape):
+                self.check(shape, "gaussian", 4, labels=self.place(shape, "known"))
+
+    def test_a_label_that_is_no_state_is_refused(self):
+        with h5py.File(self.data, "r+") as file:
+            file["long/known"] = np.where(np.arange(self.long_steps) == 77, 4, -1)
+        self.refuse("fit", "hmm", self.place("long", "x"), "--states", 4, "--labels", self.place("long", "known"), "--device",
+                    "generic", "--out", self.path(), ranks=2, says="the label of row 77 is 4")
+
+    def test_transitions_that_cannot_be_stay_zero(self):
+        fitted = self.on_device("long", "gaussian", 4, topology="left-right", startprob_prior=1.0)
+        with h5py.File(fitted, "r") as file:
+            np.testing.assert_array_equal(np.tril(file["parameters/transmat"][()], -1), 0)
+        self.assert_near(fitted, self.fit_way("long", "gaussian", 4, topology="left-right", startprob_prior=1.0))
+
+    def test_labels_that_a_fit_starts_from_count_as_transitions(self):
+        random = np.random.default_rng(4)
+        with h5py.File(self.data, "r+") as file:
+            for shape in ("long", "ragged"):
+                file[shape]["labels"] = random.integers(0, 3, len(file[shape]["x"]))
+        for shape in ("long", "ragged"):
+            with self.subTest(shape=shape):
+                self.check(shape, "gaussian", 3, init="labels:" + self.place(shape, "labels"), count_transitions=True)
+
+    def test_a_fit_moves_between_devices(self):
+        uninterrupted = self.fit_way("long", "gaussian", 4)
+        for first, then in (("cpu", "generic"), ("generic", "cpu")):
+            with self.subTest(first=first, then=then):
+                folder = self.path("")
+                self.fit_way("long", "gaussian", 4, 2, checkpoint=folder, every=1, max_iter=1, device=first)
+                resumed = self.fit_way("long", "gaussian", 4, 3, checkpoint=folder, resume=True, device=then)
+                self.assert_near(resumed, uninterrupted)
+
+    def test_an_impossible_step_is_named(self):
+        start = {"startprob": [1.0, 0.0], "transmat": [[0.5, 0.5], [0.5, 0.5]],
+                 "probabilities": [[[0.5, 0.5, 0.0]], [[0.5, 0.5, 0.0]]]}
+        symbols = np.zeros((3000, 1))
+        symbols[2222] = 2
+        data = self.write(x=symbols, lengths=[1000, 2000])
+        for ranks in (1, 2):
+            self.refuse("fit", "hmm", data + ":/x", "--lengths", data + ":/lengths", "--states", 2, "--emission", "categorical",
+                        "--symbols", 3, "--init", self.start(**start), "--device", "generic", "--out", self.path(), ranks=ranks,
+                        says="step 1222 of sequence 1")
+        possible = np.zeros((3000, 1))
+        clean = self.write(x=possible)
+        fitted = self.path()
+        self.succeed("fit", "hmm", clean + ":/x", "--states", 2, "--emission", "categorical", "--symbols", 3, "--init",
+                     self.start(**start), "--max-iter", 0, "--out", fitted)
+        self.refuse("predict", fitted, data + ":/x", "--lengths", data + ":/lengths", "--device", "generic", "--out",
+                    self.path(), says="step 1222 of sequence 1")
+
+    def test_results_of_rows(self):
+        for shape in ("long", "ragged"):
+            fitted = self.fit_way(shape, "gaussian", 4)
+            where = [self.place(shape, "x"), "--lengths", self.place(shape, "lengths"), "--threads", 2]
+            for words, name in ((["predict"], "labels"), (["predict", "--proba"], "responsibilities"),
+                                (["predict", "--proba", "--filter"], "responsibilities"), (["decode"], "states"),
+                                (["decode", "--method", "map"], "states"), (["forecast", "--steps", 3], "states")):
+                with self.subTest(shape=shape, words=words):
+                    out = {}
+                    for device, ranks in (("cpu", 1), ("generic", 1), ("generic", 3)):
+                        file = self.path()
+                        self.succeed(words[0], fitted, *where, *words[1:], "--device", device, "--out", file, ranks=ranks)
+                        out[device, ranks] = self.read(file, name)[name]
+                    np.testing.assert_array_equal(out["generic", 3], out["generic", 1])
+                    np.testing.assert_allclose(out["generic", 1], out["cpu", 1], rtol=0, atol=1e-9)
+            scores = [json.loads(self.succeed("score", fitted, *where, "--json", "--device", device, ranks=2).stdout)
+                      for device in ("cpu", "generic")]
+            self.assertEqual(scores[0].keys(), scores[1].keys())
+            for name, value in scores[0].items():
+                if isinstance(value, float):
+                    self.assertAlmostEqual(scores[1][name] / value, 1, places=9, msg=name)
+
+
 class SummingOnDevices(bits_test.ManyWays):
     """With the sums over ranks on the devices, by the fake means of the tests' backend."""
 
@@ -205,7 +324,7 @@ class ChoosingADevice(bits_test.ManyWays):
         return done, out
 
     def test_one_that_cannot_be_had_is_refused_once(self):
-        for device, says in (("absent", "there is no backend 'absent'"), ("other_version", "version 4 of the interface")):
+        for device, says in (("absent", "there is no backend 'absent'"), ("other_version", "version 5 of the interface")):
             for ranks in (1, 3):
                 with self.subTest(device=device, ranks=ranks):
                     done, out = self.try_fit(device, ranks)

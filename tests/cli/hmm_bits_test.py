@@ -36,13 +36,15 @@ def ragged_lengths(random):
 
 
 class HmmBits(HmmTest):
+    long_steps = long_steps
+
     def setUp(self):
         super().setUp()
         random = np.random.default_rng(30)
         lengths = ragged_lengths(random)
         self.data = self.path()
         with h5py.File(self.data, "w") as file:
-            for name, length in (("long", [long_steps]), ("ragged", lengths)):
+            for name, length in (("long", [self.long_steps]), ("ragged", lengths)):
                 rows = sum(length)
                 hidden = np.cumsum(random.uniform(size=rows) < 0.05) % 3  # stays for some twenty steps
                 file[f"{name}/lengths"] = length
