@@ -64,6 +64,9 @@ FitInputs open_fit_inputs(const FitRequest& request, const ModelEntry& entry, Io
     throw UsageError(entry.of_sequences ? "--states is needed: how many states to fit"
                                         : "--components is needed: how many components to fit");
   const InitWords init = init_of(request, entry);
+  if (request.model_options.contains("count-transitions") && !init.from_rows())
+    throw UsageError("--count-transitions needs --init labels:FILE:/PATH or responsibilities:FILE:/PATH: it is their "
+                     "transitions that count");
   FitInputs inputs;
   inputs.rows = std::make_unique<Hdf5Rows>(io, request.data);
   const Hdf5Rows& rows = *inputs.rows;

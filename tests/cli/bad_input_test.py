@@ -309,6 +309,10 @@ class BadOptions(BadInput):
         self.usage("data", data=[])
 
 
+        for init in (None, "random", "parameters:" + self.file):
+            self.usage("--count-transitions needs --init labels:", model="hmm", words=["--count-transitions"], init=init)
+        self.usage("--count-transitions needs --init labels:", model="hmm", words=["--count-transitions"],
+                   labels=self.file + ":/labels")
 class BadOutput(BadInput):
     def test_a_place_that_cannot_be_written(self):
         self.refused("gmm", self.data, "no folder", out=os.path.join(self.folder, "no", "m.h5"))
