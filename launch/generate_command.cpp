@@ -17,12 +17,14 @@
 #include "launch/context.hpp"
 #include "launch/drawn_rows.hpp"
 #include "launch/output.hpp"
+#include "launch/sequence_inputs.hpp"
 
 namespace tally {
 namespace {
 
 struct GenerateRequest {
   std::string kind, out;
+  std::string lengths;  // of sequences; empty: one sequence
   Index rows = 0, columns = 2, components = 3, symbols = 4;
   double separation = 4;
   bool float32 = false;
@@ -195,17 +197,18 @@ void generate(const GenerateRequest& request, CommandContext& context) {
   check(request);
   DrawnRows drawn;
   drawn.target = parse_output(request.out, "/x");
-  drawn.rows = request.rows;
   drawn.columns = request.columns;
   if (request.float32) drawn.type = Hdf5RowWriter::Type::float32;
   drawn.options = request.draw;
   drawn.stream = RandomStream::generate;
-  check(drawn);
   const std::string parameters = planted_file(drawn.target.file);
   Planted planted;
   Sampler sampler;
   std::unique_ptr<SequenceSampler> sequence_sampler;
+  std::shared_ptr<const Sequences> sequences;
   agree(context.communicator, [&] {
+    if (context.is_root() && !request.lengths.empty())
+      for (const std::string& file : {drawn.target.file, parameters}) refuse_to_replace(file, {request.lengths});
     planted = plant(request);
     const auto model =
         context.registry.find(planted.model).make(request.components, request.columns, planted.options);
@@ -215,16 +218,19 @@ void generate(const GenerateRequest& request, CommandContext& context) {
     model->read(planted.parameters, values);
     sampler = model->sampler(values);
     sequence_sampler = model->sequence_sampler(values);
+    drawn.rows = rows_to_draw(*model, context.io, request.lengths, request.rows);
+    check(drawn);
+    sequences = sequences_for(*model, context.io, request.lengths, drawn.rows, "--rows");
   });
   if (sequence_sampler)
-    write_drawn_sequences(drawn, Sequences::one(drawn.rows), *sequence_sampler, context);
+    write_drawn_sequences(drawn, *sequences, *sequence_sampler, context);
   else
     write_drawn_rows(drawn, sampler, context);
   agree(context.communicator, [&] {
     if (context.is_root()) save(planted, request, parameters, context.io);
   });
   if (context.is_root())
-    fmt::print("generated {} rows of {} columns, {} components -> {}:{}{}; what was planted -> {}\n", request.rows,
+    fmt::print("generated {} rows of {} columns, {} components -> {}:{}{}; what was planted -> {}\n", drawn.rows,
                request.columns, request.components, drawn.target.file, drawn.target.path,
                request.draw.labels ? " and /labels" : "", parameters);
 }
@@ -237,10 +243,10 @@ void add_generate_command(CLI::App& app, const Choose& choose) {
   command
       ->add_option("kind", request->kind,
                    "gmm: Gaussians of any shape; kmeans: equal round blobs; poisson: counts; categorical: symbols; bernoulli: "
-                   "bits; hmm: one sequence of states that emit equal round blobs")
+                   "bits; hmm: sequences of states that emit equal round blobs")
       ->required()
       ->check(CLI::IsMember({"gmm", "kmeans", "poisson", "categorical", "bernoulli", "hmm"}));
-  command->add_option("-n,--rows", request->rows, "Number of rows")->required();
+  command->add_option("-n,--rows", request->rows, "Number of rows (hmm: by default as many as --lengths sum to)");
   command->add_option("-d,--columns", request->columns, "Number of columns")->capture_default_str();
   command->add_option("-k,--components", request->components, "Number of components")->capture_default_str();
   command
@@ -252,6 +258,8 @@ void add_generate_command(CLI::App& app, const Choose& choose) {
                       "Standard deviation of the components' locations, in about those within a component")
       ->capture_default_str();
   command->add_option("--symbols", request->symbols, "(categorical) number of symbols")->capture_default_str();
+  command->add_option("--lengths", request->lengths,
+                      "(hmm) lengths of the sequences, FILE.h5:/PATH (default: one sequence)");
   command->add_flag("--float32", request->float32, "Store 4 bytes a number");
   add_draw_options(*command, request->draw);
   command->callback([request, choose] {

@@ -38,8 +38,7 @@ void sample(const SampleRequest& request, CommandContext& context) {
     loaded = load_model(context.io, request.model, context.registry);
     sampler = loaded.model->sampler(loaded.parameters);
     sequence_sampler = loaded.model->sequence_sampler(loaded.parameters);
-    const bool rows_of_lengths = request.rows == 0 && !request.lengths.empty() && sequence_sampler;
-    drawn.rows = rows_of_lengths ? read_lengths(context.io, request.lengths)->rows() : request.rows;
+    drawn.rows = rows_to_draw(*loaded.model, context.io, request.lengths, request.rows);
     check(drawn);
     sequences = sequences_for(*loaded.model, context.io, request.lengths, drawn.rows, "--rows");
   });

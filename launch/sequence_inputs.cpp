@@ -74,6 +74,10 @@ std::shared_ptr<const Sequences> sequences_for(const Model& model, IoExecutor& i
   return std::make_shared<const Sequences>(Sequences::one(rows));
 }
 
+Index rows_to_draw(const Model& model, IoExecutor& io, const std::string& name, Index rows) {
+  return rows == 0 && !name.empty() && model.sequence_cut() ? read_lengths(io, name)->rows() : rows;
+}
+
 BlockPlan plan_for(const Model& model, const std::shared_ptr<const Sequences>& sequences, Index rows, Index block_rows) {
   if (!sequences) return BlockPlan::uniform(rows, block_rows);
   const SequenceCut cut = *model.sequence_cut();

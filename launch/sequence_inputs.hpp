@@ -24,6 +24,8 @@ std::shared_ptr<const Sequences> read_lengths(IoExecutor& io, const std::string&
 // independent. Throws as read_lengths does; UsageError where lengths are given to a model that takes none.
 std::shared_ptr<const Sequences> sequences_for(const Model& model, IoExecutor& io, const std::string& name, Index rows,
                                                const std::string& owner);
+// How many rows to draw from a model: as many as the lengths in `name` sum to where `rows` is 0 and there are any.
+Index rows_to_draw(const Model& model, IoExecutor& io, const std::string& name, Index rows);
 // How a model's rows are cut: independent ones into blocks of `block_rows`.
 BlockPlan plan_for(const Model& model, const std::shared_ptr<const Sequences>& sequences, Index rows, Index block_rows);
 // What they cost.

@@ -281,6 +281,22 @@ class Commands(unittest.TestCase):
 
         self.assertAlmostEqual((states[1:] == states[:-1]).mean(), 0.9, delta=5 * math.sqrt(0.09 / len(states)))
 
+    def test_GeneratedSequencesBeginAnew(self):
+        steps, sequences, states = 4, 6000, 4
+        with h5py.File("lengths.h5", "w") as file:
+            file["lengths"] = np.full(sequences, steps)
+
+        file = self.on_ranks("generate", "hmm", "--lengths", "lengths.h5:/lengths", "--components", states, "--labels",
+                             out="sequences.h5")
+
+        labels = dataset(file, "labels")
+        self.assertEqual(dataset(file, "x").shape, (sequences * steps, 2))
+        stays = labels[1:] == labels[:-1]
+        across = stays[steps - 1::steps].mean()
+        within = np.append(stays, False).reshape(sequences, steps)[:, :-1].mean()
+        self.assertAlmostEqual(across, 1 / states, delta=5 * math.sqrt(3 / 16 / sequences))
+        self.assertAlmostEqual(within, 0.9, delta=5 * math.sqrt(0.09 / (3 * sequences)))
+
     # convert
 
     def test_ConvertReadsText(self):
@@ -419,6 +435,8 @@ class Commands(unittest.TestCase):
     def test_ImpossibleRequestsAreUsageErrors(self):
         for words in (("generate", "gmm", "-n", 0, "-o", "o.h5"), ("generate", "gmm", "-n", 5, "-k", 0, "-o", "o.h5"),
                       ("generate", "gmm", "-n", 5, "-d", 0, "-o", "o.h5"), ("generate", "lda", "-n", 5, "-o", "o.h5"),
+                      ("generate", "gmm", "-n", 9, "--lengths", "g.h5:/labels", "-o", "o.h5"), ("generate", "hmm", "-o", "o.h5"),
+                      ("generate", "hmm", "--lengths", "o.h5:/lengths", "-o", "o.h5"),
                       ("sample", "gmm.h5", "-n", -1, "-o", "o.h5"), ("sample", "gmm.h5", "-n", 5, "-o", "o.h5:/labels", "--labels"),
                       ("convert", "g.h5:/x", "o.h5", "--columns", "4"), ("convert", "g.h5:/x", "o.h5", "--columns", "1,,2"),
                       ("convert", "g.h5", "o.h5"), ("predict", "gmm.h5", "g.h5:/x"),
