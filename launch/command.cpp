@@ -26,6 +26,7 @@
 #include "launch/cluster/topology.hpp"
 #include "launch/context.hpp"
 #include "launch/fit_job.hpp"
+#include "launch/option_checks.hpp"
 #include "launch/signals.hpp"
 
 namespace tally {
@@ -128,7 +129,7 @@ int run_command(int argc, char** argv, const Registry& registry) {
   double timeout = 60;
   app.add_option("--timeout", timeout, "Seconds without a sign of life after which a rank counts as lost")
       ->capture_default_str()
-      ->check(CLI::Range(0.2, 1e9));
+      ->check(number_from(0.2, 1e9));
   const std::vector<std::string> job = words_of_job(argc, argv);
   const int own_argc = argc - static_cast<int>(job.size());
   Action action;

@@ -10,6 +10,7 @@
 #include "comm/agreement.hpp"
 #include "core/block.hpp"
 #include "core/error.hpp"
+#include "launch/option_checks.hpp"
 #include "launch/resources.hpp"
 #include "launch/row_rounds.hpp"
 
@@ -139,7 +140,7 @@ void add_draw_options(CLI::App& command, DrawOptions& options) {
   command.add_flag("--labels", options.labels, "Write the component (or state) of each row to /labels of the file, too");
   command.add_option("--seed", options.seed, "Seed: the same rows on any number of ranks")->capture_default_str();
   command.add_option("--threads", options.threads, "Threads of each rank (default: its processors)")
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number_from(1));
 }
 
 void check(const DrawnRows& request) {

@@ -13,6 +13,7 @@
 #include "algorithms/em_exchange.hpp"
 #include "comm/agreement.hpp"
 #include "core/error.hpp"
+#include "launch/option_checks.hpp"
 #include "launch/resources.hpp"
 #include "launch/sequence_inputs.hpp"
 
@@ -83,7 +84,7 @@ void add_evaluation_options(CLI::App& command, EvaluationRequest& request) {
   command.add_option("--lengths", request.lengths,
                      "Lengths of the sequences that lie end to end, FILE.h5:/PATH (default: one sequence)");
   command.add_option("--threads", request.threads, "Threads of each rank (default: its processors)")
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number_from(1));
   add_device_option(command, request.device);
   command.add_option("--memory", request.memory,
                      "Memory for results that wait to be written, as 512M (default: 128M)");

@@ -6,6 +6,7 @@
 #include "launch/context.hpp"
 #include "launch/device_choice.hpp"
 #include "launch/fit_job.hpp"
+#include "launch/option_checks.hpp"
 #include "launch/resources.hpp"
 
 namespace tally {
@@ -24,7 +25,7 @@ void add_common_options(CLI::App& command, FitWords& words, const ModelEntry& en
     command
         .add_option(entry.of_sequences ? "-k,--states,--components" : "-k,--components", request.components,
                     entry.of_sequences ? "Number of states" : "Number of components")
-        ->check(CLI::PositiveNumber);
+        ->check(whole_number_from(1));
   command.add_option("-o,--out", request.out, "Model file to write");
   command.add_option("--weights", request.weights,
                      entry.of_sequences ? "Weights of the sequences, FILE.h5:/PATH" : "Weights of the rows, FILE.h5:/PATH");
@@ -41,15 +42,15 @@ void add_common_options(CLI::App& command, FitWords& words, const ModelEntry& en
       ->capture_default_str();
   command.add_option("--max-iter", request.fit.max_iterations, "M-steps at most")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number_from(0));
   request.fit.tolerance = entry.default_tolerance;
   command.add_option("--tol", request.fit.tolerance,
                      "Stop when the mean objective per unit of weight changes by less; 0: never")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(number_from(0));
   command.add_option("--seed", request.seed, "Seed of every random number")->capture_default_str();
   command.add_option("--threads", request.threads, "Threads of each rank (default: its processors)")
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number_from(1));
   add_device_option(command, request.device);
   add_precision_option(command, words.precision);
   command.add_option_function<std::string>(
@@ -58,7 +59,7 @@ void add_common_options(CLI::App& command, FitWords& words, const ModelEntry& en
   command.add_option("--checkpoint", request.checkpoint_folder, "Folder for checkpoints");
   command.add_option("--every", request.checkpoint_every, "Iterations between checkpoints")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number_from(1));
   command.add_flag("--resume", request.resume, "Go on from the newest checkpoint, if there is one");
   command.add_flag("-q,--quiet", request.quiet, "No progress");
   command.add_flag("--json", request.json, "Print the result as JSON");

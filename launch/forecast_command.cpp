@@ -12,6 +12,7 @@
 #include "core/error.hpp"
 #include "launch/context.hpp"
 #include "launch/evaluation.hpp"
+#include "launch/option_checks.hpp"
 #include "launch/output.hpp"
 
 namespace tally {
@@ -150,7 +151,7 @@ void add_forecast_command(CLI::App& app, const Choose& choose) {
   CLI::App* command = app.add_subcommand("forecast", "Write what follows sequences: states, and what they emit");
   const auto request = std::make_shared<ForecastRequest>();
   add_evaluation_options(*command, request->evaluation);
-  command->add_option("--steps", request->steps, "How many steps ahead")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--steps", request->steps, "How many steps ahead")->capture_default_str()->check(whole_number_from(1));
   command->add_option("-o,--out", request->out,
                       "File to write: /states (sequences, steps, states), and /means and /variances, or /probabilities of "
                       "symbols")

@@ -18,6 +18,7 @@
 #include "launch/cluster/supervisor.hpp"
 #include "launch/cluster/this_host.hpp"
 #include "launch/context.hpp"
+#include "launch/option_checks.hpp"
 #include "launch/placement_words.hpp"
 
 extern char** environ;
@@ -302,10 +303,10 @@ void add_launch_command(CLI::App& app, std::span<const std::string> job, const C
   command->add_option("--max-restarts", words->max_restarts,
                       "Restarts from the last checkpoint after a crash, on the hosts that are left")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number_from(0));
   command->add_option("--silence", words->silence, "Seconds without a sign of life of rank 0 after which the job is killed")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number_from(1));
   command->add_flag("--dry-run", words->dry_run, "Print where the ranks would run, and the command, and run nothing");
   command->add_flag("-v,--verbose", words->verbose, "Print the command and every variable that is set for it");
   command->callback([words, job, choose] { choose([words, job] { return Launch(*words, job).run(); }); });

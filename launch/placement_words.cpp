@@ -6,14 +6,15 @@
 #include <sstream>
 
 #include "core/error.hpp"
+#include "launch/option_checks.hpp"
 
 namespace tally {
 
 void PlacementWords::add_to(CLI::App& command) {
   command.add_option("--cluster", cluster, "The hosts, as `tally topology` describes them, in a file");
   command.add_option("-n,--ranks", ranks, "Ranks in all (default: one a GPU, or one a memory domain)")
-      ->check(CLI::PositiveNumber);
-  command.add_option("--ranks-per-node", ranks_per_node, "Ranks on each host")->check(CLI::PositiveNumber);
+      ->check(whole_number_from(1));
+  command.add_option("--ranks-per-node", ranks_per_node, "Ranks on each host")->check(whole_number_from(1));
 }
 
 PlacementRequest PlacementWords::request(const Cluster& on, const std::string& device, int threads) const {

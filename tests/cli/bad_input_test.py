@@ -285,21 +285,23 @@ class BadOptions(BadInput):
         self.usage("--n-init", n_init=0)
         self.usage("--n-init", n_init=-3)
         self.usage("--n-init", n_init="two")
-        self.usage("--components", components=0)
-        self.usage("--components", components=-2)
-        self.usage("--components", components="many")
+        self.usage("--components: 0 is not a whole number from 1 on;", components=0)
+        self.usage("--components: -2 is not a whole number from 1 on;", components=-2)
+        self.usage("--components: many is not a whole number from 1 on;", components="many")
+        self.usage("--components: 2.5 is not a whole number from 1 on;", components=2.5)
+        self.usage("--states: 0 is not a whole number from 1 on;", model="hmm", components=None, states=0)
         self.usage("--components", components=None)
-        self.usage("--max-iter", max_iter=-1)
-        self.usage("--tol", tol=-0.1)
-        self.usage("--tol", tol="nan")
+        self.usage("--max-iter: -1 is not a whole number from 0 on;", max_iter=-1)
+        self.usage("--tol: -0.1 is not a number from 0 on;", tol=-0.1)
+        self.usage("--tol: nan is not a number from 0 on;", tol="nan")
         self.usage("reg-covar", reg_covar="-1")
         self.usage("reg-covar", reg_covar="small")
-        self.usage("--threads", threads=0)
-        self.usage("--every", every=0, checkpoint=self.folder)
+        self.usage("--threads: 0 is not a whole number from 1 on;", threads=0)
+        self.usage("--every: 0 is not a whole number from 1 on;", every=0, checkpoint=self.folder)
         self.usage("--seed", seed="x")
         self.usage("reg-covar", reg_covar="nan")
         for seconds in ("0", "nan"):
-            self.usage("--timeout", words=["--timeout", seconds])
+            self.usage(f"--timeout: {seconds} is not a number from 0.2 to 1000000000;", words=["--timeout", seconds])
 
     def test_contradictory_ones(self):
         self.usage(("--resume", "--checkpoint"), words=["--resume"])
@@ -307,12 +309,12 @@ class BadOptions(BadInput):
         self.usage(("--n-init 2", "labels"), n_init=2, init=f"labels:{self.file}:/labels")
         self.usage("takes no file", init="kmeans:" + self.file)
         self.usage("data", data=[])
-
-
         for init in (None, "random", "parameters:" + self.file):
             self.usage("--count-transitions needs --init labels:", model="hmm", words=["--count-transitions"], init=init)
         self.usage("--count-transitions needs --init labels:", model="hmm", words=["--count-transitions"],
                    labels=self.file + ":/labels")
+
+
 class BadOutput(BadInput):
     def test_a_place_that_cannot_be_written(self):
         self.refused("gmm", self.data, "no folder", out=os.path.join(self.folder, "no", "m.h5"))
