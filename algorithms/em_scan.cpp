@@ -157,7 +157,8 @@ Index sample_size(Index rows, Index columns, Index components) {
   return std::min({rows, wanted, affordable});
 }
 
-Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Communicator& communicator) {
+Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Communicator& communicator,
+          Index known_components) {
   const Index D = shard.columns(), width = D + 1;
   const std::vector<Index> chosen = choose_rows(shard.total_rows(), sample_rows, seed);
   const auto sampled = static_cast<Index>(chosen.size());
@@ -165,10 +166,12 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
   // Summed: failures, rows, limbs of the columns' sums and of the weight, the sample's bits (each from one rank).
   const Index limbs_at = 2, sample_at = limbs_at + width * FullRangeSum::limb_count;
   std::vector<std::int64_t> sums(static_cast<std::size_t>(sample_at + sampled * width), 0);
-  // Maximised: columns' maxima, minus their minima, the largest weight, minus the first fault.
-  std::vector<std::int64_t> maxima(static_cast<std::size_t>(2 * D + 2));
+  // Maximised: columns' maxima, minus their minima, the largest weight, minus the first fault, the keys of known rows.
+  const Index weight_at = 2 * D, fault_at = weight_at + 1, keys_at = fault_at + 1;
+  std::vector<std::int64_t> maxima(static_cast<std::size_t>(keys_at));
 
   std::vector<Seen> lanes(static_cast<std::size_t>(shard.lanes()), Seen(D));
+  std::vector<KnownRowSearch> searches(lanes.size(), KnownRowSearch(known_components, D, seed));
   std::vector<std::vector<double>> scratch(lanes.size());
   std::optional<Failure> failure;
   try {
@@ -176,6 +179,7 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
         [&](int lane, const StoredBlock& block) {
           const auto l = static_cast<std::size_t>(lane);
           for_each_piece(block, D, [&](const StoredBlock& piece) { look_at(piece, D, domain, scratch[l], lanes[l]); });
+          searches[l].look_at(block);
           auto row = std::lower_bound(chosen.begin(), chosen.end(), block.first_row);
           for (; row != chosen.end() && *row < block.first_row + block.rows; ++row) {
             const Index local = *row - block.first_row;
@@ -215,13 +219,17 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
     maxima[static_cast<std::size_t>(d)] = ordered(all.maximum[static_cast<std::size_t>(d)]);
     maxima[static_cast<std::size_t>(D + d)] = ordered(-all.minimum[static_cast<std::size_t>(d)]);
   }
-  maxima[static_cast<std::size_t>(2 * D)] = ordered(all.largest_weight);
-  maxima[static_cast<std::size_t>(2 * D + 1)] = -all.first_fault;
+  maxima[static_cast<std::size_t>(weight_at)] = ordered(all.largest_weight);
+  maxima[static_cast<std::size_t>(fault_at)] = -all.first_fault;
+  KnownRowSearch& search = searches.front();
+  for (const KnownRowSearch& lane : searches) search.merge(lane);
+  maxima.insert(maxima.end(), search.keys().begin(), search.keys().end());
 
   communicator.sum_and_max(sums, maxima);
 
   if (sums[0] != 0) spread_error(communicator, failure);
-  if (maxima.back() != -no_fault) throw_fault(-maxima.back(), domain, shard);
+  if (const std::int64_t fault = -maxima[static_cast<std::size_t>(fault_at)]; fault != no_fault)
+    throw_fault(fault, domain, shard);
 
   Scan result;
   DataSummary& summary = result.summary;
@@ -238,7 +246,7 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
   if (!(summary.total_weight > 0))
     throw DataError(shard.takes_missing() ? "every row is missing or weighs 0: there is nothing to fit"
                                           : "every weight is 0: there is nothing to fit");
-  summary.largest_weight = from_ordered(maxima[static_cast<std::size_t>(2 * D)]);
+  summary.largest_weight = from_ordered(maxima[static_cast<std::size_t>(weight_at)]);
   for (Index d = 0; d < D; ++d) {
     summary.mean.push_back(totals[static_cast<std::size_t>(d)] / summary.total_weight);
     summary.maximum.push_back(from_ordered(maxima[static_cast<std::size_t>(d)]));
@@ -250,6 +258,12 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
     result.sample.weights.push_back(std::bit_cast<double>(row[D]));
   }
   describe_sample(result.sample, summary);
+  if (known_components > 0) {
+    const auto keys = std::span<const std::int64_t>(maxima).subspan(static_cast<std::size_t>(keys_at));
+    std::vector<std::int64_t> bits = search.bits_of(keys);
+    communicator.sum(bits);
+    result.known = search.rows_of(keys, bits);
+  }
   return result;
 }
 

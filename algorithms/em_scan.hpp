@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "algorithms/known_rows.hpp"
 #include "algorithms/model.hpp"
 #include "comm/communicator.hpp"
 #include "core/shard.hpp"
@@ -18,6 +19,7 @@ struct Sample {
 struct Scan {
   DataSummary summary;
   Sample sample;
+  KnownRows known;
 };
 
 // How many rows initialisation holds for this many components: enough for k-means++, little enough for every rank.
@@ -25,9 +27,12 @@ Index sample_size(Index rows, Index columns, Index components);
 
 // The first look at the data: exact sums, extremes, the first bad row, and the sample. One sum_and_max.
 // Missing rows count as rows, but in no sum, no extreme and no total weight; in the sample they weigh 0.
+// Where `known_components` is not 0, what was given are labels of so many components, and one sum more brings a few rows
+// of each known one.
 // Throws DataError: NaN or infinity (row and column named), a negative weight, a value outside `domain`, no rows of
 // positive weight. Collective.
-Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Communicator& communicator);
+Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Communicator& communicator,
+          Index known_components = 0);
 
 // Centre: the mean; scale: the smallest power of two that brings every value below 1 in magnitude. Without scaling the
 // mean is the reference.

@@ -70,16 +70,36 @@ std::vector<double> m_step_of(const Model& model, const Scan& scan, std::vector<
   return parameters;
 }
 
+// Where k-means begins (K, D): at the mean of a component's known rows, or at a seed where there are none.
+std::vector<double> seed_rows(const Scan& scan, Index K, const StartOptions& options) {
+  const Index D = scan.summary.columns;
+  const KnownRows& known = scan.known;
+  std::vector<Index> counts(static_cast<std::size_t>(K));
+  for (const Index component : known.components) ++counts[static_cast<std::size_t>(component)];
+  std::vector<double> rows(static_cast<std::size_t>(K * D)), placed;
+  for (std::size_t i = 0; i < known.values.size(); ++i) {
+    const Index component = known.components[i / static_cast<std::size_t>(D)], column = static_cast<Index>(i) % D;
+    rows[static_cast<std::size_t>(component * D + column)] +=
+        known.values[i] / static_cast<double>(counts[static_cast<std::size_t>(component)]);
+  }
+  for (Index k = 0; k < K; ++k)
+    if (counts[static_cast<std::size_t>(k)] > 0)
+      placed.insert(placed.end(), rows.begin() + k * D, rows.begin() + (k + 1) * D);
+  const std::vector<Index> seeds = choose_seeds(scan.sample, D, K, options, placed);
+  auto seed = seeds.begin();
+  for (Index k = 0; k < K; ++k)
+    if (counts[static_cast<std::size_t>(k)] == 0)
+      std::copy_n(scan.sample.values.begin() + *seed++ * D, D, rows.begin() + k * D);
+  return rows;
+}
+
 // Labels of the sample by k-means from as many seeds, after at most `iterations` of Lloyd's.
 std::vector<double> kmeans_labels(const Scan& scan, Index components, int iterations, const StartOptions& options,
                                   IoExecutor& io) {
   const Index K = components, D = scan.summary.columns;
-  const std::vector<Index> seeds = choose_seeds(scan.sample, D, K, options);
+  const std::vector<double> rows = seed_rows(scan, K, options);
   const auto kmeans = make_kmeans(K, D);
   kmeans->set_standardisation(standardise_for(Scaling::common, scan.summary));
-  std::vector<double> rows;
-  for (const Index seed : seeds)
-    rows.insert(rows.end(), scan.sample.values.begin() + seed * D, scan.sample.values.begin() + (seed + 1) * D);
   FitState state;
   state.candidates.resize(1);
   auto& parameters = state.candidates.front().parameters;
@@ -117,6 +137,7 @@ std::vector<double> labels_of_densities(const Model& model, const Scan& scan, in
   const std::vector<double> components = labels;
   for (Index k = 0; k < K; ++k) {
     Scan part = scan;
+    part.known = {};
     double weight = 0;
     for (std::size_t i = 0; i < components.size(); ++i) {
       if (components[i] != static_cast<double>(k)) part.sample.weights[i] = 0;
@@ -177,31 +198,39 @@ SampleStart parse_sample_start(const std::string& word) {
                    "responsibilities:FILE:/PATH, parameters:FILE:/GROUP and model:FILE are there");
 }
 
-std::vector<Index> choose_seeds(const Sample& sample, Index columns, Index components, const StartOptions& options) {
+std::vector<Index> choose_seeds(const Sample& sample, Index columns, Index components, const StartOptions& options,
+                                std::span<const double> placed) {
   const Index size = sample.size(), D = columns;
   // Distances are taken on a common power-of-two scale, so that no square overflows.
   double largest = 0;
   for (std::size_t i = 0; i < sample.values.size(); ++i)
     if (sample.weights[i / static_cast<std::size_t>(D)] > 0) largest = std::max(largest, std::abs(sample.values[i]));
+  for (const double value : placed) largest = std::max(largest, std::abs(value));
   const double scale = largest > 0 ? std::ldexp(1.0, -std::clamp(std::ilogb(largest), -900, 900)) : 1;
   std::vector<double> nearest(static_cast<std::size_t>(size), std::numeric_limits<double>::infinity());
-  std::vector<Index> seeds = {choose_rows(sample, 1, options).front()};
-  while (static_cast<Index>(seeds.size()) < components) {
-    const double* seed = sample.values.data() + seeds.back() * D;
-    double total = 0;
+  double total = 0;
+  const auto place = [&](const double* centre) {
+    total = 0;
     for (Index i = 0; i < size; ++i) {
       double& distance = nearest[static_cast<std::size_t>(i)];
       const double weight = sample.weights[static_cast<std::size_t>(i)];
       if (weight == 0) continue;
       double squared = 0;
       for (Index d = 0; d < D; ++d) {
-        const double difference = (sample.values[static_cast<std::size_t>(i * D + d)] - seed[d]) * scale;
+        const double difference = (sample.values[static_cast<std::size_t>(i * D + d)] - centre[d]) * scale;
         squared += difference * difference;
       }
       distance = std::min(distance, squared);
       total += weight * distance;
     }
-    const double target = draw(options, static_cast<Index>(seeds.size()), 1) * total;
+  };
+  const Index placed_count = static_cast<Index>(placed.size()) / D;
+  for (Index n = 0; n < placed_count; ++n) place(placed.data() + n * D);
+  std::vector<Index> seeds;
+  if (placed_count == 0) seeds.push_back(choose_rows(sample, 1, options).front());
+  while (placed_count + static_cast<Index>(seeds.size()) < components) {
+    if (!seeds.empty()) place(sample.values.data() + seeds.back() * D);
+    const double target = draw(options, placed_count + static_cast<Index>(seeds.size()), 1) * total;
     Index chosen = -1;
     double cumulative = 0;
     for (Index i = 0; i < size && total > 0; ++i) {
@@ -218,6 +247,18 @@ std::vector<Index> choose_seeds(const Sample& sample, Index columns, Index compo
 
 namespace {
 
+// Puts rows that are known to be of a component in the place of its first densities, any of them first.
+void place_known(const Model& model, const KnownRows& known, const StartOptions& options, std::vector<double>& rows) {
+  const Index D = model.columns(), each = model.densities() / model.components();
+  for (Index k = 0; k < model.components(); ++k) {
+    const auto [first, last] = std::equal_range(known.components.begin(), known.components.end(), k);
+    const Index count = last - first, begin = first - known.components.begin();
+    const auto start = static_cast<Index>(draw(options, k, 3) * static_cast<double>(count));
+    for (Index m = 0; m < std::min(each, count); ++m)
+      std::copy_n(known.values.begin() + (begin + (start + m) % count) * D, D, rows.begin() + (k * each + m) * D);
+  }
+}
+
 // Parameters that the sampled rows tell.
 std::vector<double> start_from_rows(const Model& model, const Scan& scan, const StartOptions& options, IoExecutor& io) {
   const Index K = model.densities(), D = model.columns();
@@ -225,6 +266,7 @@ std::vector<double> start_from_rows(const Model& model, const Scan& scan, const 
     std::vector<double> rows;
     for (const Index row : positions)
       rows.insert(rows.end(), scan.sample.values.begin() + row * D, scan.sample.values.begin() + (row + 1) * D);
+    place_known(model, scan.known, options, rows);
     std::vector<double> parameters(static_cast<std::size_t>(model.parameters().size()));
     model.start_at(MatrixView<const double>(rows.data(), K, D), scan.summary, parameters);
     return parameters;

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,13 +30,16 @@ struct StartOptions {
 };
 
 // Start parameters of `model` from the sample, computed alike on every rank without any exchange. The model is
-// standardised. Throws DataError where the sample has fewer distinct usable rows than needed or a component of it is
+// standardised. Rows of the scan that are known to be of a component stand for it: k-means begins at their mean (Basu,
+// Banerjee and Mooney, "Semi-supervised clustering by seeding", ICML 2002), random-from-data at one. Throws DataError where the sample has fewer distinct usable rows than needed or a component of it is
 // singular.
 std::vector<double> start_from_sample(const Model& model, const Scan& scan, const StartOptions& options,
                                       IoExecutor& io);
 
 // Seeds by k-means++ (Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007): positions
 // in the sample, each drawn with probability proportional to weight times squared distance from the nearest before it.
-std::vector<Index> choose_seeds(const Sample& sample, Index columns, Index components, const StartOptions& options);
+// `placed` (n, D) are centres that are there already: components - n seeds are chosen.
+std::vector<Index> choose_seeds(const Sample& sample, Index columns, Index components, const StartOptions& options,
+                                std::span<const double> placed = {});
 
 }  // namespace tally

@@ -215,7 +215,8 @@ class FitJob final : public FitObserver {
                                   lanes_, lanes_ == 1 ? "thread" : "threads",
                                   shard_->resident() ? "in memory" : "streamed"));
     const Index sampled = sample_size(rows.rows(), rows.columns(), request_.components);
-    scan_ = scan(*shard_, model_->domain(), sampled, static_cast<std::uint64_t>(request_.seed), communicator);
+    const Index known = request_.labels.empty() || init_.from_file() ? 0 : request_.components;
+    scan_ = scan(*shard_, model_->domain(), sampled, static_cast<std::uint64_t>(request_.seed), communicator, known);
     OptionValues options_of_model = inputs_.model_options;
     options_of_model.merge(model_->options_from(scan_.summary));
     model_ = make_fit_model(entry_, request_, rows.columns(), options_of_model);

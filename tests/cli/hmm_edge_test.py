@@ -236,6 +236,44 @@ class States(HmmTest):
                             self.folder + "/unwritten.h5", "--quiet", status=2, says="needs --mixtures 1", ranks=ranks)
 
 
+class KnownStates(HmmTest):
+    """Of so few of the rows that a sample would hardly have them."""
+
+    steps, known_of_each, states = 30000, 2, 3
+
+    def setUp(self):
+        super().setUp()
+        random = np.random.default_rng(8)
+        self.hidden = np.cumsum(random.uniform(size=self.steps) < 0.05) % self.states
+        self.x = 6 * self.hidden + random.normal(size=self.steps)
+        self.data = self.write_data(self.x)
+        self.known = np.concatenate([random.choice(np.flatnonzero(self.hidden == k), self.known_of_each, replace=False)
+                                     for k in range(self.states)])
+
+    def labels(self, numbers, known):
+        y = np.full(self.steps, -1)
+        y[known] = np.asarray(numbers)[self.hidden[known]]
+        return self.write(y=y) + ":/y"
+
+    def test_number_the_states_of_a_start(self):
+        for init in ("kmeans", "k-means++", "random-from-data"):
+            for numbers in ([0, 1, 2], [1, 2, 0], [2, 0, 1]):
+                with self.subTest(init=init, numbers=numbers):
+                    labels = self.labels(numbers, self.known)
+                    fits = [self.fit_hmm("gaussian", self.data, self.states, ranks, init=init, labels=labels, max_iter=20,
+                                         seed=1) for ranks in all_ranks]
+                    self.assert_close(fits[0]["means"][numbers, 0], [0, 6, 12], 0, absolute=0.1)
+                    for name in fits[0].parameters:
+                        self.assertEqual(fits[0][name].tobytes(), fits[1][name].tobytes(), name)
+
+    def test_leave_the_other_states_to_the_start(self):
+        for state in range(self.states):
+            labels = self.labels([2, 2, 2], self.known[self.hidden[self.known] == state])
+            fitted = self.fit_hmm("gaussian", self.data, self.states, labels=labels, max_iter=20, seed=1)
+            self.assert_close(fitted["means"][2], [6 * state], 0, absolute=0.1)
+            self.assert_close(np.sort(fitted["means"][:, 0]), [0, 6, 12], 0, absolute=0.1)
+
+
 class UnreachableStates(HmmTest):
     def test_keep_their_parameters(self):
         parameters = poisson_parameters({"pi": [1.0, 0.0], "A": [[1.0, 0.0], [0.5, 0.5]], "lam": [3.0, 40.0]})

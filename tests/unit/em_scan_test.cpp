@@ -1,5 +1,6 @@
 #include "algorithms/em_scan.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <iterator>
@@ -38,7 +39,8 @@ struct Seen {
   std::vector<std::string> errors;  // of each rank
 };
 
-Seen look(const Table& table, Domain domain, const Way& way, Index sample_rows = 10) {
+Seen look(const Table& table, Domain domain, const Way& way, Index sample_rows = 10,
+          const std::vector<double>& labels = {}, Index components = 0) {
   Seen seen;
   seen.errors.resize(static_cast<std::size_t>(way.ranks));
   std::vector<Scan> scans(static_cast<std::size_t>(way.ranks));
@@ -47,16 +49,17 @@ Seen look(const Table& table, Domain domain, const Way& way, Index sample_rows =
     IoExecutor io;
     const MemoryRows rows(table.matrix(), "x");
     const MemoryRows weights({table.weights.data(), table.rows(), 1}, "w");
+    const MemoryRows given({labels.data(), table.rows(), 1}, "y");
     const BlockPlan plan = BlockPlan::uniform(table.rows(), 16);
     const BlockRange range = blocks_of_rank(plan, communicator.rank(), communicator.size());
     Shard::Options options;
     options.lanes = way.threads;
     options.memory_limit = way.streamed ? 1 : 0;
     options.takes_missing = way.takes_missing;
-    Shard shard(io, {&rows, table.weights.empty() ? nullptr : &weights, nullptr}, plan, {range.first, range.last},
-                options);
+    Shard shard(io, {&rows, table.weights.empty() ? nullptr : &weights, labels.empty() ? nullptr : &given}, plan,
+                {range.first, range.last}, options);
     try {
-      scans[rank] = scan(shard, domain, sample_rows, 3, communicator);
+      scans[rank] = scan(shard, domain, sample_rows, 3, communicator, components);
     } catch (const DataError& error) {
       seen.errors[rank] = error.what();
     }
@@ -65,6 +68,7 @@ Seen look(const Table& table, Domain domain, const Way& way, Index sample_rows =
   for (const Scan& other : scans) {
     EXPECT_EQ(other.sample.values, seen.scan.sample.values);
     EXPECT_EQ(other.summary.mean, seen.scan.summary.mean);
+    EXPECT_EQ(other.known.values, seen.scan.known.values);
   }
   return seen;
 }
@@ -127,6 +131,35 @@ std::vector<Way> ways_with_missing_rows() {
   std::vector<Way> result(std::begin(ways), std::end(ways));
   for (Way& way : result) way.takes_missing = true;
   return result;
+}
+
+TEST(Scan, KnownRowsAreSomeOfEachLabelOnAnyRanks) {
+  Table table = ordinary();
+  table.weights.assign(90, 1.0);
+  table.weights[40] = 0;
+  std::vector<double> labels(90, -1);
+  for (int i = 0; i < 60; ++i) labels[static_cast<std::size_t>(i)] = i % 2 ? 0 : 3;
+  labels[40] = 1;  // of weight 0
+  labels[80] = 2;
+  const KnownRows expected = look(table, Domain::real, ways[0], 10, labels, 4).scan.known;
+
+  const std::vector<Index>& components = expected.components;
+  ASSERT_EQ(expected.values.size(), 2 * components.size());
+  for (std::size_t n = 0; n < components.size(); ++n) {
+    const auto row = static_cast<std::size_t>(expected.values[2 * n]);
+    EXPECT_EQ(labels[row], static_cast<double>(components[n]));
+    EXPECT_EQ(expected.values[2 * n + 1], table.values[2 * row + 1]);
+  }
+  EXPECT_TRUE(std::ranges::is_sorted(components));
+  EXPECT_GT(std::ranges::count(components, 0), 8);  // of 30 rows in 16 places
+  EXPECT_LE(std::ranges::count(components, 0), 16);
+  EXPECT_EQ(std::ranges::count(components, 1), 0);
+  EXPECT_EQ(std::ranges::count(components, 2), 1);
+  for (const Way& way : ways) {
+    const KnownRows known = look(table, Domain::real, way, 10, labels, 4).scan.known;
+    EXPECT_EQ(known.values, expected.values);
+    EXPECT_EQ(known.components, expected.components);
+  }
 }
 
 TEST(Scan, MissingRowsCountAsRowsAlone) {
