@@ -31,8 +31,8 @@ struct StartOptions {
 
 // Start parameters of `model` from the sample, computed alike on every rank without any exchange. The model is
 // standardised. Rows of the scan that are known to be of a component stand for it: k-means begins at their mean (Basu,
-// Banerjee and Mooney, "Semi-supervised clustering by seeding", ICML 2002), random-from-data at one. Throws DataError where the sample has fewer distinct usable rows than needed or a component of it is
-// singular.
+// Banerjee and Mooney, "Semi-supervised clustering by seeding", ICML 2002), random-from-data at one. Throws DataError
+// where the sample has fewer distinct usable rows than needed or a component of it is singular.
 std::vector<double> start_from_sample(const Model& model, const Scan& scan, const StartOptions& options,
                                       IoExecutor& io);
 

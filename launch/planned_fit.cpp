@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <optional>
 
+#include "algorithms/chain_memory.hpp"
 #include "core/error.hpp"
 #include "core/gpu_blocks.hpp"
 #include "launch/context.hpp"
@@ -53,6 +54,11 @@ JobShape shape_of(const FitRequest& request, const FitInputs& inputs, bool gpus)
   options.precision = request.fit.precision;
   options.candidates = request.restarts;
   job.model_bytes = inputs.model->bind(options)->memory_bytes();
+  if (!gpus) {
+    const ChainMemory chain = chain_memory(*inputs.model, job.blocks, options);
+    job.model_bytes += chain.of_lane;
+    job.message_bytes = chain.of_rank;
+  }
   return job;
 }
 

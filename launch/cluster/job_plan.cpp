@@ -89,7 +89,7 @@ RankShare share_of(const JobShape& job, BlockRange range, int threads, Index mem
   share.streamed = limit > 0 && rows > limit;
   if (share.streamed)
     rows = Shard::streaming_bytes(job.blocks.most_rows(), job.columns, job.weights, job.given_columns, options);
-  share.memory_needed = rows + threads * job.model_bytes;
+  share.memory_needed = rows + threads * job.model_bytes + job.message_bytes;
   return share;
 }
 

@@ -20,7 +20,8 @@ struct JobShape {
   bool weights = false;
   Index given_columns = 0;
   Shard::Options shard;       // of every rank; memory_limit 0: 70 % of its share of the memory of its domains
-  Index model_bytes = 0;      // of a thread, for parameters and sums
+  Index model_bytes = 0;      // of a thread, for its work space and sums
+  Index message_bytes = 0;    // of a rank, for messages between pieces of sequences
 };
 
 // One rank's part of the work.
@@ -30,7 +31,7 @@ struct RankShare {
   Index sequences = 0;         // that begin in it; 0 where rows are independent
   Index file_bytes = 0;        // read from files, once if the rows stay in memory
   bool streamed = false;       // read anew in every pass
-  Index memory_needed = 0;     // for rows and model
+  Index memory_needed = 0;     // for rows, model and messages
   Index memory_there = 0;      // its share of the memory of its domains; 0: not known
   bool shares_chunk = false;   // its first chunk is read by the rank before, too
 };

@@ -59,6 +59,17 @@ class PlanTest(TallyTest):
         self.assertEqual(sum(rank["sequences"] for rank in plan["ranks"]), 4096)
         self.assertEqual([rank["rows"] % 10 for rank in plan["ranks"]], [0, 0])
 
+    def test_memory_of_a_chain(self):
+        states, block_rows, columns = 24, 16384, 4
+        for streamed in ([], ["--memory", "1K"]):
+            plan = self.plan("-n", 1, job=("hmm", self.data, "--states", states, "--emission", "gaussian", "--threads", 1,
+                                           *streamed))
+            recursions = 3 * block_rows * (states + 1) * 8
+            rows = (3 * block_rows if streamed else 40960) * (columns + 1) * 8
+            self.assertEqual(plan["ranks"][0]["streamed"], bool(streamed))
+            self.assertGreater(plan["ranks"][0]["memory_needed_bytes"], 0.95 * (rows + recursions))
+            self.assertLess(plan["ranks"][0]["memory_needed_bytes"], 1.05 * (rows + recursions))
+
     def test_table(self):
         table = self.succeed("plan", "-n", 2, "--", "fit", "kmeans", self.data, "-k", 3).stdout
         self.assertIn("first row", table)
