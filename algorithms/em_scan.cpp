@@ -8,6 +8,7 @@
 #include "comm/agreement.hpp"
 #include "core/error.hpp"
 #include "core/full_range_sum.hpp"
+#include "core/hash.hpp"
 #include "core/philox.hpp"
 #include "core/random_streams.hpp"
 
@@ -36,6 +37,7 @@ struct Seen {
   double largest_weight = 0;
   std::int64_t first_fault = no_fault;    // (row (D + 1) + column) fault_count + kind
   Index rows = 0;
+  std::uint64_t content = 0;
 
   explicit Seen(Index D)
       : sums(static_cast<std::size_t>(D + 1)),
@@ -105,6 +107,21 @@ void look_at(const StoredBlock& block, Index D, Domain domain, std::vector<doubl
       throw DataError("the sum of column " + std::to_string(c) + " overflows: scale the data down");
 }
 
+// A sum, so that it does not matter who holds which row; the numbers of the rows in it see to their order.
+std::uint64_t hash_of_rows(const StoredBlock& block, Index D, Index given_columns) {
+  std::uint64_t sum = 0;
+  for (Index i = 0; i < block.rows; ++i) {
+    Hasher hasher;
+    hasher.add(block.first_row + i);
+    hasher.add(std::span(block.raw + i * D, static_cast<std::size_t>(D)));
+    if (block.weights) hasher.add(block.weights[i]);
+    if (block.given) hasher.add(std::span(block.given + i * given_columns, static_cast<std::size_t>(given_columns)));
+    if (block.missing && block.missing[i]) hasher.add(std::string_view("missing"));
+    sum += hasher.value();
+  }
+  return sum;
+}
+
 [[noreturn]] void throw_fault(std::int64_t code, Domain domain, const Shard& shard) {
   const Inputs& inputs = shard.inputs();
   const Index D = shard.columns(), place = code / fault_count, row = place / (D + 1), column = place % (D + 1);
@@ -163,8 +180,9 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
   const std::vector<Index> chosen = choose_rows(shard.total_rows(), sample_rows, seed);
   const auto sampled = static_cast<Index>(chosen.size());
 
-  // Summed: failures, rows, limbs of the columns' sums and of the weight, the sample's bits (each from one rank).
-  const Index limbs_at = 2, sample_at = limbs_at + width * FullRangeSum::limb_count;
+  // Summed: failures, rows, halves of the content's hash, limbs of the columns' sums and of the weight, the sample's bits (each
+  // from one rank).
+  const Index limbs_at = 4, sample_at = limbs_at + width * FullRangeSum::limb_count;
   std::vector<std::int64_t> sums(static_cast<std::size_t>(sample_at + sampled * width), 0);
   // Maximised: columns' maxima, minus their minima, the largest weight, minus the first fault, the keys of known rows.
   const Index weight_at = 2 * D, fault_at = weight_at + 1, keys_at = fault_at + 1;
@@ -180,6 +198,7 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
           const auto l = static_cast<std::size_t>(lane);
           for_each_piece(block, D, [&](const StoredBlock& piece) { look_at(piece, D, domain, scratch[l], lanes[l]); });
           searches[l].look_at(block);
+          lanes[l].content += hash_of_rows(block, D, shard.given_columns());
           auto row = std::lower_bound(chosen.begin(), chosen.end(), block.first_row);
           for (; row != chosen.end() && *row < block.first_row + block.rows; ++row) {
             const Index local = *row - block.first_row;
@@ -207,8 +226,11 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
     all.largest_weight = std::max(all.largest_weight, lane.largest_weight);
     all.first_fault = std::min(all.first_fault, lane.first_fault);
     all.rows += lane.rows;
+    all.content += lane.content;
   }
   sums[1] = all.rows;
+  sums[2] = static_cast<std::int64_t>(all.content & 0xFFFFFFFFu);
+  sums[3] = static_cast<std::int64_t>(all.content >> 32);
   for (Index c = 0; c < width; ++c) {
     auto& sum = all.sums[static_cast<std::size_t>(c)];
     sum.carry();
@@ -232,6 +254,7 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
     throw_fault(fault, domain, shard);
 
   Scan result;
+  result.content = static_cast<std::uint64_t>(sums[2]) + (static_cast<std::uint64_t>(sums[3]) << 32);
   DataSummary& summary = result.summary;
   summary.rows = sums[1];
   summary.columns = D;

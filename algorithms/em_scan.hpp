@@ -20,6 +20,7 @@ struct Scan {
   DataSummary summary;
   Sample sample;
   KnownRows known;
+  std::uint64_t content = 0;  // hash of every row with its number: values, weight, what is given
 };
 
 // How many rows initialisation holds for this many components: enough for k-means++, little enough for every rank.

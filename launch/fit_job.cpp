@@ -42,13 +42,12 @@ NamedArrays read_group(IoExecutor& io, const std::string& place) {
 
 std::string hex(std::uint64_t value) { return fmt::format("{:016x}", value); }
 
-std::string fingerprint_of(const DataSummary& summary) {
+// Of all that a fit reads row by row, and of how the rows are cut into sequences.
+std::string fingerprint_of(const Scan& scan, const Sequences* sequences) {
   Hasher hasher;
-  hasher.add(summary.rows);
-  hasher.add(summary.total_weight);
-  hasher.add(summary.largest_weight);
-  for (const auto* column : {&summary.mean, &summary.minimum, &summary.maximum})
-    hasher.add(std::span<const double>(*column));
+  hasher.add(scan.content);
+  hasher.add(scan.summary.rows);
+  for (Index s = 0; sequences && s < sequences->count(); ++s) hasher.add(sequences->length(s));
   return hex(hasher.value());
 }
 
@@ -217,6 +216,7 @@ class FitJob final : public FitObserver {
     const Index sampled = sample_size(rows.rows(), rows.columns(), request_.components);
     const Index known = request_.labels.empty() || init_.from_file() ? 0 : request_.components;
     scan_ = scan(*shard_, model_->domain(), sampled, static_cast<std::uint64_t>(request_.seed), communicator, known);
+    fingerprint_ = fingerprint_of(scan_, inputs_.sequences.get());
     OptionValues options_of_model = inputs_.model_options;
     options_of_model.merge(model_->options_from(scan_.summary));
     model_ = make_fit_model(entry_, request_, rows.columns(), options_of_model);
@@ -250,9 +250,9 @@ class FitJob final : public FitObserver {
     agree(context_.communicator, [&] {
       found = CheckpointFolder(context_.io, request_.checkpoint_folder).load_newest(notes);
       if (!found) return;
-      if (found->record.fingerprint != fingerprint_of(scan_.summary))
+      if (found->record.fingerprint != fingerprint_)
         throw DataError("the data have changed since the checkpoint in " + request_.checkpoint_folder +
-                        "; resume with the same data, or start afresh in another folder");
+                        "; resume with the same rows, weights, labels and lengths, or start afresh in another folder");
       if (found->options_hash != options_hash())
         throw UsageError("the checkpoint in " + request_.checkpoint_folder +
                          " is of a fit with another model, start, seed or precision; only --max-iter, --tol and where "
@@ -362,7 +362,7 @@ class FitJob final : public FitObserver {
     record.seed = request_.seed;
     record.precision = name_of(request_.fit.precision);
     record.data = inputs_.rows->name();
-    record.fingerprint = fingerprint_of(scan_.summary);
+    record.fingerprint = fingerprint_;
     record.command_line = context_.command_line;
     return record;
   }
@@ -445,6 +445,7 @@ class FitJob final : public FitObserver {
   std::unique_ptr<Model> model_;  // with what the data decide, too, after the scan
   std::unique_ptr<Shard> shard_;
   Scan scan_;
+  std::string fingerprint_;
   FitState state_;
   std::mutex snapshot_mutex_;
   std::shared_ptr<const ModelRecord> snapshot_;

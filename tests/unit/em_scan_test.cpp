@@ -116,6 +116,21 @@ TEST(Scan, TheSampleIsTheSameOnAnyRanks) {
   for (const Way& way : ways) EXPECT_EQ(look(table, Domain::real, way).scan.sample.values, expected.values);
 }
 
+TEST(Scan, TheContentTellsEveryBitAndItsRowWhoeverHoldsIt) {
+  Table table = ordinary();
+  table.weights.assign(90, 1.0);
+  const auto content = [](const Table& seen, const Way& way) { return look(seen, Domain::real, way).scan.content; };
+  const std::uint64_t expected = content(table, ways[0]);
+  Table nudged = table, swapped = table, weighted = table;
+  nudged.values[100] = std::nextafter(nudged.values[100], infinity);
+  std::swap(swapped.values[100], swapped.values[102]);
+  std::swap(swapped.values[101], swapped.values[103]);
+  weighted.weights[89] = 2;
+
+  for (const Way& way : ways) EXPECT_EQ(content(table, way), expected);
+  for (const Table& other : {nudged, swapped, weighted}) EXPECT_NE(content(other, ways[0]), expected);
+}
+
 TEST(Scan, ASampleOfAllRowsIsTheData) {
   const Table table = ordinary();
   for (const Way& way : ways) {
