@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
@@ -35,7 +36,14 @@ void write_state(ArchiveWriter& archive, const Checkpoint& checkpoint) {
   }
 }
 
+// Without one a file is read as it is: good for other programs' files, but every checkpoint has one.
+bool has_checksum(const std::string& file) {
+  std::string line;
+  return std::getline(std::ifstream(file, std::ios::binary), line) && line.starts_with("tally archive ");
+}
+
 Checkpoint read_checkpoint(const ArchiveReader& archive) {
+  if (!has_checksum(archive.file())) throw DataError(archive.file() + " is damaged (its checksum is gone)");
   Checkpoint checkpoint;
   checkpoint.record = read_record(archive);
   checkpoint.options_hash = archive.text_attribute("/checkpoint", "options_hash").value_or("");

@@ -1,12 +1,14 @@
-"""What a fit resumes from: its own data."""
+"""What a fit resumes from: its own data, checkpoints that are whole."""
 
 import os
+import random
+import shutil
 import unittest
 
 import h5py
 import numpy as np
 
-from tally_cli import TallyTest, data_status, run
+from tally_cli import Model, TallyTest, data_status, run
 
 rows, columns, components = 3000, 3, 2
 
@@ -75,6 +77,40 @@ class ChangedData(Checkpoints):
             file.create_dataset("x", data=whole[1000:].astype(np.float32), chunks=(100, columns), compression="gzip")
 
         self.resume(first, second + ":/x", ranks=3, says="resuming after iteration")
+
+
+class Damage(Checkpoints):
+    def test_an_altered_byte_anywhere_is_found_and_the_one_before_is_taken(self):
+        data = self.write_data(self.values)
+        undisturbed = self.path()
+        self.succeed("fit", "gmm", data, "-k", components, "--tol", 0, "--init", "random-from-data", "--max-iter", 6,
+                     "--out", undisturbed)
+        self.succeed(*self.words(data, 4, "--every", "1"))
+        newest = sorted(os.listdir(self.checkpoints))[-1]
+        kept = self.path("")
+        shutil.copytree(self.checkpoints, kept)
+        with open(os.path.join(kept, newest), "rb") as file:
+            line, size = len(file.readline()), os.path.getsize(os.path.join(kept, newest))
+        block = 512  # of which the line fills a part; zeros that nobody reads follow
+        draw = random.Random(5)
+        places = [*range(0, line, 6), line - 1, block, size - 1, *(draw.randrange(block, size) for _ in range(10))]
+        for place in places:
+            with self.subTest(byte=place):
+                shutil.rmtree(self.checkpoints)
+                shutil.copytree(kept, self.checkpoints)
+                with open(os.path.join(self.checkpoints, newest), "r+b") as file:
+                    file.seek(place)
+                    byte = file.read(1)[0]
+                    file.seek(place)
+                    file.write(bytes([byte ^ 1 << draw.randrange(8)]))
+                out = self.path()
+
+                done = run(*self.words(data, 6, "--resume", out=out))
+
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn(f"skipping a checkpoint: {os.path.join(self.checkpoints, newest)} ", done.stderr)
+                self.assertIn("resuming after iteration", done.stderr)
+                np.testing.assert_array_equal(Model(out)["means"], Model(undisturbed)["means"])
 
 
 if __name__ == "__main__":
