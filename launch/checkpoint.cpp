@@ -72,13 +72,17 @@ void CheckpointFolder::create() const {
   std::filesystem::create_directories(folder_, failure);
   if (failure || !std::filesystem::is_directory(folder_))
     throw DataError("the checkpoint folder " + folder_ + " cannot be made: " + failure.message());
+  const DurableFile probe(folder_ + "/" + prefix + "probe.h5");
+}
+
+void CheckpointFolder::remove_unfinished() const {
+  std::error_code failure;
   for (const auto& entry : std::filesystem::directory_iterator(folder_, failure)) {
     const std::string name = entry.path().filename().string();
     std::error_code ignored;
     if (name.starts_with(prefix) && name.find(".h5.tmp-") != std::string::npos)
       std::filesystem::remove(entry.path(), ignored);
   }
-  const DurableFile probe(folder_ + "/" + prefix + "probe.h5");
 }
 
 bool CheckpointFolder::empty() const { return files().empty(); }

@@ -22,9 +22,10 @@ class CheckpointFolder {
  public:
   CheckpointFolder(IoExecutor& io, std::string folder) : io_(io), folder_(std::move(folder)) {}
 
-  // Makes the folder, checks that it can be written to and removes what a killed fit left half written. Throws
-  // DataError.
+  // Makes the folder and checks that it can be written to. Throws DataError.
   void create() const;
+  // Removes what a killed fit left half written; for who holds the folder's lock.
+  void remove_unfinished() const;
   bool empty() const;
   // Keeps the one before it, too. Throws DataError.
   void save(const Checkpoint& checkpoint) const;

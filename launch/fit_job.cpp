@@ -19,6 +19,7 @@
 #include "launch/checkpoint.hpp"
 #include "launch/device_choice.hpp"
 #include "launch/fit_inputs.hpp"
+#include "launch/folder_lock.hpp"
 #include "launch/model_file.hpp"
 #include "launch/output.hpp"
 #include "launch/progress.hpp"
@@ -151,9 +152,12 @@ class FitJob final : public FitObserver {
     const DurableFile probe(request_.out);
   }
 
-  void check_checkpoint_folder() const {
+  void check_checkpoint_folder() {
     const CheckpointFolder folder(context_.io, request_.checkpoint_folder);
     folder.create();
+    lock_ = std::make_unique<FolderLock>(request_.checkpoint_folder, FolderLock::Waiting{
+        [this] { context_.communicator.pulse(); }, [this](const std::string& text) { progress_->note(text); }});
+    folder.remove_unfinished();
     if (!request_.resume && !folder.empty())
       throw UsageError(request_.checkpoint_folder +
                        " holds checkpoints of an earlier fit; go on from them with --resume, or give another folder");
@@ -441,6 +445,7 @@ class FitJob final : public FitObserver {
   FitOptions options_;
   int lanes_ = 1;
   std::unique_ptr<Progress> progress_;  // of the root
+  std::unique_ptr<FolderLock> lock_;    // of the checkpoint folder; the root's
   FitInputs inputs_;
   std::unique_ptr<Model> model_;  // with what the data decide, too, after the scan
   std::unique_ptr<Shard> shard_;

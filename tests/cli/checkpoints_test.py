@@ -1,16 +1,21 @@
-"""What a fit resumes from: its own data, checkpoints that are whole."""
+"""What a fit resumes from: its own data, a folder that is its own, checkpoints that are whole."""
 
 import os
 import random
 import shutil
+import socket
+import subprocess
+import time
 import unittest
 
 import h5py
 import numpy as np
 
-from tally_cli import Model, TallyTest, data_status, run
+from tally_cli import Model, TallyTest, command, data_status, run, usage_status
 
 rows, columns, components = 3000, 3, 2
+endless = 10**9  # iterations
+patience = 60  # seconds for what takes a few on an idle machine
 
 
 class Checkpoints(TallyTest):
@@ -111,6 +116,80 @@ class Damage(Checkpoints):
                 self.assertIn(f"skipping a checkpoint: {os.path.join(self.checkpoints, newest)} ", done.stderr)
                 self.assertIn("resuming after iteration", done.stderr)
                 np.testing.assert_array_equal(Model(out)["means"], Model(undisturbed)["means"])
+
+
+class TwoJobs(Checkpoints):
+    def setUp(self):
+        super().setUp()
+        self.data = self.write_data(self.values)
+        self.lock = os.path.join(self.checkpoints, "lock")
+
+    def start(self, *words, until):
+        """A fit without an end, once `until()` holds."""
+        log = self.path(".log")
+        with open(log, "w", encoding="utf-8") as file:
+            job = subprocess.Popen([command, *self.words(self.data, endless, *words)], stderr=file)
+        job.log = log
+        self.addCleanup(lambda: (job.poll() is None and job.kill(), job.wait()))
+        deadline = time.monotonic() + patience
+        while not until(job):
+            self.assertIsNone(job.poll(), self.says(job))
+            self.assertLess(time.monotonic(), deadline, self.says(job))
+            time.sleep(0.02)
+        return job
+
+    def says(self, job):
+        with open(job.log, encoding="utf-8") as file:
+            return file.read()
+
+    def start_first(self):
+        return self.start(until=lambda job: any(name.endswith(".h5") for name in self.kept()))
+
+    def kept(self):
+        return os.listdir(self.checkpoints) if os.path.isdir(self.checkpoints) else []
+
+    def test_the_second_is_refused_and_named_the_first(self):
+        first = self.start_first()
+
+        for ranks, words in ((1, ()), (2, ("--resume", "--timeout", "2"))):
+            with self.subTest(ranks=ranks):
+                second = run(*self.words(self.data, 6, *words), ranks=ranks)
+
+                self.assertEqual(second.returncode, usage_status, second.stderr)
+                self.assertIn(f"{self.checkpoints} is in use by process {first.pid} on {socket.gethostname()}; give",
+                              second.stderr)
+        self.assertIsNone(first.poll())
+
+    def test_a_killed_job_leaves_no_lock(self):
+        first = self.start_first()
+        first.kill()
+        first.wait()
+        start = time.monotonic()
+
+        self.start("--resume", until=lambda job: "resuming after" in self.says(job))
+
+        self.assertTrue(os.path.exists(self.lock))
+        self.assertLess(time.monotonic() - start, patience)
+
+    def test_one_that_waits_goes_on_when_the_first_has_ended(self):
+        first = self.start_first()
+        with open(self.lock, "w", encoding="utf-8") as file:
+            file.write("elsewhere 7\n")  # as though on a host that may have been lost
+        second = self.start("--resume", until=lambda job: "in use by process 7 on elsewhere: waiting 120 s" in
+                            self.says(job))
+        time.sleep(1)
+        self.assertNotIn("resuming", self.says(second))
+        first.kill()
+
+        deadline = time.monotonic() + patience
+        while "resuming after" not in self.says(second):
+            self.assertLess(time.monotonic(), deadline, self.says(second))
+            time.sleep(0.02)
+
+    def test_a_fit_that_ends_leaves_checkpoints_alone(self):
+        self.succeed(*self.words(self.data, 5, "--every", "2"))
+
+        self.assertEqual([name for name in self.kept() if not name.startswith("checkpoint-")], [])
 
 
 if __name__ == "__main__":
