@@ -107,6 +107,8 @@ struct ModelCase {
   std::string name;
   std::function<std::unique_ptr<Model>(Index components, Index columns)> make;
   Precision precision = Precision::double_precision;
+  Index components = 3;
+  Index steps = 25;  // of each sequence, where it takes rows as such
 };
 
 // Where and how the work is cut: nothing of it may change a bit.
@@ -117,7 +119,7 @@ struct Cut {
 };
 
 struct FitPlan {
-  Index components = 3;
+  Index components = 0;  // 0: the case's
   Index block_rows = 64;
   int restarts = 1;
   int first_restart = 0;
@@ -166,7 +168,7 @@ class StopAfter final : public FitObserver {
   int done_ = 0;
 };
 
-// Whole sequences where the model takes such, the last one shorter.
+// Sequences where the model takes such, the last one shorter; those of more steps than a block has rows are cut.
 inline BlockPlan blocks_of(const Table& table, const Model& model, Index block_rows) {
   if (!model.sequence_cut()) return BlockPlan::uniform(table.rows(), block_rows);
   std::vector<Index> lengths(static_cast<std::size_t>(table.rows() / table.steps), table.steps);
@@ -183,7 +185,8 @@ inline Fitted fit_on_rank(const ModelCase& model_case, const Table& table, const
   const bool unreadable = plan.unreadable_on_rank == communicator.rank();
   const FailingRows rows(memory, unreadable ? plan.bad_row : -1, plan.reads_allowed);
   const MemoryRows weights({table.weights.data(), table.rows(), 1}, "w");
-  const auto model = model_case.make(plan.components, table.columns);
+  const Index components = plan.components > 0 ? plan.components : model_case.components;
+  const auto model = model_case.make(components, table.columns);
   const BlockPlan blocks = blocks_of(table, *model, plan.block_rows);
   const BlockRange range = blocks_of_rank(blocks, communicator.rank(), communicator.size());
   Shard::Options options;
@@ -193,7 +196,7 @@ inline Fitted fit_on_rank(const ModelCase& model_case, const Table& table, const
   Shard shard(io, Inputs{&rows, table.weights.empty() ? nullptr : &weights, nullptr}, blocks,
               ShardRange{range.first, range.last}, options);
 
-  const Scan seen = scan(shard, model->domain(), sample_size(table.rows(), table.columns, plan.components), 1,
+  const Scan seen = scan(shard, model->domain(), sample_size(table.rows(), table.columns, components), 1,
                          communicator);
   model->set_standardisation(standardise_for(model->scaling(), seen.summary));
   shard.prepare({model->standardisation(), model->log_base_measure()}, [] {});
