@@ -4,6 +4,7 @@ stopped and resumed, with states few enough that the messages of pieces are comp
 import glob
 import json
 import os
+import signal
 import subprocess
 import time
 import unittest
@@ -175,8 +176,13 @@ class SameAfterAKill(HmmBits):
             before = self.checkpoints(folder)
             time.sleep(1)
 
-    def killed(self, shape, states, ranks, folder):
-        """A fit that writes checkpoints until it is killed; returns the M-steps of the newest."""
+    def ranks_of(self, job):
+        """Numbers of the processes that mpirun has started."""
+        with open(f"/proc/{job.pid}/task/{job.pid}/children", encoding="ascii") as children:
+            return [int(number) for number in children.read().split()]
+
+    def killed(self, shape, states, ranks, folder, what):
+        """A fit that writes checkpoints until one of its ranks or mpirun is killed; returns the M-steps of the newest."""
         words = option_words({"emission": "gaussian", "states": states, "lengths": self.place(shape, "lengths"),
                               "out": self.path(), "tol": 0, "max_iter": endless, "threads": 1, "seed": 5, "every": 1,
                               "checkpoint": folder})
@@ -187,6 +193,9 @@ class SameAfterAKill(HmmBits):
             while len(self.checkpoints(folder)) < 2 and job.poll() is None and time.monotonic() < end:
                 time.sleep(0.02)
             self.assertIsNone(job.poll())
+            if what == "rank":
+                os.kill(self.ranks_of(job)[-1], signal.SIGKILL)
+                self.assertNotEqual(job.wait(patience), 0)
         finally:
             job.kill()
             job.wait()
@@ -194,9 +203,9 @@ class SameAfterAKill(HmmBits):
         with h5py.File(self.checkpoints(folder)[-1], "r") as file:
             return int(file["training"].attrs["iterations"])
 
-    def check_killed(self, shape, states, ranks, then_ranks):
+    def check_killed(self, shape, states, ranks, then_ranks, what="mpirun"):
         folder = self.path("")
-        last = self.killed(shape, states, ranks, folder) + self.more_iterations
+        last = self.killed(shape, states, ranks, folder, what) + self.more_iterations
         expected = self.fit_way(shape, "gaussian", states, max_iter=last)
 
         resumed = self.fit_way(shape, "gaussian", states, then_ranks, 2, "streamed", max_iter=last, checkpoint=folder,
@@ -206,6 +215,9 @@ class SameAfterAKill(HmmBits):
 
     def test_of_a_long_sequence_resumed_on_more_ranks(self):
         self.check_killed("long", states_composed, 2, 3)
+
+    def test_of_one_rank_whose_messages_pass_in_order(self):
+        self.check_killed("long", states_in_order, 2, 2, "rank")
 
     def test_of_ragged_sequences_resumed_on_fewer_ranks(self):
         self.check_killed("ragged", states_in_order, 3, 2)
