@@ -107,6 +107,21 @@ Hdf5Handle open_hdf5(const std::string& file) {
   return opened;
 }
 
+Hdf5Handle hdf5_file_in_memory() {
+  constexpr std::size_t grows_by = 4096;
+  const Hdf5Handle access(check_hdf5(H5Pcreate(H5P_FILE_ACCESS), "HDF5 property list"), H5Pclose);
+  check_hdf5(H5Pset_fapl_core(access.get(), grows_by, false), "HDF5 file in memory");
+  return {check_hdf5(H5Fcreate("memory", H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), "HDF5 file in memory"), H5Fclose};
+}
+
+std::vector<std::byte> hdf5_image(hid_t file) {
+  check_hdf5(H5Fflush(file, H5F_SCOPE_GLOBAL), "HDF5 file in memory");
+  const auto bytes = check_hdf5(H5Fget_file_image(file, nullptr, 0), "HDF5 file in memory");
+  std::vector<std::byte> image(static_cast<std::size_t>(bytes));
+  check_hdf5(H5Fget_file_image(file, image.data(), image.size()), "HDF5 file in memory");
+  return image;
+}
+
 bool hdf5_contains(hid_t file, const std::string& path) {
   for (std::size_t end = 0; end < path.size();) {
     end = std::min(path.find('/', end + 1), path.size());

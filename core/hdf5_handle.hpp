@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -64,6 +65,10 @@ Hdf5Handle hdf5_file_access();
 
 // Opens a file for reading. Throws DataError that says whether it is missing, unreadable, no HDF5 file or truncated.
 Hdf5Handle open_hdf5(const std::string& file);
+
+// A new file that is in memory alone, and the bytes of it as a file.
+Hdf5Handle hdf5_file_in_memory();
+std::vector<std::byte> hdf5_image(hid_t file);
 
 // Whether `path` ("/a/b") leads to something in the file.
 bool hdf5_contains(hid_t file, const std::string& path);

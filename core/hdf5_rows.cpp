@@ -345,20 +345,6 @@ Index stored_bytes(Hdf5RowWriter::Type type) {
   return type == Hdf5RowWriter::Type::float32 ? 4 : 8;
 }
 
-// An HDF5 file that holds nothing.
-std::vector<std::byte> empty_file_image() {
-  const Hdf5Handle access(check_hdf5(H5Pcreate(H5P_FILE_ACCESS), "HDF5 property list"), H5Pclose);
-  check_hdf5(H5Pset_fapl_core(access.get(), 4096, false), "HDF5 file in memory");
-  const Hdf5Handle file(
-      check_hdf5(H5Fcreate("empty", H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), "HDF5 file in memory"),
-      H5Fclose);
-  check_hdf5(H5Fflush(file.get(), H5F_SCOPE_GLOBAL), "HDF5 file in memory");
-  const auto bytes = check_hdf5(H5Fget_file_image(file.get(), nullptr, 0), "HDF5 file in memory");
-  std::vector<std::byte> image(static_cast<std::size_t>(bytes));
-  check_hdf5(H5Fget_file_image(file.get(), image.data(), image.size()), "HDF5 file in memory");
-  return image;
-}
-
 Hdf5Handle creation_properties(const std::string& name) {
   Hdf5Handle creation(check_hdf5(H5Pcreate(H5P_DATASET_CREATE), name), H5Pclose);
   check_hdf5(H5Pset_layout(creation.get(), H5D_CONTIGUOUS), name);
@@ -384,7 +370,7 @@ To converted(From value, const std::string& name) {
 // every error of the disk is the system's own, and HDF5 never holds a file that it cannot flush.
 struct Hdf5RowWriter::Impl {
   Impl(IoExecutor& executor, const std::string& target) : io(executor), file(target) {
-    file.write(io.run(empty_file_image), 0);
+    file.write(io.run([] { return hdf5_image(hdf5_file_in_memory().get()); }), 0);
   }
   void create(const std::string& dataset_path, Index row_count, Index column_count, Type element);
   void require_complete() const;
