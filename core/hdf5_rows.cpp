@@ -10,12 +10,14 @@
 #include <span>
 #include <utility>
 
+#include <fmt/format.h>
 #include <glob.h>
 #include <sys/stat.h>
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/hdf5_handle.hpp"
+#include "core/hdf5_virtual.hpp"
 #include "core/io_executor.hpp"
 
 namespace tally {
@@ -184,17 +186,24 @@ DatasetName parse_dataset_name(const std::string& text) {
 }
 
 struct Hdf5Rows::Impl {
+  // Rows of a data set.
   struct Part {
     DatasetName name;
     Layout layout;
-    Index first = 0;  // its first row among all
+    Index first = 0;      // its first row among all
+    Index first_row = 0;  // in its data set
+    Index rows = 0;
+    bool whole_dataset = true;
+    std::string known_as;  // "rows 8 to 15 of all.h5:/x" where a virtual data set leads here
   };
 
   Impl(IoExecutor& executor, const std::vector<std::string>& names);
   ~Impl();
   void add(const DatasetName& name);
+  void add_virtual(const DatasetName& name, hid_t dataset, const Layout& layout);
   const Part& part_of(Index row) const;
   void read(Index first, Index count, double* out);
+  void open(const Part& part);
   void read_piece(const Part& part, Index first, Index count, double* out);
 
   IoExecutor& io;
@@ -230,17 +239,26 @@ Hdf5Rows::Impl::~Impl() {
 
 void Hdf5Rows::Impl::add(const DatasetName& name) {
   auto opened = open_dataset(name);
-  Part part{name, read_layout(opened.dataset.get(), dataset_name(name)), rows};
+  const Layout layout = read_layout(opened.dataset.get(), dataset_name(name));
   if (parts.empty()) {
-    columns = part.layout.columns;
-  } else if (part.layout.columns != columns) {
-    throw DataError(dataset_name(name) + " has " + std::to_string(part.layout.columns) + " columns but " +
+    columns = layout.columns;
+  } else if (layout.columns != columns) {
+    throw DataError(dataset_name(name) + " has " + std::to_string(layout.columns) + " columns but " +
                     dataset_name(parts.front().name) + " has " + std::to_string(columns) +
                     "; the parts of a data set must have the same columns");
   }
-  rows += part.layout.rows;
-  fits_float = fits_float && part.layout.fits_float;
-  parts.push_back(std::move(part));
+  if (is_virtual(opened.dataset.get())) add_virtual(name, opened.dataset.get(), layout);
+  else parts.push_back({name, layout, rows, 0, layout.rows, true, ""});
+  rows += layout.rows;
+  fits_float = fits_float && layout.fits_float;
+}
+
+// Its files are opened only when their rows are read: on node-local disks each host has its own.
+void Hdf5Rows::Impl::add_virtual(const DatasetName& name, hid_t dataset, const Layout& layout) {
+  const std::string whole = dataset_name(name);
+  for (const VirtualPart& part : virtual_parts(dataset, name.file, whole))
+    parts.push_back({{part.file, part.path}, layout, rows + part.first_row, part.source_row, part.rows, part.whole_source,
+                     fmt::format("rows {} to {} of {}", part.first_row, part.first_row + part.rows - 1, whole)});
 }
 
 const Hdf5Rows::Impl::Part& Hdf5Rows::Impl::part_of(Index row) const {
@@ -257,26 +275,44 @@ void Hdf5Rows::Impl::read(Index first, Index count, double* out) {
   const Index largest = std::max<Index>(1, largest_read_bytes / static_cast<Index>(sizeof(double)) / columns);
   while (count > 0) {
     const auto& part = part_of(first);
-    const Index here = std::min({count, largest, part.first + part.layout.rows - first});
-    read_piece(part, first - part.first, here, out);
+    const Index here = std::min({count, largest, part.first + part.rows - first});
+    read_piece(part, part.first_row + first - part.first, here, out);
     first += here;
     count -= here;
     out += here * columns;
   }
 }
 
+void Hdf5Rows::Impl::open(const Part& part) {
+  current_part = nullptr;
+  current.dataset.reset();
+  current.file.reset();
+  try {
+    current = open_dataset(part.name);
+  } catch (const DataError& error) {
+    if (part.known_as.empty()) throw;
+    throw DataError(fmt::format("{}; {} are in it", error.what(), part.known_as));
+  }
+  const auto name = dataset_name(part.name);
+  const auto now = read_layout(current.dataset.get(), name);
+  const bool has_rows = part.whole_dataset ? now.rows == part.rows : now.rows >= part.first_row + part.rows;
+  if (part.known_as.empty()) {
+    if (!has_rows || now.columns != part.layout.columns)
+      throw DataError(name + " changed its shape while it was being read");
+  } else {
+    if (is_virtual(current.dataset.get()))
+      throw DataError(name + " is virtual itself and cannot hold " + part.known_as);
+    if (!has_rows || now.columns != part.layout.columns)
+      throw DataError(fmt::format("{} has {} rows of {} columns and cannot hold {}", name, now.rows, now.columns, part.known_as));
+    if (part.layout.fits_float && !now.fits_float)
+      throw DataError(fmt::format("{} holds larger numbers than {} are said to be", name, part.known_as));
+  }
+  current_part = &part;
+}
+
 void Hdf5Rows::Impl::read_piece(const Part& part, Index first, Index count, double* out) {
   const auto name = dataset_name(part.name);
-  if (current_part != &part) {
-    current_part = nullptr;
-    current.dataset.reset();
-    current.file.reset();
-    current = open_dataset(part.name);
-    const auto now = read_layout(current.dataset.get(), name);
-    if (now.rows != part.layout.rows || now.columns != part.layout.columns)
-      throw DataError(name + " changed its shape while it was being read");
-    current_part = &part;
-  }
+  if (current_part != &part) open(part);
   const std::array<hsize_t, 2> start{static_cast<hsize_t>(first), 0};
   const std::array<hsize_t, 2> shape{static_cast<hsize_t>(count), static_cast<hsize_t>(columns)};
   const Hdf5Handle file_space(check_hdf5(H5Dget_space(current.dataset.get()), name), H5Sclose);
@@ -313,7 +349,7 @@ void Hdf5Rows::read(Index first, Index count, double* out) const {
 
 std::string Hdf5Rows::where(Index row) const {
   const auto& part = impl_->part_of(row);
-  return dataset_name(part.name) + " row " + std::to_string(row - part.first);
+  return dataset_name(part.name) + " row " + std::to_string(part.first_row + row - part.first);
 }
 
 std::string Hdf5Rows::name() const {
@@ -323,7 +359,7 @@ std::string Hdf5Rows::name() const {
 std::vector<StoredRows> Hdf5Rows::parts() const {
   std::vector<StoredRows> parts;
   for (const Impl::Part& part : impl_->parts)
-    parts.push_back({dataset_name(part.name), part.first, part.layout.rows, part.layout.chunk_rows, part.layout.row_bytes});
+    parts.push_back({dataset_name(part.name), part.first, part.rows, part.layout.chunk_rows, part.layout.row_bytes});
   return parts;
 }
 

@@ -25,7 +25,8 @@ struct StoredRows {
 };
 
 // Any numeric data set of one dimension (a column) or two, as rows. Several names act as one data set, end to end;
-// the file part may be a glob, whose matches are taken in sorted order.
+// the file part may be a glob, whose matches are taken in sorted order. A virtual data set must be made of whole rows; its
+// files are opened when their rows are read.
 // Throws DataError: missing file or data set, wrong rank or type, truncated or unreadable file, columns that differ.
 class Hdf5Rows final : public RowSource {
  public:

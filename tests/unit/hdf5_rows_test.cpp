@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <filesystem>
 #include <limits>
 #include <numeric>
 
@@ -361,6 +362,147 @@ TEST_F(Hdf5RowsTest, WhatHasNoRowsIsRefusedWithItsKind) {
   EXPECT_THAT(refusal(file + ":/scalar"), HasSubstr("it is a single number"));
   EXPECT_THAT(refusal(file + ":/text"), HasSubstr("it holds strings"));
   EXPECT_THAT(refusal(file + ":/record"), HasSubstr("it holds records of several fields"));
+}
+
+// Rows of a virtual data set in the file that it is made in, and where they lie; no first row of the source: all of it.
+struct Mapping {
+  std::vector<hsize_t> start, count;
+  std::string file, path = "/x";
+  std::vector<hsize_t> source_start = {};
+  std::vector<hsize_t> source_shape = {};  // of the whole source; empty: `count`
+};
+
+class VirtualRowsTest : public Hdf5RowsTest {
+ protected:
+  std::string put_virtual(const std::string& name, const std::vector<hsize_t>& shape, const std::vector<Mapping>& mappings,
+                          hid_t type = H5T_IEEE_F64LE) {
+    const std::string file = folder.file(name);
+    io.run([&] {
+      const bool fresh = access(file.c_str(), F_OK) != 0;
+      Hdf5Handle opened(fresh ? H5Fcreate(file.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT)
+                              : H5Fopen(file.c_str(), H5F_ACC_RDWR, H5P_DEFAULT),
+                        H5Fclose);
+      const auto space_of = [](const std::vector<hsize_t>& extent) -> Hdf5Handle {
+        return {H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), H5Sclose};
+      };
+      const Hdf5Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+      for (const Mapping& mapping : mappings) {
+        const Hdf5Handle here = space_of(shape);
+        const Hdf5Handle there = space_of(mapping.source_shape.empty() ? mapping.count : mapping.source_shape);
+        H5Sselect_hyperslab(here.get(), H5S_SELECT_SET, mapping.start.data(), nullptr, mapping.count.data(), nullptr);
+        if (!mapping.source_start.empty())
+          H5Sselect_hyperslab(there.get(), H5S_SELECT_SET, mapping.source_start.data(), nullptr, mapping.count.data(), nullptr);
+        check_hdf5(H5Pset_virtual(creation.get(), here.get(), mapping.file.c_str(), mapping.path.c_str(), there.get()),
+                   "test file");
+      }
+      const Hdf5Handle whole = space_of(shape);
+      Hdf5Handle dataset(
+          check_hdf5(H5Dcreate2(opened.get(), "/all", type, whole.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT), "test file"),
+          H5Dclose);
+      dataset.close("test file");
+      opened.close("test file");
+    });
+    return file + ":/all";
+  }
+  std::string reading_refusal(const Hdf5Rows& rows) {
+    return message_of<DataError>([&] { all_of(rows); });
+  }
+};
+
+TEST_F(VirtualRowsTest, WholeFilesAreReadInTheirOrder) {
+  put_doubles("a.h5", "/x", {4, 3}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11});
+  put_doubles("b.h5", "/x", {1, 3}, {12, 13, 14});
+  const Hdf5Rows rows(io, {put_virtual("all.h5", {5, 3}, {{{4, 0}, {1, 3}, "b.h5"}, {{0, 0}, {4, 3}, "a.h5"}})});
+
+  EXPECT_EQ(rows.rows(), 5);
+  EXPECT_EQ(all_of(rows), counting(15));
+  EXPECT_EQ(rows.where(4), folder.file("b.h5") + ":/x row 0");
+  std::vector<double> across(6);
+  rows.read(3, 2, across.data());
+  EXPECT_THAT(across, ElementsAre(9, 10, 11, 12, 13, 14));
+}
+
+TEST_F(VirtualRowsTest, APartMayBeginWithinItsSource) {
+  put_doubles("a.h5", "/x", {5}, {90, 91, 0, 1, 92});
+  put_doubles("b.h5", "/x", {4, 1}, {93, 2, 3, 94});
+  const Hdf5Rows rows(io, {put_virtual("all.h5", {4}, {{{0}, {2}, "a.h5", "/x", {2}, {5}}, {{2}, {2}, "b.h5", "/x", {1}, {4}}})});
+
+  EXPECT_EQ(all_of(rows), counting(4));
+  EXPECT_EQ(rows.where(3), folder.file("b.h5") + ":/x row 2");
+}
+
+TEST_F(VirtualRowsTest, ADotMeansTheSameFile) {
+  put_doubles("all.h5", "/part", {2, 2}, {0, 1, 2, 3});
+  const Hdf5Rows rows(io, {put_virtual("all.h5", {2, 2}, {{{0, 0}, {2, 2}, ".", "/part"}})});
+
+  EXPECT_EQ(all_of(rows), counting(4));
+}
+
+TEST_F(VirtualRowsTest, NamesAreRelativeToTheFileThatHoldsThem) {
+  std::filesystem::create_directory(folder.path() / "parts");
+  put_doubles("parts/a.h5", "/x", {2}, {0, 1});
+  const auto name = put_virtual("parts/all.h5", {2}, {{{0}, {2}, "a.h5"}});
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+
+  const Hdf5Rows rows(io, {"parts/all.h5:/all"});
+
+  EXPECT_EQ(all_of(rows), counting(2));
+  std::filesystem::current_path(before);
+}
+
+TEST_F(VirtualRowsTest, OnlyTheFilesOfTheRowsThatAreReadAreNeeded) {
+  put_doubles("b.h5", "/x", {1}, {2});
+  const Hdf5Rows rows(io, {put_virtual("all.h5", {3}, {{{0}, {2}, "a.h5"}, {{2}, {1}, "b.h5"}})});
+  double last = 0;
+
+  rows.read(2, 1, &last);
+
+  EXPECT_EQ(last, 2);
+  EXPECT_EQ(reading_refusal(rows), folder.file("a.h5") + " does not exist; rows 0 to 1 of " + folder.file("all.h5") +
+                                       ":/all are in it");
+}
+
+TEST_F(VirtualRowsTest, ASourceOfOtherRowsIsRefused) {
+  put_doubles("a.h5", "/x", {3, 2}, counting(6));
+  put_doubles("wide.h5", "/x", {2, 3}, counting(6));
+  const Hdf5Rows shorter(io, {put_virtual("1.h5", {4, 2}, {{{0, 0}, {4, 2}, "a.h5"}})});
+  const Hdf5Rows longer(io, {put_virtual("2.h5", {2, 2}, {{{0, 0}, {2, 2}, "a.h5"}})});
+  const Hdf5Rows piece(io, {put_virtual("3.h5", {2, 2}, {{{0, 0}, {2, 2}, "a.h5", "/x", {2, 0}, {4, 2}}})});
+  const Hdf5Rows wider(io, {put_virtual("4.h5", {2, 2}, {{{0, 0}, {2, 2}, "wide.h5"}})});
+  const Hdf5Rows elsewhere(io, {put_virtual("5.h5", {2, 2}, {{{0, 0}, {2, 2}, "a.h5", "/y"}})});
+  const Hdf5Rows rounded(io, {put_virtual("6.h5", {3, 2}, {{{0, 0}, {3, 2}, "a.h5"}}, H5T_IEEE_F32LE)});
+
+  EXPECT_EQ(reading_refusal(shorter), folder.file("a.h5") + ":/x has 3 rows of 2 columns and cannot hold rows 0 to 3 of " +
+                                          folder.file("1.h5") + ":/all");
+  EXPECT_THAT(reading_refusal(longer), HasSubstr("has 3 rows of 2 columns and cannot hold rows 0 to 1 of"));
+  EXPECT_THAT(reading_refusal(piece), HasSubstr("has 3 rows of 2 columns and cannot hold rows 0 to 1 of"));
+  EXPECT_THAT(reading_refusal(wider), HasSubstr("has 2 rows of 3 columns and cannot hold rows 0 to 1 of"));
+  EXPECT_THAT(reading_refusal(elsewhere), HasSubstr("has no data set /y; it has /x; rows 0 to 1 of"));
+  EXPECT_THAT(reading_refusal(rounded), HasSubstr("holds larger numbers than rows 0 to 2 of"));
+}
+
+TEST_F(VirtualRowsTest, AVirtualSourceIsRefused) {
+  put_doubles("a.h5", "/x", {2}, {0, 1});
+  put_virtual("inner.h5", {2}, {{{0}, {2}, "a.h5"}});
+  const Hdf5Rows rows(io, {put_virtual("outer.h5", {2}, {{{0}, {2}, "inner.h5", "/all"}})});
+
+  EXPECT_THAT(reading_refusal(rows), HasSubstr("is virtual itself and cannot hold rows 0 to 1 of"));
+}
+
+TEST_F(VirtualRowsTest, EachRowMustBeThereOnceAndWhole) {
+  const std::vector<std::vector<Mapping>> refused = {
+      {{{1, 0}, {3, 2}, "a.h5"}},                                   // no first row
+      {{{0, 0}, {3, 2}, "a.h5"}},                                   // no last row
+      {{{0, 0}, {1, 2}, "a.h5"}, {{2, 0}, {2, 2}, "b.h5"}},         // a gap
+      {{{0, 0}, {3, 2}, "a.h5"}, {{2, 0}, {2, 2}, "b.h5"}},         // a row twice
+      {{{0, 0}, {4, 1}, "a.h5"}, {{0, 1}, {4, 1}, "b.h5"}},         // column by column
+      {{{0, 0}, {4, 2}, "a.h5", "/x", {0, 1}, {4, 3}}}};            // columns of a wider source
+  for (std::size_t i = 0; i < refused.size(); ++i) {
+    const std::string name = std::to_string(i) + ".h5";
+    const auto place = put_virtual(name, {4, 2}, refused[i]);
+    EXPECT_THAT(refusal(place), HasSubstr("is a virtual data set whose parts are not whole rows, each row once")) << i;
+  }
 }
 
 TEST_F(Hdf5RowsTest, NoNamesIsAUsageError) {
