@@ -36,7 +36,8 @@ struct FitRequest;
 using RunFit = std::function<int(const FitRequest&, CommandContext&)>;
 // `run` gets what was asked for.
 void add_fit_command(CLI::App& app, const Registry& registry, const Choose& choose, const RunFit& run);
-// `job`: the words of the command that is planned.
+// `job`: the words of the fit that is planned.
+void add_partition_command(CLI::App& app, std::span<const std::string> job, const Choose& choose);
 void add_plan_command(CLI::App& app, std::span<const std::string> job, const Choose& choose);
 void add_predict_command(CLI::App& app, const Choose& choose);
 void add_decode_command(CLI::App& app, const Choose& choose);
