@@ -35,6 +35,7 @@ sums_of_start = {
     "parameters": 1,  # the file was read
     "model": 1,  # the same
 }
+sums_of_known_states = 1  # a few rows of each, for a start from the sample
 # Around all that: the exchange of host names, the end, and the end of the roll calls.
 others = {"MPI_Iallgather": 2, "MPI_Ibarrier": 1}
 constructions = {"construction MPI_Comm_dup": 2, "construction MPI_Comm_split_type": 1}
@@ -169,6 +170,15 @@ class Collectives(TallyTest):
                     counted = self.counts(ranks=ranks, init=start + places.get(start, ""), max_iter=0)
 
                     self.assertEqual(counted, self.expected(sum(sums_around.values()) + sums))
+
+    def test_known_states_take_one_sum_of_a_start_from_the_sample(self):
+        for init, sums in (("kmeans", sums_of_known_states), ("random", sums_of_known_states),
+                           (f"parameters:{self.data}:/start", sums_of_start["parameters"])):
+            with self.subTest(init=init):
+                counted = self.counts("hmm", emission="gaussian", lengths=f"{self.data}:/short_lengths", max_iter=0,
+                                      labels=f"{self.data}:/labels", init=init)
+
+                self.assertEqual(counted, self.expected(sum(sums_around.values()) + sums))
 
     def test_of_checkpoints_and_of_resuming_are_the_documented_ones(self):
         folder = self.path("")
