@@ -168,7 +168,14 @@ class Launch {
   }
 
   void place() {
-    placement_ = place_ranks(cluster_, words_.placement.request(cluster_, value_of(job_, "--device"), threads_of_job()));
+    PlacementRequest request = words_.placement.request(cluster_, value_of(job_, "--device"), threads_of_job());
+    try {
+      placement_ = place_ranks(cluster_, request);
+    } catch (const UsageError&) {  // the hosts that are left have no room for as many
+      if (ranks_left_ == 0) throw;
+      request.ranks = ranks_left_;
+      placement_ = place_ranks(cluster_, request);
+    }
     for (const std::string& warning : placement_.warnings) note("warning: " + warning);
   }
 
@@ -185,8 +192,9 @@ class Launch {
     request.forwarded.emplace_back(life_line_variable);
     StartLine line = start_line(cluster_, placement_, request, job_line(resuming));
     if (!life_line.empty()) line.environment[life_line_variable] = life_line;
-    for (const char* mine : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"})
-      if (std::getenv(mine)) line.environment.erase(mine);  // the user's own word stands
+    std::erase_if(line.environment, [](const auto& variable) {  // the user's own word stands
+      return variable.first.starts_with("OMPI_") && std::getenv(variable.first.c_str());
+    });
     return line;
   }
 
@@ -245,12 +253,19 @@ class Launch {
   // Goes on with the hosts on which a process can still be started.
   void drop_lost_hosts() {
     if (request_.local || hosts_.size() < 2) return;
+    const std::vector<int> ranks = placement_.ranks_of_nodes(cluster_);
     std::vector<Host> kept;
-    for (const Host& host : hosts_) {
+    ranks_left_ = 0;
+    for (std::size_t h = 0; h < hosts_.size(); ++h) {
+      const Host& host = hosts_[h];
       const Output output =
           output_of(start_on_each_host({host.name}, request_, {this_program(), "--version"}), std::chrono::seconds(30));
-      if (output.status == 0) kept.push_back(host);
-      else note("host " + host.name + " is gone: going on without it");
+      if (output.status != 0) {
+        note("host " + host.name + " is gone: going on without it");
+        continue;
+      }
+      kept.push_back(host);
+      ranks_left_ += ranks[h];
     }
     if (kept.empty()) throw CommunicationError("no host is left");
     hosts_ = std::move(kept);
@@ -286,6 +301,7 @@ class Launch {
   StartRequest request_;
   Cluster cluster_;
   Placement placement_;
+  int ranks_left_ = 0;  // that ran on the hosts that were not lost; 0: none was looked for
 };
 
 }  // namespace

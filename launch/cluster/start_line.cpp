@@ -19,7 +19,13 @@ std::string join(const Counts& counts, bool with_numbers) {
 
 void add_open_mpi(StartLine& line, const Counts& counts, int ranks, const StartRequest& request) {
   auto& words = line.words;
-  if (!request.local) words.insert(words.end(), {"-H", join(counts, true)});
+  if (!request.local) {
+    words.insert(words.end(), {"-H", join(counts, true)});
+    // Its daemon on a host that is cut off would stay for hours.
+    line.environment["OMPI_MCA_oob_tcp_keepalive_time"] = "10";
+    line.environment["OMPI_MCA_oob_tcp_keepalive_intvl"] = "5";
+    line.environment["OMPI_MCA_oob_tcp_keepalive_probes"] = "3";
+  }
   words.insert(words.end(), {"-n", std::to_string(ranks), "--map-by", "slot:OVERSUBSCRIBE", "--bind-to", "none"});
   if (request.as_root) line.environment["OMPI_ALLOW_RUN_AS_ROOT"] = line.environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1";
   std::vector<std::string> names = request.forwarded;

@@ -1,0 +1,220 @@
+"""tally launch on several hosts of which one is cut off, or the one that it runs on itself: within a deadline the job goes on
+without the host or has ended, no process is left on either side of the cut, and the fit comes to the bits of one left alone.
+
+The hosts are name spaces on this machine (hosts.sh); they share its disk, and each sees its own processes alone."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import uuid
+
+import h5py
+import numpy as np
+
+here = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(here), "cli"))
+
+from tally_cli import TallyTest, command, source_folder  # noqa: E402
+
+hosts_script = os.path.join(here, "hosts.sh")
+host_count = 3
+endless = 10**9  # iterations
+# Seconds without a sign of life: of a rank to the others, of rank 0 to the launcher, of one of Open MPI's daemons.
+timeout, silence, keepalive = 20, 10, {"time": 2, "intvl": 1, "probes": 2}
+deadline = 150  # seconds until a job has noticed, ended and started again; thirty on an idle machine
+communication_status, stopped_status = 5, 6
+
+
+def setUpModule():
+    if os.geteuid() != 0:
+        raise unittest.SkipTest("hosts are made of name spaces, which needs root")
+    missing = [name for name in ("ip", "unshare", "nsenter", "mpirun") if not shutil.which(name)]
+    if missing:
+        raise unittest.SkipTest(f"not installed: {', '.join(missing)}")
+
+
+class HostsTest(TallyTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.hosts = tempfile.mkdtemp(prefix="tally-hosts-")
+        cls.addClassCleanup(shutil.rmtree, cls.hosts, ignore_errors=True)
+        cls.addClassCleanup(subprocess.run, [hosts_script, "down", cls.hosts], check=False, timeout=60)
+        made = subprocess.run([hosts_script, "up", cls.hosts, str(host_count)], timeout=60, check=False)
+        if made.returncode != 0:
+            raise unittest.SkipTest("no name spaces with networks of their own can be made here")
+
+    def setUp(self):
+        super().setUp()
+        generator = np.random.default_rng(8)
+        x = generator.normal(size=(30000, 3)) + generator.integers(0, 3, 30000)[:, None]
+        self.data = self.write_data(x)
+        self.out, self.checkpoints = self.path(), self.path("")
+        self.mark = uuid.uuid4().hex
+        self.log = self.path(".log")
+        # mpirun.sh's settings of Open MPI, and how it reaches the hosts.
+        settings = subprocess.run([os.path.join(source_folder, "tests", "mpirun.sh")], check=True, capture_output=True,
+                                  env={**os.environ, "TALLY_MPIEXEC": "env"}, text=True, timeout=10).stdout
+        self.environment = dict(line.split("=", 1) for line in settings.splitlines() if "=" in line)
+        self.environment.update(TALLY_TEST_MARK=self.mark, TMPDIR=self.folder,
+                                OMPI_MCA_plm_rsh_agent=os.path.join(self.hosts, "rsh"), OMPI_MCA_plm_rsh_no_tree_spawn="1",
+                                PRTE_MCA_plm_ssh_agent=os.path.join(self.hosts, "rsh"),
+                                **{f"OMPI_MCA_oob_tcp_keepalive_{name}": str(value) for name, value in keepalive.items()})
+        self.addCleanup(self.end_all)
+
+    def end_all(self):
+        for process in self.processes():
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def control(self, what, host):
+        subprocess.run([hosts_script, what, self.hosts, host], check=True, timeout=60)
+
+    def cut(self, host):
+        self.control("cut", host)
+        self.addCleanup(lambda: os.path.exists(os.path.join(self.hosts, host, "cut")) and self.control("join", host))
+
+    def fit_words(self, out, max_iter):
+        return ["fit", "gmm", self.data, "-k", "3", "--init", "random-from-data", "--tol", "0", "--threads", "1", "--out", out,
+                "--max-iter", str(max_iter)]
+
+    def start(self, *words, max_iter=endless, resume=False):
+        line = [hosts_script, "exec", self.hosts, "login", command, "launch", "--hosts", "h0:1,h1:1,h2:1", "-n", "3",
+                "--silence", str(silence), *words, "--", "--timeout", str(timeout), *self.fit_words(self.out, max_iter),
+                "--checkpoint", self.checkpoints, *(["--resume"] if resume else [])]
+        with open(self.log, "a", encoding="utf-8") as log:
+            job = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=log, env=self.environment)
+        self.addCleanup(lambda: (job.poll() is None and job.kill(), job.wait()))
+        return job
+
+    def said(self):
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def wait(self, what, words, seconds=deadline):
+        end = time.monotonic() + seconds
+        while not what():
+            self.assertLess(time.monotonic(), end, f"{words} within {seconds} s:\n{self.said()[-3000:]}")
+            time.sleep(0.05)
+
+    def newest(self):
+        names = os.listdir(self.checkpoints) if os.path.isdir(self.checkpoints) else []
+        found = [re.fullmatch(r"checkpoint-(\d+)\.h5", name) for name in names]
+        return max((int(match[1]) for match in found if match), default=0)
+
+    def wait_for_a_checkpoint(self, after=None):
+        before = self.newest() if after is None else after
+        self.wait(lambda: self.newest() > before, "no checkpoint was written")
+
+    def processes(self, host=None):
+        """Of the job; on this host alone."""
+        network = os.readlink(self.network_of(host)) if host else None
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{name}/environ", "rb") as file:
+                    ours = f"TALLY_TEST_MARK={self.mark}".encode() in file.read().split(b"\0")
+                if ours and (network is None or os.readlink(f"/proc/{name}/ns/net") == network):
+                    found.append(int(name))
+            except OSError:
+                pass
+        return found
+
+    def ranks(self, host):
+        return [process for process in self.processes(host)
+                if os.path.basename(os.readlink(f"/proc/{process}/exe")) == os.path.basename(command)]
+
+    def network_of(self, host):
+        with open(os.path.join(self.hosts, host, "pid"), encoding="utf-8") as file:
+            return f"/proc/{file.read().strip()}/ns/net"
+
+    def contents(self, path):
+        with h5py.File(path, "r") as file:
+            return {name: file[name][()].tobytes()
+                    for name in ["training/objective", *("parameters/" + name for name in file["parameters"])]}
+
+    def check_end(self, job=None):
+        """It comes to what a fit that is left alone comes to."""
+        if job:
+            job.send_signal(signal.SIGUSR1)
+            self.assertEqual(job.wait(timeout=deadline), stopped_status, self.said()[-3000:])
+        iterations, alone = self.newest() + 5, self.path()
+        self.succeed(*self.fit_words(self.out, iterations), "--checkpoint", self.checkpoints, "--resume", "--quiet")
+        self.succeed(*self.fit_words(alone, iterations), "--quiet")
+        self.assertEqual(self.contents(self.out), self.contents(alone))
+        self.assertNotIn("skipping a checkpoint", self.said())
+
+    def check_a_lost_host(self, host):
+        job = self.start("--max-restarts", "1")
+        self.wait_for_a_checkpoint()
+        before = self.newest()
+        self.cut(host)
+
+        self.wait(lambda: f"host {host} is gone" in self.said(), "the loss was not noticed")
+        self.wait(lambda: not self.ranks(host), "a rank is left on the host that is cut off")
+        self.wait(lambda: "resuming after iteration" in self.said(), "the job did not go on")
+        self.assertEqual(len(self.ranks("h1")), 1)
+        self.assertGreaterEqual(int(re.search(r"resuming after iteration (\d+)", self.said())[1]), before)
+        self.wait_for_a_checkpoint()
+        self.check_end(job)
+        self.join_again(host)
+
+    def join_again(self, host):
+        """Open MPI's daemon of rank 0, which had words to deliver, waits for the network as long as TCP does."""
+        self.control("join", host)
+        self.wait(lambda: not self.processes(), "something is left of the job")
+
+    def test_ranks_on_three_hosts_are_as_one(self):
+        job = self.start(max_iter=40)
+
+        self.assertEqual(job.wait(timeout=deadline), 0, self.said())
+        self.check_end()
+
+    def test_a_host_that_is_cut_off_is_done_without(self):
+        self.check_a_lost_host("h2")
+
+    def test_so_is_the_one_of_rank_0_which_holds_the_lock(self):
+        self.check_a_lost_host("h0")
+
+    def test_a_killed_rank_of_another_host_is_started_again(self):
+        job = self.start("--max-restarts", "1")
+        self.wait_for_a_checkpoint()
+        ranks = self.ranks("h1")
+        self.assertEqual(len(ranks), 1)
+        os.kill(ranks[0], signal.SIGKILL)
+
+        self.wait(lambda: "resuming after iteration" in self.said(), "the job did not go on")
+        self.assertNotIn("is gone", self.said())
+        self.wait_for_a_checkpoint()
+        self.check_end(job)
+
+    def test_when_the_launchers_own_host_is_cut_off_both_sides_end(self):
+        job = self.start()
+        self.wait_for_a_checkpoint()
+        self.cut("login")
+
+        self.assertEqual(job.wait(timeout=deadline), communication_status, self.said()[-3000:])
+        self.assertEqual(self.processes("login"), [])
+        for host in ("h0", "h1", "h2"):
+            self.wait(lambda host=host: not self.ranks(host), f"a rank is left on {host}")
+        self.check_end()
+        self.join_again("login")
+
+    def test_nothing_is_left_when_the_launcher_is_killed(self):
+        job = self.start()
+        self.wait_for_a_checkpoint()
+        job.kill()
+
+        self.wait(lambda: not self.processes(), "something is left of a launcher that was killed")
+        self.check_end()
+
+
+if __name__ == "__main__":
+    unittest.main()
