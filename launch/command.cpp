@@ -85,7 +85,7 @@ int execute(const Action& action, CommandContext& context, MpiSession* session) 
   }
 }
 
-// The words after "--": the command that `plan`, `partition` and `launch` are about.
+// The words after "--": the command that `plan`, `partition`, `preflight` and `launch` are about.
 std::vector<std::string> words_of_job(int argc, char** argv) {
   char** const separator = std::find(argv, argv + argc, std::string_view("--"));
   return separator == argv + argc ? std::vector<std::string>() : std::vector<std::string>(separator + 1, argv + argc);
@@ -138,6 +138,7 @@ int run_command(int argc, char** argv, const Registry& registry) {
   add_fit_command(app, registry, choose, run_fit);
   add_plan_command(app, job, choose);
   add_partition_command(app, job, choose);
+  add_preflight_command(app, job, choose);
   add_predict_command(app, choose);
   add_decode_command(app, choose);
   add_forecast_command(app, choose);

@@ -38,6 +38,7 @@ using RunFit = std::function<int(const FitRequest&, CommandContext&)>;
 void add_fit_command(CLI::App& app, const Registry& registry, const Choose& choose, const RunFit& run);
 // `job`: the words of the fit that is planned.
 void add_partition_command(CLI::App& app, std::span<const std::string> job, const Choose& choose);
+void add_preflight_command(CLI::App& app, std::span<const std::string> job, const Choose& choose);
 void add_plan_command(CLI::App& app, std::span<const std::string> job, const Choose& choose);
 void add_predict_command(CLI::App& app, const Choose& choose);
 void add_decode_command(CLI::App& app, const Choose& choose);

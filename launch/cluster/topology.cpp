@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <utility>
 
 #include "core/error.hpp"
@@ -32,17 +33,22 @@ hwloc_topology* initialised() {
   return topology;
 }
 
+// Null where hwloc knows of none.
+const hwloc_obj* core_of(hwloc_topology* topology, int processor) {
+  const hwloc_obj* core = hwloc_get_pu_obj_by_os_index(topology, static_cast<unsigned>(processor));
+  while (core && core->type != HWLOC_OBJ_CORE) core = core->parent;
+  return core;
+}
+
 // The first processor of each core that is near a memory domain.
-std::vector<int> cores_of(hwloc_topology* topology, hwloc_const_cpuset_t near) {
+std::vector<int> cores_near(hwloc_topology* topology, hwloc_const_cpuset_t near) {
   std::vector<int> cores;
   Bitmap seen = empty_bitmap();
   int processor = -1;
   while ((processor = hwloc_bitmap_next(near, processor)) >= 0) {
     if (hwloc_bitmap_isset(seen.get(), static_cast<unsigned>(processor))) continue;
     cores.push_back(processor);
-    const hwloc_obj* core = hwloc_get_pu_obj_by_os_index(topology, static_cast<unsigned>(processor));
-    while (core && core->type != HWLOC_OBJ_CORE) core = core->parent;
-    if (core) hwloc_bitmap_or(seen.get(), seen.get(), core->cpuset);
+    if (const hwloc_obj* core = core_of(topology, processor)) hwloc_bitmap_or(seen.get(), seen.get(), core->cpuset);
   }
   return cores;
 }
@@ -58,6 +64,12 @@ Topology::Topology() : handle_(initialised()) {
     hwloc_topology_restrict(handle_.get(), allowed.get(), 0);
 }
 
+Topology Topology::whole_host() {
+  Handle handle(initialised());
+  check(hwloc_topology_load(handle.get()), "read the topology of this host");
+  return Topology(std::move(handle));
+}
+
 Topology Topology::from_xml(const std::string& text) {
   Handle handle(initialised());
   check(hwloc_topology_set_xmlbuffer(handle.get(), text.c_str(), static_cast<int>(text.size()) + 1), "read this XML");
@@ -69,7 +81,7 @@ Node Topology::describe(std::string name, std::vector<Gpu> gpus) const {
   Node node;
   node.name = std::move(name);
   for (hwloc_obj* memory = nullptr; (memory = hwloc_get_next_obj_by_type(handle_.get(), HWLOC_OBJ_NUMANODE, memory));) {
-    std::vector<int> cores = cores_of(handle_.get(), memory->cpuset);
+    std::vector<int> cores = cores_near(handle_.get(), memory->cpuset);
     if (!cores.empty())
       node.domains.push_back({std::move(cores), static_cast<Index>(memory->attr->numanode.local_memory)});
   }
@@ -84,12 +96,25 @@ int Topology::domain_near(const std::string& bus_id) const {
   const hwloc_obj* const near = hwloc_get_non_io_ancestor_obj(handle_.get(), device);
   int domain = 0;
   for (hwloc_obj* memory = nullptr; (memory = hwloc_get_next_obj_by_type(handle_.get(), HWLOC_OBJ_NUMANODE, memory));) {
-    if (cores_of(handle_.get(), memory->cpuset).empty()) continue;
+    if (cores_near(handle_.get(), memory->cpuset).empty()) continue;
     // One attached to the machine as a whole is near no domain in particular, unless there is but one.
     if (hwloc_bitmap_isincluded(near->cpuset, memory->cpuset)) return domain;
     ++domain;
   }
   return -1;
+}
+
+std::vector<int> Topology::cores() const {
+  return cores_near(handle_.get(), hwloc_topology_get_topology_cpuset(handle_.get()));
+}
+
+std::vector<int> Topology::cores_of(const std::vector<int>& processors) const {
+  std::set<int> cores;
+  for (const int processor : processors) {
+    const hwloc_obj* core = core_of(handle_.get(), processor);
+    cores.insert(core ? hwloc_bitmap_first(core->cpuset) : processor);
+  }
+  return {cores.begin(), cores.end()};
 }
 
 std::string Topology::bind(const std::vector<int>& processors) const {

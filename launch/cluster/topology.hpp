@@ -14,11 +14,17 @@ class Topology {
  public:
   // This host, what this process may run on alone. Throws DataError where hwloc fails.
   Topology();
+  // This host with all processors that its jobs may use, whatever this process is bound to. Throws DataError.
+  static Topology whole_host();
   // What `lstopo FILE.xml` recorded. Throws DataError.
   static Topology from_xml(const std::string& text);
 
   // A node of these GPUs; each is given the memory domain that its PCI bus id (Gpu::identity) is attached to.
   Node describe(std::string name, std::vector<Gpu> gpus) const;
+
+  // All cores, and those that these processors belong to, each by the number of its first processor.
+  std::vector<int> cores() const;
+  std::vector<int> cores_of(const std::vector<int>& processors) const;
 
   // From here on this thread and those that it makes run on these processors, with memory of the domains near
   // them. Throws UsageError where the thread may not run there. Tells why memory is not bound where the system refuses

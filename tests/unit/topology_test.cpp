@@ -39,6 +39,21 @@ TEST(Topology, CoresAndMemoryOfEachDomain) {
   EXPECT_EQ(node.core_count(), 6);
 }
 
+TEST(Topology, AProcessorBelongsToACore) {
+  const Topology topology = Topology::from_xml(recorded("Package:2 NUMANode:1 Core:2 PU:2"));
+  EXPECT_EQ(format_cpu_list(topology.cores()), "0,2,4,6");
+  EXPECT_EQ(format_cpu_list(topology.cores_of({3, 4, 5})), "2,4");
+}
+
+TEST(Topology, TheWholeHostIsWholeWhateverAThreadIsBoundTo) {
+  const std::vector<int> all = Topology::whole_host().cores();
+  std::thread([&] {
+    Topology().bind({Topology::bound_to().back()});
+    EXPECT_EQ(Topology::whole_host().cores(), all);
+    EXPECT_EQ(Topology::whole_host().cores_of(Topology::bound_to()).size(), 1U);
+  }).join();
+}
+
 TEST(Topology, AGpuThatTheTopologyDoesNotKnowIsNearNoDomain) {
   const Topology topology = Topology::from_xml(recorded("NUMANode:1 Core:2 PU:1"));
   EXPECT_EQ(topology.describe("a", {{0, "0000:01:00.0", "GPU", 1, 0}}).gpus.front().domain, -1);
