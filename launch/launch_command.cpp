@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <set>
@@ -31,7 +32,7 @@ struct LaunchWords {
   std::string hosts, hostfile, mpirun;
   int max_restarts = 0;
   int silence = 90;
-  bool dry_run = false, verbose = false;
+  bool preflight = false, dry_run = false, verbose = false;
 };
 
 // The value of an option among the words of a job; empty where it is not there.
@@ -41,6 +42,22 @@ std::string value_of(std::span<const std::string> job, const std::string& option
     if (job[i].starts_with(option + "=")) return job[i].substr(option.size() + 1);
   }
   return "";
+}
+
+// What looks at the ranks of a job in its place.
+std::vector<std::string> preflight_of(std::span<const std::string> job) {
+  std::vector<std::string> words = {"preflight"};
+  if (!job.empty() && job.front() == "fit") {
+    words.emplace_back("--");
+    words.insert(words.end(), job.begin(), job.end());
+    return words;
+  }
+  const auto options = std::find_if(job.begin(), job.end(), [](const std::string& word) { return word.starts_with("-"); });
+  std::copy_if(job.begin(), options, std::back_inserter(words),
+               [](const std::string& word) { return word.find(":/") != std::string::npos; });
+  for (const char* option : {"--threads", "--device"})
+    if (const std::string value = value_of(job, option); !value.empty()) words.insert(words.end(), {option, value});
+  return words;
 }
 
 // Variables of ours and of the libraries that the ranks need, which mpirun does not pass on by itself.
@@ -69,7 +86,8 @@ bool is_a_rank() {
 
 class Launch {
  public:
-  Launch(const LaunchWords& words, std::span<const std::string> job) : words_(words), job_(job.begin(), job.end()) {}
+  Launch(const LaunchWords& words, std::span<const std::string> job)
+      : words_(words), job_(words.preflight ? preflight_of(job) : std::vector<std::string>(job.begin(), job.end())) {}
 
   int run() {
     check_words();
@@ -223,7 +241,7 @@ class Launch {
       const Ending ending = run_once(attempt > 0);
       const int status = ending.killed_for.empty() ? ending.status : static_cast<int>(ErrorKind::communication);
       if (!ending.killed_for.empty()) note(fmt::format("killed {}: {}", request_.program, ending.killed_for));
-      if (ending.interrupted || !worth_a_restart(status)) return status;
+      if (ending.interrupted || words_.preflight || !worth_a_restart(status)) return status;
       if (attempt == words_.max_restarts) {
         if (words_.max_restarts > 0) note(fmt::format("gave up after {} restarts", attempt));
         return status;
@@ -323,6 +341,8 @@ void add_launch_command(CLI::App& app, std::span<const std::string> job, const C
   command->add_option("--silence", words->silence, "Seconds without a sign of life of rank 0 after which the job is killed")
       ->capture_default_str()
       ->check(whole_number_from(1));
+  command->add_flag("--preflight", words->preflight,
+                    "Start `tally preflight` where the ranks of the command would run, and name what is amiss");
   command->add_flag("--dry-run", words->dry_run, "Print where the ranks would run, and the command, and run nothing");
   command->add_flag("-v,--verbose", words->verbose, "Print the command and every variable that is set for it");
   command->callback([words, job, choose] { choose([words, job] { return Launch(*words, job).run(); }); });

@@ -231,7 +231,8 @@ class Preflight {
 void add_preflight_command(CLI::App& app, std::span<const std::string> job, const Choose& choose) {
   CLI::App* command = app.add_subcommand(
       "preflight", "Measure each rank before a job (a matrix product, a copy, a sum, a read) and name what is amiss");
-  command->footer("Status 0: nothing amiss; 1: something is. A fit may come after --: its data are read as it would read them.");
+  command->footer("Status 0: nothing amiss; 1: something is. A fit may come after --: its data are read as it would read them.\n"
+                  "tally launch --preflight -- fit ... starts this where the fit would run.");
   const auto words = std::make_shared<PreflightWords>();
   command->add_option("data", words->data, "Data sets FILE.h5:/PATH, of which each rank reads a part");
   command->add_option("--threads", words->threads, "Threads of each rank (default: its processors)")->check(whole_number_from(1));

@@ -76,6 +76,20 @@ class PreflightTest(TallyTest):
         self.assertIn(f"binding: rank 0 on ", process.stdout)
         self.assertIn(f"runs {len(self.processors) + 1} threads on", process.stdout)
 
+    def test_launch_runs_it_in_place_of_the_job(self):
+        process = run("launch", "--preflight", "-n", 1, "--", *self.fit, "--threads", 1)
+        self.assertEqual(process.returncode, 0, process.stdout + process.stderr)
+        self.assertRegex(process.stdout, r"(?m)^ +0 +\S+ +\S+ +1 +- +[\d.]+ +[\d.]+ +[\d.]+$")
+        line = self.succeed("launch", "--preflight", "--dry-run", "-n", 2, "--", "predict", "model.h5", self.data, "--device",
+                            "auto", "--out", "labels.h5").stdout.splitlines()[-1]
+        self.assertTrue(line.endswith(f"preflight {self.data} --device auto"), line)
+
+    def test_a_finding_is_no_reason_for_a_restart(self):
+        process = run("launch", "--preflight", "-n", 1, "--max-restarts", 2, "--", *self.fit, "--checkpoint", self.path(""),
+                      "--threads", len(self.processors) + 1)
+        self.assertEqual(process.returncode, 1, process.stderr)
+        self.assertNotIn("restart", process.stderr)
+
     def test_refusals(self):
         self.refuse("preflight", self.data, "--", *self.fit, status=usage_status, says="name none besides")
         self.refuse("preflight", "--threads", 0, status=usage_status, says="--threads")
