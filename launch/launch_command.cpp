@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -46,7 +47,12 @@ std::string value_of(std::span<const std::string> job, const std::string& option
 
 // What looks at the ranks of a job in its place.
 std::vector<std::string> preflight_of(std::span<const std::string> job) {
-  std::vector<std::string> words = {"preflight"};
+  std::size_t own = 0;  // words before the name of the command
+  while (own < job.size() && job[own].starts_with("--timeout")) own += job[own] == "--timeout" ? 2 : 1;
+  own = std::min(own, job.size());
+  std::vector<std::string> words(job.begin(), job.begin() + static_cast<std::ptrdiff_t>(own));
+  words.emplace_back("preflight");
+  job = job.subspan(own);
   if (!job.empty() && job.front() == "fit") {
     words.emplace_back("--");
     words.insert(words.end(), job.begin(), job.end());

@@ -73,7 +73,7 @@ class PreflightTest(TallyTest):
     def test_more_threads_than_processors_are_named(self):
         process = run("preflight", "--threads", len(self.processors) + 1)
         self.assertEqual(process.returncode, 1, process.stderr)
-        self.assertIn(f"binding: rank 0 on ", process.stdout)
+        self.assertIn("binding: rank 0 on ", process.stdout)
         self.assertIn(f"runs {len(self.processors) + 1} threads on", process.stdout)
 
     def test_launch_runs_it_in_place_of_the_job(self):
@@ -83,6 +83,8 @@ class PreflightTest(TallyTest):
         line = self.succeed("launch", "--preflight", "--dry-run", "-n", 2, "--", "predict", "model.h5", self.data, "--device",
                             "auto", "--out", "labels.h5").stdout.splitlines()[-1]
         self.assertTrue(line.endswith(f"preflight {self.data} --device auto"), line)
+        line = self.succeed("launch", "--preflight", "--dry-run", "-n", 2, "--", "--timeout", 20, *self.fit).stdout.splitlines()[-1]
+        self.assertTrue(line.endswith(f"--timeout 20 preflight -- fit gmm {self.data} -k 3"), line)
 
     def test_a_finding_is_no_reason_for_a_restart(self):
         process = run("launch", "--preflight", "-n", 1, "--max-restarts", 2, "--", *self.fit, "--checkpoint", self.path(""),
