@@ -126,6 +126,27 @@ class LaunchTest(TallyTest):
         refuse("--mpirun", "true", "--", "models", says="neither Open MPI's nor MPICH's")
         self.refuse("launch", "-n", 2, "--", "models", ranks=2, status=usage_status, says="launch starts the ranks itself")
 
+    def test_no_terminal_no_home_no_input(self):
+        without_home = {name: value for name, value in os.environ.items() if name != "HOME"}
+        surroundings = {"no input": {"stdin": subprocess.DEVNULL}, "no terminal": {"start_new_session": True},
+                        "no home": {"env": without_home},
+                        "a home that cannot be written": {"env": {**without_home, "HOME": "/proc/1"}}}
+        for name, surrounding in surroundings.items():
+            with self.subTest(name):
+                out = self.path()
+                process = subprocess.run([command, "launch", "-n", "2", "--", *self.fit_words(out, "--max-iter", 1)],
+                                         capture_output=True, text=True, timeout=60, check=False, **surrounding)
+                self.assertEqual(process.returncode, 0, process.stderr)
+                self.assertTrue(os.path.exists(out))
+
+    def test_a_missing_mpirun_is_said(self):
+        without = {**os.environ, "PATH": self.folder}
+        process = subprocess.run([os.path.abspath(command), "launch", "--", "models"], capture_output=True, text=True,
+                                 timeout=60, check=False, env=without)
+        self.assertEqual(process.returncode, usage_status, process.stderr)
+        self.assertIn("mpirun cannot be started: No such file or directory; is MPI's folder in PATH? --mpirun names another",
+                      process.stderr)
+
     def test_a_killed_rank_is_restarted_with_the_same_bits(self):
         undisturbed, out, folder = self.path(), self.path(), self.path("")
         self.succeed(*self.fit_words(undisturbed, "--max-iter", 300))
