@@ -1,6 +1,7 @@
 #include "core/sequences.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 
 #include "core/error.hpp"
@@ -15,6 +16,9 @@ Sequences Sequences::of_lengths(const std::vector<Index>& lengths) {
       throw DataError("sequence " + std::to_string(sequences.count()) +
                       (length == 0 ? " is empty" : " has a negative length") +
                       " (sequences are counted from 0)");
+    if (length > std::numeric_limits<Index>::max() - sequences.rows())
+      throw DataError("the sequences up to number " + std::to_string(sequences.count()) +
+                      " (counted from 0) have more steps than can be counted");
     sequences.starts_.push_back(sequences.rows() + length);
   }
   return sequences;

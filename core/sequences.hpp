@@ -10,7 +10,7 @@ class Sequences {
  public:
   // All rows as one sequence.
   static Sequences one(Index rows) { return of_lengths({rows}); }
-  // Throws DataError: names the first sequence without a row, or of negative length.
+  // Throws DataError: names the first sequence without a row, of negative length, or by which there are 2^63 rows or more.
   static Sequences of_lengths(const std::vector<Index>& lengths);
 
   Index count() const noexcept { return static_cast<Index>(starts_.size()) - 1; }

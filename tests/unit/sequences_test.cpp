@@ -53,6 +53,14 @@ TEST(Sequences, ThoseWithoutStepsAreRefusedByNumber) {
   EXPECT_EQ(refusal({5, -2, 0}), "sequence 1 has a negative length (sequences are counted from 0)");
 }
 
+TEST(Sequences, MoreRowsThanNumbersAreRefused) {
+  constexpr Index half = Index{1} << 62;
+
+  EXPECT_EQ(Sequences::of_lengths({half, half - 1}).rows(), 2 * (half - 1) + 1);
+  EXPECT_EQ(refusal({half, half - 1, 1}),
+            "the sequences up to number 2 (counted from 0) have more steps than can be counted");
+}
+
 TEST(Sequences, RowsBeyond32BitsAreExact) {
   const Sequences sequences = Sequences::of_lengths({Index{1} << 40, Index{1} << 40, 5});
 
