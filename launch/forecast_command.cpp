@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -64,10 +65,14 @@ class Observations {
 class ForecastJob {
  public:
   ForecastJob(const ForecastRequest& request, CommandContext& context)
-      : request_(request), context_(context), evaluation_(request.evaluation, context) {
+      : request_(request),
+        context_(context),
+        evaluation_(request.evaluation, context),
+        observations_(evaluation_.loaded()) {
     if (!evaluation_.sequences())
       throw UsageError(request.evaluation.model + " is a " + evaluation_.loaded().record.model +
                        ": its rows are independent, and none says what comes next");
+    check_size();
     agree(context_.communicator, [&] {
       if (!context_.is_root()) return;
       std::vector<std::string> inputs = request.evaluation.data;
@@ -85,6 +90,15 @@ class ForecastJob {
   }
 
  private:
+  void check_size() const {
+    const Index S = sequences().count(), H = request_.steps;
+    const Index bytes_of_a_step = S * (states() + 2 * observations_.width()) * static_cast<Index>(sizeof(double));
+    if (H > std::numeric_limits<Index>::max() / bytes_of_a_step)
+      throw UsageError(fmt::format("--steps {}: what follows {} {} would take {:.3g} bytes; ask for fewer steps", H, S,
+                                   S == 1 ? "sequence" : "sequences",
+                                   static_cast<double>(H) * static_cast<double>(bytes_of_a_step)));
+  }
+
   const Sequences& sequences() const { return *evaluation_.sequences(); }
   Index states() const { return evaluation_.loaded().record.components; }
 
@@ -113,7 +127,6 @@ class ForecastJob {
     const LoadedModel& loaded = evaluation_.loaded();
     const Index S = sequences().count(), H = request_.steps, K = states(), D = loaded.record.columns;
     const MatrixView<const double> transitions(loaded.record.parameters.at("transmat").values.data(), K, K);
-    const Observations observations(loaded);
     Array ahead{{S, H, K}, std::vector<double>(static_cast<std::size_t>(S * H * K))};
     std::vector<double> means, variances;
     for (Index s = 0; s < S; ++s) {
@@ -123,16 +136,16 @@ class ForecastJob {
                                     loaded.record.model));
       const MatrixView<double> out(ahead.values.data() + s * H * K, H, K);
       forecast_states(transitions, now, out);
-      for (Index h = 0; h < H && observations.width() > 0; ++h)
-        observations.append({out.row(h), static_cast<std::size_t>(K)}, means, variances);
+      for (Index h = 0; h < H && observations_.width() > 0; ++h)
+        observations_.append({out.row(h), static_cast<std::size_t>(K)}, means, variances);
     }
     ArchiveWriter archive(context_.io);
     archive.put("/states", ahead);
-    if (observations.width() == D) {
+    if (observations_.width() == D) {
       archive.put("/means", {{S, H, D}, std::move(means)});
       archive.put("/variances", {{S, H, D}, std::move(variances)});
-    } else if (observations.width() > 0) {
-      archive.put("/probabilities", {{S, H, D, observations.width() / D}, std::move(means)});
+    } else if (observations_.width() > 0) {
+      archive.put("/probabilities", {{S, H, D, observations_.width() / D}, std::move(means)});
     }
     archive.save(request_.out);
     fmt::print("forecast {} {} after {} {} of {} -> {}\n", H, H == 1 ? "step" : "steps", S,
@@ -142,6 +155,7 @@ class ForecastJob {
   const ForecastRequest& request_;
   CommandContext& context_;
   Evaluation evaluation_;
+  const Observations observations_;
   std::vector<double> last_;  // (sequences, K), on the root
 };
 

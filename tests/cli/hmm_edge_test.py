@@ -183,6 +183,18 @@ class Lengths(HmmTest):
         self.refuse("score", fitted.file, self.data, "--lengths", place, says=("9", "10 rows"))
 
 
+class Forecasts(HmmTest):
+    def test_of_more_steps_than_can_be_held_are_refused(self):
+        data = self.write_data(np.arange(10.0))
+        fitted = self.fit_from("gaussian", data, gaussian_parameters(
+            {"pi": [0.5, 0.5], "A": np.full((2, 2), 0.5), "mean": [[4.0], [6.0]], "cov": [[[9.0]], [[9.0]]]}, "diag"))
+
+        for steps, size in ((2**60, "3.69e+19 bytes"), (10**18, "3.2e+19 bytes"), (2**63 - 1, "2.95e+20 bytes")):
+            for ranks in all_ranks:
+                self.refuse("forecast", fitted.file, data, "--steps", steps, "--out", self.folder + "/unwritten.h5", status=2,
+                            says=(f"--steps {steps}", size), ranks=ranks)
+
+
 class Symbols(HmmTest):
     def setUp(self):
         super().setUp()
