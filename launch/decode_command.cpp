@@ -23,13 +23,19 @@ struct DecodeRequest {
   EvaluationRequest evaluation;
   std::string out;
   std::string method = "viterbi";
+
+  bool finds_paths() const { return method == "viterbi"; }
 };
 
 // Finds the path of states behind every sequence and writes it with its log-probability.
 class DecodeJob {
  public:
   DecodeJob(const DecodeRequest& request, CommandContext& context)
-      : context_(context), target_(parse_output(request.out, "/states")), evaluation_(request.evaluation, context) {
+      : context_(context),
+        target_(parse_output(request.out, "/states")),
+        evaluation_(request.evaluation, context, request.finds_paths() ? ComputeOn::cpu : ComputeOn::device) {
+    if (request.finds_paths() && request.evaluation.device != "cpu" && context.is_root())
+      fmt::print(stderr, "tally: likeliest paths are found on the CPU\n");
     if (!evaluation_.sequences())
       throw UsageError(request.evaluation.model + " is a " + evaluation_.loaded().record.model +
                        ": its rows are independent; use tally predict");
@@ -160,7 +166,7 @@ void add_decode_command(CLI::App& app, const Choose& choose) {
   command->callback([request, choose] {
     choose([request](CommandContext& context) {
       DecodeJob job(*request, context);
-      if (request->method == "viterbi")
+      if (request->finds_paths())
         job.find_paths();
       else
         job.find_states();

@@ -31,6 +31,11 @@ struct Found {
   std::string identity;  // host and device
 };
 
+void check_word(const std::string& wanted) {
+  if (wanted.empty() || wanted.find_first_of("/.") != std::string::npos)
+    throw UsageError("--device takes cpu, auto, cuda or the name of another backend, not '" + wanted + "'");
+}
+
 // This rank's device of a backend. Throws DeviceError.
 Found find_device(const std::string& backend, const Communicator& communicator) {
   if (backend == "cuda")
@@ -120,8 +125,7 @@ std::string why_no_nvidia_driver() {
 DeviceChoice choose_device(const std::string& wanted, CommandContext& context) {
   DeviceChoice choice;
   if (wanted == "cpu") return choice;
-  if (wanted.empty() || wanted.find_first_of("/.") != std::string::npos)
-    throw UsageError("--device takes cpu, auto, cuda or the name of another backend, not '" + wanted + "'");
+  check_word(wanted);
   Communicator& communicator = context.communicator;
   const bool automatic = wanted == "auto";
   Found found;
@@ -162,6 +166,12 @@ DeviceChoice choose_device(const std::string& wanted, CommandContext& context) {
   else if (extremes[0] > 0 && extremes[0] == -extremes[1])
     link_devices(*choice.device, communicator);
   return choice;
+}
+
+void check_device(const std::string& wanted, CommandContext& context) {
+  if (wanted == "cpu" || wanted == "auto") return;
+  check_word(wanted);
+  agree(context.communicator, [&] { find_device(wanted, context.communicator); });
 }
 
 }  // namespace tally

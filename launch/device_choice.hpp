@@ -33,6 +33,9 @@ struct DeviceChoice {
 // Throws DeviceError where a backend that was named has no usable device for every rank. Collective.
 DeviceChoice choose_device(const std::string& wanted, CommandContext& context);
 
+// Throws where choose_device would, and takes nothing: for what the CPU computes whatever is wanted. Collective.
+void check_device(const std::string& wanted, CommandContext& context);
+
 // Where backends are looked for: the folders of TALLY_MODULE_PATH, that of this program, and lib/tally beside it.
 std::vector<std::filesystem::path> module_folders();
 

@@ -91,8 +91,12 @@ void add_evaluation_options(CLI::App& command, EvaluationRequest& request) {
   add_precision_option(command, request.precision);
 }
 
-Evaluation::Evaluation(const EvaluationRequest& request, CommandContext& context)
-    : context_(context), device_(choose_device(request.device, context)), lanes_(device_.lanes(request.threads)) {
+Evaluation::Evaluation(const EvaluationRequest& request, CommandContext& context, ComputeOn where) : context_(context) {
+  if (where == ComputeOn::device)
+    device_ = choose_device(request.device, context);
+  else
+    check_device(request.device, context);
+  lanes_ = device_.lanes(request.threads);
   precision_ = precision_named(request.precision);
   if (!request.memory.empty()) memory_ = parse_bytes(request.memory);
   if (context.is_root() && !device_.note.empty()) fmt::print(stderr, "tally: {}\n", device_.note);
@@ -196,14 +200,6 @@ void Evaluation::exchange_messages() {
 
 void Evaluation::decode(const BoundModel::VisitPath& visit_path,
                         const BoundModel::VisitProbability& visit_probability) {
-  if (device_.device) {
-    if (context_.is_root()) fmt::print(stderr, "tally: likeliest paths are found on the CPU\n");
-    BindOptions options;
-    options.precision = precision_;
-    options.lanes = lanes_;
-    bound_ = loaded_.model->bind(options);
-    bound_->prepare(0, loaded_.parameters);
-  }
   const auto shard = shard_of(blocks_of_this_rank());
   RankExchange exchange(*shard, context_.communicator);
   bound_->decode(*shard, exchange, visit_path, visit_probability, [&] { context_.communicator.pulse(); });

@@ -30,11 +30,14 @@ struct EvaluationRequest {
 // MODEL DATA... --lengths --threads --device --memory --precision.
 void add_evaluation_options(CLI::App& command, EvaluationRequest& request);
 
+// Where rows are computed: on the device asked for, or on the CPU whatever that is.
+enum class ComputeOn { device, cpu };
+
 // A fitted model on a data set, streamed: each row is read once, on the rank that computes it.
 class Evaluation {
  public:
   // Throws DataError: unreadable files, another width than the model's, weights or lengths that do not fit. Collective.
-  Evaluation(const EvaluationRequest& request, CommandContext& context);
+  Evaluation(const EvaluationRequest& request, CommandContext& context, ComputeOn where = ComputeOn::device);
   ~Evaluation();
 
   const LoadedModel& loaded() const noexcept { return loaded_; }
@@ -55,7 +58,7 @@ class Evaluation {
   void refuse_impossible() const;
 
   // The likeliest path through every sequence, of the rows of blocks_of_this_rank(), and the log-probabilities of the
-  // sequences that end there, on the CPU whatever the device; the visits run on the lanes. Throws as `run` does, and where a
+  // sequences that end there; the visits run on the lanes. ComputeOn::cpu alone does it. Throws as `run` does, and where a
   // sequence has no path at all. Collective.
   void decode(const BoundModel::VisitPath& visit_path, const BoundModel::VisitProbability& visit_probability);
 

@@ -250,6 +250,28 @@ class ChainsOnADevice(hmm_bits_test.HmmBits):
                     self.assertAlmostEqual(scores[1][name] / value, 1, places=9, msg=name)
 
 
+    def test_paths_are_the_cpus_whatever_the_device_takes(self):
+        states = 1025  # one more than a device takes
+        start = self.start(startprob=np.full(states, 1 / states), transmat=np.full((states, states), 1 / states),
+                           rates=np.arange(1.0, states + 1)[:, None])
+        data, fitted, out = self.write_data([3, 700, 1025]), self.path(), self.path()
+        self.succeed("fit", "hmm", data, "--states", states, "--emission", "poisson", "--init", start, "--max-iter", 0,
+                     "--threads", 1, "--out", fitted)
+
+        self.succeed("decode", fitted, data, "--device", "generic", "--threads", 1, "--out", out, ranks=2)
+
+        np.testing.assert_array_equal(self.read(out, "states")["states"], [2, 699, 1024])
+        self.refuse("decode", fitted, data, "--method", "map", "--device", "generic", "--out", self.folder + "/unwritten.h5",
+                    status=usage_status, says="at most 1024 states")
+
+    def test_paths_are_refused_on_what_is_no_device(self):
+        fitted, out = self.fit_way("ragged", "gaussian", 2), self.folder + "/unwritten.h5"
+        for device, status, says in (("nonsense", device_status, "libtally_nonsense.so"), ("a.b", usage_status, "a.b")):
+            for ranks in (1, 2):
+                self.refuse("decode", fitted, self.place("ragged", "x"), "--lengths", self.place("ragged", "lengths"),
+                            "--device", device, "--out", out, status=status, says=says, ranks=ranks)
+
+
 class SummingOnDevices(bits_test.ManyWays):
     """With the sums over ranks on the devices, by the fake means of the tests' backend."""
 
