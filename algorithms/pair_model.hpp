@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "algorithms/backend.hpp"
+#include "algorithms/kept_zeros.hpp"
 #include "algorithms/model.hpp"
 
 namespace tally {
@@ -41,7 +42,7 @@ class PairSequenceSampler final : public SequenceSampler {
 // FamilyKernel is the family's block half, a value made of shapes alone; it runs on the backend that the source is
 // compiled for.
 template <class Family, class Latent, class FamilyKernel, class RunsOn = Backend>
-class PairModel final : public Model {
+class PairModel final : public Model, public KeepsZeros {
  public:
   using Kernel = decltype(std::declval<const Latent&>().kernel(std::declval<FamilyKernel>()));
 
@@ -132,6 +133,11 @@ class PairModel final : public Model {
   bool stops_at_fixed_point() const noexcept override { return !Latent::larger_is_better; }
   Index free_parameters() const noexcept override {
     return free_parameters_of(family_) + free_parameters_of(latent_);
+  }
+  Index kept_zeros(std::span<const double> start) const override {
+    if constexpr (requires { latent_.kept_zeros(parameters_, start, frozen_); })
+      return latent_.kept_zeros(parameters_, start, frozen_);
+    return 0;
   }
   std::vector<std::string> warnings(const DataSummary& summary) const override { return family_.warnings(summary); }
 

@@ -10,6 +10,7 @@
 
 #include "algorithms/em_scan.hpp"
 #include "algorithms/em_start.hpp"
+#include "algorithms/kept_zeros.hpp"
 #include "comm/agreement.hpp"
 #include "comm/partition.hpp"
 #include "core/durable_file.hpp"
@@ -278,6 +279,7 @@ class FitJob final : public FitObserver {
       return false;
     }
     state_ = std::move(found->state);
+    free_parameters_ = found->record.free_parameters;
     for (Candidate& candidate : state_.candidates)
       if (goes_on(candidate)) {
         candidate.reason = StopReason::running;
@@ -333,6 +335,7 @@ class FitJob final : public FitObserver {
         }
       }
     }
+    free_parameters_ = init_.from_file() ? free_parameters_from(*model_, first) : model_->free_parameters();
   }
 
   void check_same_kind(const LoadedModel& from) const {
@@ -362,7 +365,7 @@ class FitJob final : public FitObserver {
     record.iterations = fitted.m_steps;
     record.rows = scan_.summary.rows;
     record.total_weight = scan_.summary.total_weight;
-    record.free_parameters = model_->free_parameters();
+    record.free_parameters = free_parameters_;
     record.seed = request_.seed;
     record.precision = name_of(request_.fit.precision);
     record.data = inputs_.rows->name();
@@ -452,6 +455,7 @@ class FitJob final : public FitObserver {
   Scan scan_;
   std::string fingerprint_;
   FitState state_;
+  Index free_parameters_ = 0;
   std::mutex snapshot_mutex_;
   std::shared_ptr<const ModelRecord> snapshot_;
 };

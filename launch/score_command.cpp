@@ -186,7 +186,7 @@ class ScoreJob {
     const double total =
         totals_.impossible > 0 ? -std::numeric_limits<double>::infinity() : totals_.objective.value();
     const bool likelihood = model().larger_is_better();
-    const auto free = static_cast<double>(model().free_parameters());
+    const auto free = static_cast<double>(evaluation_.loaded().record.free_parameters);
     const double bic = free * std::log(weight) - 2 * total, aic = 2 * free - 2 * total;
     if (request_.json) {
       nlohmann::json result = {{"model", evaluation_.loaded().record.model},
@@ -197,7 +197,7 @@ class ScoreJob {
                                {"total", total},
                                {"mean", total / weight}};
       if (likelihood) {
-        result["free_parameters"] = model().free_parameters();
+        result["free_parameters"] = evaluation_.loaded().record.free_parameters;
         result["bic"] = bic;
         result["aic"] = aic;
         result["impossible_rows"] = totals_.impossible;

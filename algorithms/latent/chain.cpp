@@ -312,10 +312,19 @@ void Chain::check_frozen(const std::set<std::string>& frozen) const {
 
 Index Chain::free_parameters(const std::set<std::string>& frozen) const {
   Index count = 0;
-  const bool free_start = options_.startprob == StartProbabilities::free && !begins_at_0();
-  if (free_start && !frozen.contains("startprob")) count += states_ - 1;
+  if (start_is_free(frozen)) count += states_ - 1;
   if (!frozen.contains("transmat")) count += std::count(allowed_.begin(), allowed_.end(), 1) - states_;
   if (!frozen.contains("mixture_weights")) count += states_ * (mixtures_ - 1);
+  return count;
+}
+
+Index Chain::kept_zeros(const Layout& layout, std::span<const double> start, const std::set<std::string>& frozen) const {
+  Index count = 0;
+  if (start_is_free(frozen)) count += std::ranges::count(layout["startprob"].in(start), 0.0);
+  if (frozen.contains("transmat")) return count;
+  const MatrixView<const double> transitions = layout["transmat"].matrix(start);
+  for (Index i = 0; i < states_; ++i)
+    for (Index j = 0; j < states_; ++j) count += allowed(i, j) && transitions(i, j) == 0;
   return count;
 }
 

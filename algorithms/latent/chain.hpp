@@ -87,7 +87,10 @@ class Chain {
                 const Layout& layout, std::span<double> parameters, const std::set<std::string>& frozen) const;
   // Throws UsageError: start probabilities that shall be frozen and follow the transitions.
   void check_frozen(const std::set<std::string>& frozen) const;
+  // Of a start that has no other zeros than the topology's.
   Index free_parameters(const std::set<std::string>& frozen) const;
+  // How many of them start at 0, and stay there.
+  Index kept_zeros(const Layout& layout, std::span<const double> start, const std::set<std::string>& frozen) const;
 
   Index coefficient_count() const noexcept { return ChainCoefficients{states_}.count(); }
   // Adds log mixture weights to the family's constants, which are `stride` apart; writes ChainCoefficients to `own`.
@@ -120,6 +123,9 @@ class Chain {
  private:
   bool allowed(Index from, Index to) const { return allowed_[static_cast<std::size_t>(from * states_ + to)] != 0; }
   bool begins_at_0() const { return options_.topology == "left-right"; }
+  bool start_is_free(const std::set<std::string>& frozen) const {
+    return options_.startprob == StartProbabilities::free && !begins_at_0() && !frozen.contains("startprob");
+  }
   double prior(const std::vector<double>& concentrations, std::size_t i) const {
     return concentrations[concentrations.size() == 1 ? 0 : i] - 1;
   }

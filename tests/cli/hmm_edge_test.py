@@ -60,6 +60,32 @@ class StructuralZeros(HmmTest):
                 self.assert_close(fitted["transmat"].sum(axis=1), np.ones(3), relative)
                 self.assertTrue(np.all(np.isfinite(fitted.trace)))
 
+    def test_are_no_free_parameters(self):
+        parameters = {"startprob": [1.0, 0.0, 0.0], "transmat": [[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]],
+                      "probabilities": [[[0.5, 0.5]], [[0.2, 0.8]], [[0.3, 0.7]]]}
+        free = 0 + 2 + 3  # start probabilities, transitions, emissions
+        data, checkpoints = self.write_data([0, 1, 0, 1, 1, 1, 0]), self.path("")
+        way = {"init": self.start(**parameters), "tol": 0, "checkpoint": checkpoints, "every": 1}
+
+        fitted = self.fit_hmm("categorical", data, 3, ranks=2, max_iter=2, **way)
+        resumed = self.fit_hmm("categorical", data, 3, max_iter=4, resume=True, **way)
+
+        for model in (fitted, resumed):
+            self.assertEqual(model.training["free_parameters"], free)
+            score = self.score(model, data)
+            self.assertEqual(score["free_parameters"], free)
+            self.assert_close(score["bic"], free * np.log(7) - 2 * score["total"], relative)
+            self.assert_close(score["aic"], 2 * free - 2 * score["total"], relative)
+
+    def test_that_em_comes_to_were_free(self):
+        parameters = {"startprob": [0.5, 0.5], "transmat": [[0.5, 0.5], [0.5, 0.5]], "probabilities": [[[1.0, 0.0]], [[0.0, 1.0]]]}
+        data = self.write_data([0, 1, 0, 1])
+
+        fitted = self.fit_from("categorical", data, parameters, max_iter=2)
+
+        np.testing.assert_array_equal(fitted["transmat"], [[0.0, 1.0], [1.0, 0.0]])
+        self.assertEqual(self.score(fitted, data)["free_parameters"], 1 + 2 + 2)
+
     def test_survive_a_prior(self):
         fitted = self.fit_zeros(max_iter=3, transmat_prior=2.0, startprob_prior=1.5)
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "algorithms/families/poisson.hpp"
+#include "algorithms/kept_zeros.hpp"
 #include "algorithms/latent/mixture.hpp"
 #include "algorithms/pair_model.hpp"
 #include "core/error.hpp"
@@ -265,6 +266,24 @@ TEST(Topology, ForbiddenTransitionsStayAtZeroUnderPriors) {
 
   EXPECT_EQ(transmat, (Numbers{2. / 3, 1. / 3, 0, 0.25, 0.5, 0.25, 0, 1. / 3, 2. / 3}));
   EXPECT_EQ(model.free_parameters(), 2 + 1 + 2 + 1 + 3);
+}
+
+TEST(KeptZeros, AreNotFree) {
+  const auto free_parameters = [](ChainOptions options, std::set<std::string> frozen, bool zeros) {
+    const PoissonChain model = poisson_chain(options, 3, 1, std::move(frozen));
+    Numbers start = defaults_of(model);
+    if (zeros)
+      model.read({{"startprob", {{3}, {1, 0, 0}}}, {"transmat", {{3, 3}, {0.5, 0.5, 0, 0, 0.5, 0.5, 0, 0, 1}}}}, start);
+    return free_parameters_from(model, start);
+  };
+
+  EXPECT_EQ(free_parameters({}, {}, false), 2 + 6 + 3);
+  EXPECT_EQ(free_parameters({}, {}, true), 0 + 2 + 3);
+  EXPECT_EQ(free_parameters(with_topology("left-right"), {}, true), 0 + 2 + 3);
+  EXPECT_EQ(free_parameters(with_topology("banded:1"), {}, true), 0 + 2 + 3);
+  EXPECT_EQ(free_parameters(with_startprob(StartProbabilities::fixed), {}, true), 2 + 3);
+  EXPECT_EQ(free_parameters({}, {"transmat"}, true), 3);
+  EXPECT_EQ(free_parameters({}, {"startprob"}, true), 2 + 3);
 }
 
 TEST(Topology, RefusesWhatItForbids) {
