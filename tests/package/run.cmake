@@ -1,5 +1,5 @@
 # cmake -DBUILD=... -DSOURCE=... -DWORK=... -DGENERATOR=... -P run.cmake: installs Tally under WORK, builds the project
-# in SOURCE and examples/add_a_model against it and runs both.
+# in SOURCE, examples/add_a_model and examples/fit_hmm against it and runs them.
 cmake_minimum_required(VERSION 3.22)
 
 function(step)
@@ -8,7 +8,7 @@ endfunction()
 
 file(REMOVE_RECURSE "${WORK}")
 step("${CMAKE_COMMAND}" --install "${BUILD}" --prefix "${WORK}/prefix")
-foreach(project "${SOURCE}" "${SOURCE}/../../examples/add_a_model")
+foreach(project "${SOURCE}" "${SOURCE}/../../examples/add_a_model" "${SOURCE}/../../examples/fit_hmm")
   get_filename_component(name "${project}" NAME)
   step("${CMAKE_COMMAND}" -S "${project}" -B "${WORK}/${name}" -G "${GENERATOR}"
     "-DCMAKE_PREFIX_PATH=${WORK}/prefix" "-DCMAKE_CXX_COMPILER=${COMPILER}" -DCMAKE_BUILD_TYPE=Release)
@@ -20,3 +20,5 @@ set(tally "${WORK}/add_a_model/tally-linkage")
 step("${tally}" convert "${SOURCE}/../../examples/add_a_model/counts.csv" "${WORK}/counts.h5:/y")
 step("${tally}" fit linkage "${WORK}/counts.h5:/y" --out "${WORK}/linkage.h5" --quiet)
 step("${tally}" info "${WORK}/linkage.h5")
+
+step("${WORK}/fit_hmm/fit_hmm")
