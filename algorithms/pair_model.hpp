@@ -85,7 +85,7 @@ class PairModel final : public Model, public KeepsZeros {
   bool takes_missing() const noexcept override { return of_sequences; }
   std::optional<SequenceCut> sequence_cut() const override {
     if constexpr (of_sequences)
-      return latent_.sequence_cut(family_.columns());
+      return latent_.sequence_cut(family_.columns(), kernel_.feature_width());
     else
       return std::nullopt;
   }
@@ -202,7 +202,7 @@ class PairModel final : public Model, public KeepsZeros {
   }
 
  private:
-  static constexpr bool of_sequences = requires(const Latent& latent) { latent.sequence_cut(Index{}); };
+  static constexpr bool of_sequences = requires(const Latent& latent) { latent.sequence_cut(Index{}, Index{}); };
 
   template <class Part>
   void maximize_part(const Part& part, std::span<const double> statistics, double total_weight,

@@ -40,6 +40,8 @@ struct Request {
   Index rows = 200000, columns = 32, components = 64;
   std::string emission = "gaussian-diag";
   Index sequences = 1, steps = 0;  // of hmm; steps of each sequence, 0: as the rows have it
+  std::string lengths;             // FILE.h5:/PATH, instead of sequences of one length
+  int ranks = 1, rank = 0;         // whose share of the sequences is timed
   std::string precision = "double";
   int threads = 2;
   int iterations = 5;
@@ -109,15 +111,37 @@ std::vector<double> rows_of_file(IoExecutor& io, Request& request) {
   return values;
 }
 
+// Sequences, and where their first row lies in all rows.
+struct Share {
+  Index first_row = 0;
+  std::shared_ptr<const Sequences> sequences;
+};
+
+// A rank's rows as data of their own: a sequence that goes on at another rank counts as two.
+Share share_of(const Request& request, const Model& model, const std::shared_ptr<const Sequences>& all) {
+  const BlockPlan plan = plan_for(model, all, request.rows, 0);
+  const BlockRange blocks = blocks_of_rank(plan, request.rank, request.ranks, work_of(model));
+  const Index first = plan.first_row(blocks.first), end = plan.first_row(blocks.last);
+  std::vector<Index> lengths;
+  for (Index row = first; row < end; row += lengths.back())
+    lengths.push_back(std::min(end, all->first_row(all->sequence_of(row) + 1)) - row);
+  return {first, std::make_shared<const Sequences>(Sequences::of_lengths(lengths))};
+}
+
 // Everything a fit needs, made once.
 class Problem {
  public:
   explicit Problem(Request& request)
-      : values_(request.data.empty() ? random_rows(request) : rows_of_file(io_, request)),
-        rows_(MatrixView<const double>(values_.data(), request.rows, request.columns), "random rows"),
+      : all_sequences_(sequences_of(io_, request)),
+        values_(request.data.empty() ? random_rows(request) : rows_of_file(io_, request)),
         device_(take_device(request)),
-        model_(make_model(request)) {
-    const BlockPlan plan = plan_for(*model_, sequences_of(request), request.rows, device_.block_rows(request.columns));
+        model_(make_model(request)),
+        share_(all_sequences_ ? share_of(request, *model_, all_sequences_) : Share{}),
+        rows_(MatrixView<const double>(values_.data() + share_.first_row * request.columns,
+                                       share_.sequences ? share_.sequences->rows() : request.rows, request.columns),
+              "random rows") {
+    request.rows = rows_.rows();
+    const BlockPlan plan = plan_for(*model_, share_.sequences, request.rows, device_.block_rows(request.columns));
     Shard::Options options;
     options.lanes = request.threads;
     options.precision = request.real();
@@ -135,8 +159,9 @@ class Problem {
   const Model& model() const { return *model_; }
   std::string device() const { return device_.device ? device_.device->description() : "cpu"; }
   MatrixView<const double> rows(Index count) const {
-    return {values_.data(), std::min(count, rows_.rows()), rows_.columns()};
+    return {values_.data() + share_.first_row * rows_.columns(), std::min(count, rows_.rows()), rows_.columns()};
   }
+  const Sequences* sequences() const { return share_.sequences.get(); }
 
   // One fit from the start parameters: the state that it ends with.
   FitState run(const Request& request, Summation summation, FitObserver& observer) {
@@ -181,8 +206,14 @@ class Problem {
     return choose_device(request.device, context);
   }
 
-  static std::shared_ptr<const Sequences> sequences_of(const Request& request) {
+  static std::shared_ptr<const Sequences> sequences_of(IoExecutor& io, Request& request) {
     if (!request.of_sequences()) return nullptr;
+    if (!request.lengths.empty()) {
+      const auto sequences = read_lengths(io, request.lengths);
+      request.rows = sequences->rows();
+      request.sequences = sequences->count();
+      return sequences;
+    }
     if (request.rows % request.sequences != 0) throw UsageError("--rows must be a multiple of --sequences");
     return std::make_shared<Sequences>(Sequences::of_lengths(
         std::vector<Index>(static_cast<std::size_t>(request.sequences), request.rows / request.sequences)));
@@ -193,7 +224,8 @@ class Problem {
     add_builtin_models(registry);
     if (request.model == "gmm") options["covariance"] = request.covariance;
     if (request.of_sequences()) options["emission"] = request.of_symbols() ? "categorical" : "gaussian";
-    if (request.of_sequences() && !request.of_symbols()) options["covariance"] = "diag";
+    if (request.of_sequences() && !request.of_symbols())
+      options["covariance"] = request.emission == "gaussian-full" ? "full" : "diag";
     if (options.contains("covariance")) options["reg-covar"] = std::to_string(request.reg_covar);
     return registry.find(request.model).make(request.components, request.columns, options);
   }
@@ -219,10 +251,12 @@ class Problem {
 
   IoExecutor io_;
   SingleProcess world_;
+  std::shared_ptr<const Sequences> all_sequences_;
   std::vector<double> values_;
-  MemoryRows rows_;
   DeviceChoice device_;
   std::unique_ptr<Model> model_;
+  Share share_;
+  MemoryRows rows_;
   std::unique_ptr<Shard> shard_;
   Scan scan_;
   std::vector<double> start_;
@@ -336,8 +370,7 @@ std::string find_error(Problem& problem, const Request& request, const Candidate
   if (!(std::abs(total - fitted.trace.back()) <= total_tolerance * std::abs(total)))
     return "the rows sum to " + std::to_string(total) + ", the fit says " + std::to_string(fitted.trace.back());
   const MatrixView<const double> some = problem.rows(500);
-  const Index sequence_steps = request.of_sequences() ? request.rows / request.sequences : 0;
-  const std::vector<double> naive = naive_objectives(problem.model(), fitted.parameters, some, sequence_steps);
+  const std::vector<double> naive = naive_objectives(problem.model(), fitted.parameters, some, problem.sequences());
   for (std::size_t i = 0; i < naive.size(); ++i)
     if (!(std::abs(rows[i] - naive[i]) <= row_tolerance * (1 + std::abs(naive[i]))))
       return "row " + std::to_string(i) + " has " + std::to_string(rows[i]) + ", the naive loop " +
@@ -390,7 +423,7 @@ int run(Request& request) {
   if (request.model == "gmm") result["covariance"] = request.covariance;
   if (request.of_sequences()) {
     result["emission"] = request.emission;
-    result["sequences"] = request.sequences;
+    result["sequences"] = problem.sequences()->count();
     const Stopwatch& watch = request.summation == "plain" ? plain : exact;
     result["e_step_ms"] = 1e3 * smallest(watch.e_step);
     result["e_step_processor_ms"] = 1e3 * smallest(watch.processor);  // with the M-step
@@ -418,7 +451,7 @@ int main(int argc, char** argv) {
   app.add_option("--model", request.model)->check(CLI::IsMember({"gmm", "kmeans", "poisson", "hmm"}))->capture_default_str();
   app.add_option("--covariance", request.covariance, "full, tied, diag or spherical")->capture_default_str();
   app.add_option("--reg-covar", request.reg_covar)->capture_default_str();
-  app.add_option("--emission", request.emission, "of hmm")->check(CLI::IsMember({"gaussian-diag", "categorical"}))
+  app.add_option("--emission", request.emission, "of hmm")->check(CLI::IsMember({"gaussian-diag", "gaussian-full", "categorical"}))
       ->capture_default_str();
   app.add_option("--rows", request.rows)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--columns", request.columns)->check(CLI::PositiveNumber)->capture_default_str();
@@ -426,6 +459,10 @@ int main(int argc, char** argv) {
   app.add_option("--sequences", request.sequences, "of hmm, all of one length")->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--steps", request.steps, "of each sequence, instead of --rows")->check(CLI::PositiveNumber);
+  app.add_option("--lengths", request.lengths, "FILE.h5:/PATH, of sequences, instead of --sequences and --rows");
+  app.add_option("--ranks", request.ranks, "of which one is timed, by itself, on its share of the sequences")
+      ->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--rank", request.rank, "the one")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--precision", request.precision)->check(CLI::IsMember(tally::precision_names()))->capture_default_str();
   app.add_option("--threads", request.threads)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--iterations", request.iterations, "M-steps of each fit")->check(CLI::PositiveNumber)

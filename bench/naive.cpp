@@ -85,12 +85,12 @@ LogDensity symbol_log_density(const NamedArrays& parameters, Index D) {
 
 // Each row's log-density given those before it in its sequence: the forward recursion in logarithms.
 std::vector<double> forward_log_densities(const NamedArrays& parameters, const LogDensity& log_density,
-                                          MatrixView<const double> x, Index sequence_steps) {
+                                          MatrixView<const double> x, const Sequences& sequences) {
   const auto &start = parameters.at("startprob").values, &transitions = parameters.at("transmat").values;
   const std::size_t K = start.size();
   std::vector<double> predicted, results;
   for (Index t = 0; t < x.rows; ++t) {
-    if (t % sequence_steps == 0) predicted = start;
+    if (sequences.first_row(sequences.sequence_of(t)) == t) predicted = start;
     results.push_back(log_sum_over_components(predicted, log_density, x.row(t)));
     std::vector<double> next(K, 0.0);
     for (std::size_t i = 0; i < K; ++i) {
@@ -119,14 +119,14 @@ double nearest_squared_distance(const std::vector<double>& centers, Index D, con
 }  // namespace
 
 std::vector<double> naive_objectives(const Model& model, std::span<const double> parameters,
-                                     MatrixView<const double> x, Index sequence_steps) {
+                                     MatrixView<const double> x, const Sequences* sequences) {
   const NamedArrays arrays = model.describe(parameters);
   const Index D = x.cols;
   if (model.name() == "hmm") {
     const bool symbols = model.options().at("emission") == "categorical";
     return forward_log_densities(
         arrays, symbols ? symbol_log_density(arrays, D) : gaussian_log_density(model.options().at("covariance"), arrays, D),
-        x, sequence_steps);
+        x, *sequences);
   }
   std::function<double(const double*)> objective;
   if (model.name() == "kmeans") {

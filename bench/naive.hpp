@@ -3,13 +3,14 @@
 #include <vector>
 
 #include "algorithms/model.hpp"
+#include "core/sequences.hpp"
 
 namespace tally::bench {
 
 // What each row of `x` (rows, D; the user's units) adds to a model's objective, by the textbook's double loop: the
-// answer that fast results are checked against. Of hmm, given the rows before it in its sequence of `sequence_steps`. Throws
-// UsageError for a model it does not know.
+// answer that fast results are checked against. Of hmm, given the rows before it in its sequence; `x` then begins with the
+// first. Throws UsageError for a model it does not know.
 std::vector<double> naive_objectives(const Model& model, std::span<const double> parameters,
-                                     MatrixView<const double> x, Index sequence_steps = 0);
+                                     MatrixView<const double> x, const Sequences* sequences = nullptr);
 
 }  // namespace tally::bench

@@ -194,7 +194,7 @@ Chain::Chain(ChainOptions options, Index states)
 
 // Short sequences fill blocks that stay in a processor's cache, but are long enough that adding a block's statistics
 // costs little. A piece is long enough that its message, a matrix where pieces are composed, is small beside its rows.
-SequenceCut Chain::sequence_cut(Index columns) const {
+SequenceCut Chain::sequence_cut(Index columns, Index feature_width) const {
   const Index K = states_;
   const auto at_most = [](Index values, Index width) {
     return static_cast<Index>(std::bit_floor(static_cast<std::uint64_t>(std::max<Index>(values / width, 1))));
@@ -206,10 +206,15 @@ SequenceCut Chain::sequence_cut(Index columns) const {
     cut.piece_steps = std::clamp<Index>(at_most(Index{1} << 19, width), 1024, std::max<Index>(1024, 16 * K * K));
   else
     cut.piece_steps = std::clamp<Index>(at_most(Index{1} << 19, width), 1024, 16384);
-  // Forward, backward and transitions, in vectors times matrices; composing adds a product of matrices, messages in order
-  // two more recursions.
-  cut.whole_work = 3;
-  cut.cut_work = K <= most_composed_states ? 3 + K : 5;
+  // In multiply-adds of a row, as measured (docs/performance.md): emissions, and as much for their statistics, where a row and
+  // a state cost 16 products each beside their own; forward, backward and transitions. Composing has the emissions once more,
+  // and products of matrices, but for the first piece of a sequence; handing messages on in order costs all of it again.
+  constexpr Index overhead = 16, composing = 10, unit = 32;
+  const Index emission = (feature_width + overhead) * (K * mixtures_ + overhead);
+  const Index whole = 2 * emission + 3 * K * K;
+  const Index more = K <= most_composed_states ? emission + composing * K * K : whole;
+  cut.whole_work = unit;
+  cut.cut_work = unit + unit * more / whole;
   return cut;
 }
 

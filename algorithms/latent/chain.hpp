@@ -69,7 +69,8 @@ class Chain {
   }
 
   Index components() const noexcept { return states_; }
-  SequenceCut sequence_cut(Index columns) const;
+  // With `feature_width` sufficient statistics a component.
+  SequenceCut sequence_cut(Index columns, Index feature_width) const;
   std::map<std::string, std::string> options() const;
   void add_parameters(Layout& layout) const;
   // "starts" (K): sums over sequences of weight times the probability of the first state. "transitions" (K, K):

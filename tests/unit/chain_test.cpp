@@ -232,6 +232,30 @@ TEST(ChainFreezing, RefusesWhatContradicts) {
   EXPECT_NO_THROW(make({"startprob", "transmat"})());
 }
 
+// Work.
+
+// What a row of a cut sequence costs, where one of a whole sequence costs 1.
+double cost_of_cutting(Index states, Index feature_width, Index mixtures = 1) {
+  ChainOptions options;
+  options.mixtures = mixtures;
+  const SequenceCut cut = Chain(options, states).sequence_cut(1, feature_width);
+  return static_cast<double>(cut.cut_work) / static_cast<double>(cut.whole_work);
+}
+
+// Measured: see the table of docs/performance.md.
+TEST(SequenceCut, CostsWhatIsDoneTwice) {
+  constexpr double near = 0.15;
+
+  EXPECT_NEAR(cost_of_cutting(4, 561), 1.50, near);
+  EXPECT_NEAR(cost_of_cutting(16, 561), 1.54, near);
+  EXPECT_NEAR(cost_of_cutting(8, 45), 1.70, near);
+  EXPECT_NEAR(cost_of_cutting(4, 2), 1.67, near);
+  EXPECT_NEAR(cost_of_cutting(16, 17), 2.3, near);
+  EXPECT_NEAR(cost_of_cutting(17, 2), 2.0, near);
+  EXPECT_NEAR(cost_of_cutting(32, 561), 1.98, near);
+  EXPECT_LT(cost_of_cutting(16, 17, 8), cost_of_cutting(16, 17)) << "mixtures make emissions dearer, composing not";
+}
+
 // Topologies.
 
 TEST(Topology, AllowsWhatItSays) {
