@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs what Tally needs to build, run and test on Debian 12 and Ubuntu 24.04, as root or through sudo. It leaves
-# alone what is there already, any flavour of MPI, HDF5 or BLAS included. Where it cannot install it says what is
-# needed and succeeds: the site may have it elsewhere, and CMake names what it does not find.
+# install_dependencies.sh [PACKAGE...]: installs what Tally needs to build, run and test on Debian 12 and Ubuntu 24.04, and these
+# packages, as root or through sudo. It leaves alone what is there already, any flavour of MPI, HDF5 or BLAS included.
+# Where it cannot install it says what is needed and succeeds: the site may have it elsewhere, and CMake names what it does
+# not find.
 set -eu
 
 # One need a line; any one of the alternatives will do, the first is installed. OpenBLAS with pthreads: Tally calls it
@@ -43,7 +44,7 @@ installed() {
 }
 
 missing=
-for need in $needs; do
+for need in $needs "$@"; do
   first=${need%%|*}
   found=
   for package in $(echo "$need" | tr '|' ' '); do

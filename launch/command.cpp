@@ -22,6 +22,7 @@
 #include "core/blas.hpp"
 #include "launch/cluster/cpu_list.hpp"
 #include "launch/cluster/life_line.hpp"
+#include "launch/cluster/slurm_step.hpp"
 #include "launch/cluster/start_line.hpp"
 #include "launch/cluster/topology.hpp"
 #include "launch/context.hpp"
@@ -39,11 +40,19 @@ bool started_by_launcher() {
   return false;
 }
 
-// The rank as MPI knows it, before there is a communicator.
+// The rank as MPI knows it, before there is a communicator; without MPI that of the task.
 int world_rank(bool with_mpi) {
-  int rank = 0;
+  int rank = task_of_slurm_step();
   if (with_mpi) MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   return rank;
+}
+
+// Tasks of srun without MPI would each run the whole command.
+void check_alone() {
+  if (const int tasks = tasks_of_slurm_step(); tasks > 1)
+    throw UsageError("srun started " + std::to_string(tasks) +
+                     " tasks without MPI: give it --mpi=pmix (srun --mpi=list shows what there is); for as many separate runs "
+                     "unset SLURM_STEP_NUM_TASKS");
 }
 
 // Where `tally launch` has placed this rank.
@@ -121,6 +130,8 @@ int run_command(int argc, char** argv, const Registry& registry) {
     return static_cast<int>(error.kind());
   }
   const bool root = world_rank(session.has_value()) == 0;
+  std::optional<LifeLine> life_line;
+  if (root) life_line.emplace();
 
   CLI::App app("Train mixtures and k-means on any number of ranks, with the same bits on all.", "tally");
   app.set_version_flag("--version", "tally " TALLY_VERSION);
@@ -157,6 +168,7 @@ int run_command(int argc, char** argv, const Registry& registry) {
     app.parse(own_argc, argv);
     if (std::isnan(timeout)) throw UsageError("--timeout must be a number of seconds");
     if (alone) return alone();
+    if (!session) check_alone();
   } catch (const CLI::Success& success) {
     return root ? app.exit(success) : 0;
   } catch (const CLI::ParseError& error) {
@@ -180,8 +192,6 @@ int run_command(int argc, char** argv, const Registry& registry) {
     IoExecutor io;
     CommandContext context{*communicator, io, registry, join(argc, argv)};
     const SignalThread signals(communicator->rank() == 0);
-    std::optional<LifeLine> life_line;
-    if (root) life_line.emplace();
     const int status = execute(action, context, session ? &*session : nullptr);
     communicator->barrier();
     if (root && std::fflush(stdout) != 0) {

@@ -9,13 +9,13 @@
 #include <filesystem>
 #include <iterator>
 #include <memory>
-#include <optional>
 #include <set>
 #include <utility>
 
 #include "core/error.hpp"
 #include "launch/cluster/cpu_list.hpp"
 #include "launch/cluster/hosts.hpp"
+#include "launch/cluster/slurm_step.hpp"
 #include "launch/cluster/start_line.hpp"
 #include "launch/cluster/supervisor.hpp"
 #include "launch/cluster/this_host.hpp"
@@ -73,7 +73,8 @@ std::vector<std::string> variables_to_forward() {
   for (char** each = environ; *each; ++each) {
     const std::string entry(*each), name = entry.substr(0, entry.find('='));
     const auto begins = [&](const char* prefix) { return name.starts_with(prefix); };
-    if (names.contains(name) || begins("TALLY_") || begins("NCCL_") || begins("HDF5_") || begins("OPENBLAS_"))
+    if (names.contains(name) || begins("TALLY_") || begins("NCCL_") || begins("HDF5_") || begins("OPENBLAS_") || begins("UCX_") ||
+        begins("FI_"))
       found.push_back(name);
   }
   std::sort(found.begin(), found.end());
@@ -87,7 +88,7 @@ std::string this_program() { return std::filesystem::read_symlink("/proc/self/ex
 bool is_a_rank() {
   for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"})
     if (std::getenv(name)) return true;
-  return std::getenv("SLURM_PROCID") && std::getenv("SLURM_STEP_ID") && !std::getenv("SLURM_JOB_NODELIST");
+  return tasks_of_slurm_step() > 1;
 }
 
 class Launch {
@@ -116,17 +117,25 @@ class Launch {
   void find_hosts() {
     if (!words_.hosts.empty()) hosts_ = parse_hosts(words_.hosts);
     else if (!words_.hostfile.empty()) hosts_ = parse_hostfile(read_text(words_.hostfile));
-    else if (const char* nodes = std::getenv("SLURM_JOB_NODELIST")) {
-      hosts_ = parse_slurm_nodes(nodes);
-      in_slurm_ = true;
-    }
+    const char* const nodes = std::getenv("SLURM_JOB_NODELIST");
+    if (!nodes) return;
+    // In the order of the allocation, in which srun numbers the ranks.
+    std::vector<Host> allocated = parse_slurm_nodes(nodes);
+    std::erase_if(allocated, [&](Host& node) {
+      const auto chosen = std::find_if(hosts_.begin(), hosts_.end(), [&](const Host& host) { return host.name == node.name; });
+      if (chosen != hosts_.end()) node.slots = chosen->slots;
+      return !hosts_.empty() && chosen == hosts_.end();
+    });
+    if (!hosts_.empty() && allocated.size() < hosts_.size()) return;  // other hosts: Slurm cannot reach them
+    hosts_ = std::move(allocated);
+    by_slurm_ = words_.mpirun.empty();
   }
 
   void find_starter() {
     request_.local = hosts_.empty();
     request_.as_root = geteuid() == 0;
     request_.forwarded = variables_to_forward();
-    if (in_slurm_) {
+    if (by_slurm_) {
       request_.starter = Starter::slurm;
       request_.program = "srun";
       return;
@@ -167,6 +176,21 @@ class Launch {
       cluster_ = parse_cluster(output.text, "what the hosts say of themselves");
     }
     keep_only_hosts();
+    if (by_slurm_) warn_of_shared_nodes();
+  }
+
+  // Jobs that share a node to which Slurm does not confine them would be bound to the same cores.
+  void warn_of_shared_nodes() const {
+    const char* const processors = std::getenv("SLURM_JOB_CPUS_PER_NODE");
+    if (!processors) return;
+    const std::vector<Host> allocated = parse_slurm_nodes(std::getenv("SLURM_JOB_NODELIST"));
+    for (std::size_t i = 0; i < allocated.size(); ++i)
+      for (const Node& node : cluster_.nodes)
+        if (const int ours = slurm_number_of_node(processors, static_cast<int>(i));
+            node.name == allocated[i].name && ours > 0 && ours < node.core_count())
+          return note(fmt::format("warning: the allocation has {} of the {} cores of node {}, and nothing keeps the job to them: "
+                                  "ask Slurm for --exclusive or for --cpus-per-task",
+                                  ours, node.core_count(), node.name));
   }
 
   // In the order of the hosts, with their slots.
@@ -245,8 +269,14 @@ class Launch {
     for (int attempt = 0;; ++attempt) {
       place();
       const Ending ending = run_once(attempt > 0);
-      const int status = ending.killed_for.empty() ? ending.status : static_cast<int>(ErrorKind::communication);
-      if (!ending.killed_for.empty()) note(fmt::format("killed {}: {}", request_.program, ending.killed_for));
+      int status = ending.status;
+      if (!ending.killed_for.empty()) {
+        note(fmt::format("killed {}: {}", request_.program, ending.killed_for));
+        status = static_cast<int>(ErrorKind::communication);
+      } else if (by_slurm_ && status == 0 && !ending.heard) {
+        note("srun ended as though all were well, without a word of rank 0");
+        status = static_cast<int>(ErrorKind::communication);
+      }
       if (ending.interrupted || words_.preflight || !worth_a_restart(status)) return status;
       if (attempt == words_.max_restarts) {
         if (words_.max_restarts > 0) note(fmt::format("gave up after {} restarts", attempt));
@@ -260,8 +290,7 @@ class Launch {
 
   Ending run_once(bool resuming) {
     LifeLineWatch watch(request_.local);
-    StartLine line = line_for(resuming, watch.where());
-    const std::optional<HostsFile> hosts_file = line.hosts_of_ranks.empty() ? std::nullopt : write_hosts(line);
+    const StartLine line = line_for(resuming, watch.where());
     if (words_.verbose) print(line, stderr);
     Patience patience;
     patience.silence = std::chrono::seconds(words_.silence);
@@ -296,32 +325,12 @@ class Launch {
     keep_only_hosts();
   }
 
-  // Removed when it goes.
-  struct HostsFile {
-    explicit HostsFile(std::string path) : name(std::move(path)) {}
-    HostsFile(HostsFile&& other) noexcept : name(std::exchange(other.name, "")) {}
-    HostsFile& operator=(HostsFile&&) = delete;
-    ~HostsFile() {
-      if (!name.empty()) std::remove(name.c_str());
-    }
-    std::string name;
-  };
-  static std::optional<HostsFile> write_hosts(StartLine& line) {
-    HostsFile file((std::filesystem::temp_directory_path() / fmt::format("tally-hosts-{}", getpid())).string());
-    std::FILE* const out = std::fopen(file.name.c_str(), "w");
-    if (!out) throw DataError(file.name + " cannot be written");
-    const bool written = std::fputs(line.hosts_of_ranks.c_str(), out) >= 0;
-    if (std::fclose(out) != 0 || !written) throw DataError(file.name + " cannot be written");
-    line.environment["SLURM_HOSTFILE"] = file.name;
-    return file;
-  }
-
   static void note(const std::string& text) { fmt::print(stderr, "tally launch: {}\n", text); }
 
   const LaunchWords& words_;
   const std::vector<std::string> job_;
   std::vector<Host> hosts_;  // empty: this host
-  bool in_slurm_ = false;
+  bool by_slurm_ = false;
   StartRequest request_;
   Cluster cluster_;
   Placement placement_;

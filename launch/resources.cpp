@@ -13,11 +13,12 @@
 #include <thread>
 
 #include "core/error.hpp"
+#include "launch/cluster/slurm_step.hpp"
 
 namespace tally {
 namespace {
 
-// The number in the first of these environment variables that holds one; "4(x2)" counts as 4.
+// The number in the first of these environment variables that holds one.
 int first_number(std::initializer_list<const char*> names) {
   for (const char* name : names)
     if (const char* text = std::getenv(name))
@@ -38,8 +39,8 @@ Index available_memory() {
 }  // namespace
 
 int ranks_on_this_host() {
-  return std::max(1, first_number({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE",
-                                   "SLURM_STEP_TASKS_PER_NODE"}));
+  const int said = first_number({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"});
+  return std::max(1, said > 0 ? said : slurm_tasks_on_this_node());
 }
 
 int default_threads() {
@@ -47,9 +48,10 @@ int default_threads() {
   const int processors = sched_getaffinity(0, sizeof allowed, &allowed) == 0
                              ? CPU_COUNT(&allowed)
                              : static_cast<int>(std::thread::hardware_concurrency());
-  // A rank that is bound to some of the processors has them to itself.
-  const bool bound = processors < static_cast<int>(std::thread::hardware_concurrency());
-  return std::max(1, bound ? processors : processors / ranks_on_this_host());
+  const int slurm = slurm_processors_on_this_node();
+  const int of_job = slurm > 0 ? slurm : static_cast<int>(std::thread::hardware_concurrency());
+  // A rank that is bound to some of the job's processors has them to itself.
+  return std::max(1, processors < of_job ? processors : of_job / ranks_on_this_host());
 }
 
 Index default_memory() {

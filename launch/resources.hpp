@@ -7,7 +7,8 @@ namespace tally {
 
 // Ranks that share this host, as the launcher says in the environment; 1 where it says nothing.
 int ranks_on_this_host();
-// Threads for this rank unless asked otherwise: the processors it may run on, shared among the host's ranks.
+// Threads for this rank unless asked otherwise: the processors that it is bound to, or those that the job has on this host,
+// shared among its ranks there.
 int default_threads();
 // Bytes this rank may use for rows unless asked otherwise: 70 % of what is available, shared likewise.
 Index default_memory();

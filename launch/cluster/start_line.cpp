@@ -10,17 +10,17 @@ namespace {
 
 using Counts = std::vector<std::pair<std::string, int>>;
 
-std::string join(const Counts& counts, bool with_numbers) {
+// "a:2,b:1"
+std::string hosts_with_ranks(const Counts& counts) {
   std::string text;
-  for (const auto& [host, ranks] : counts)
-    text += (text.empty() ? "" : ",") + host + (with_numbers ? ":" + std::to_string(ranks) : "");
+  for (const auto& [host, ranks] : counts) text += (text.empty() ? "" : ",") + host + ":" + std::to_string(ranks);
   return text;
 }
 
 void add_open_mpi(StartLine& line, const Counts& counts, int ranks, const StartRequest& request) {
   auto& words = line.words;
   if (!request.local) {
-    words.insert(words.end(), {"-H", join(counts, true)});
+    words.insert(words.end(), {"-H", hosts_with_ranks(counts)});
     // Its daemon on a host that is cut off would stay for hours.
     line.environment["OMPI_MCA_oob_tcp_keepalive_time"] = "10";
     line.environment["OMPI_MCA_oob_tcp_keepalive_intvl"] = "5";
@@ -37,25 +37,25 @@ void add_open_mpi(StartLine& line, const Counts& counts, int ranks, const StartR
 // Hydra passes the whole environment on.
 void add_mpich(StartLine& line, const Counts& counts, int ranks, const StartRequest& request) {
   auto& words = line.words;
-  if (!request.local) words.insert(words.end(), {"-hosts", join(counts, true)});
+  if (!request.local) words.insert(words.end(), {"-hosts", hosts_with_ranks(counts)});
   words.insert(words.end(), {"-n", std::to_string(ranks), "-bind-to", "none"});
 }
 
-// As does srun. Without --kill-on-bad-exit the others would wait for a rank that died.
+// As does srun where it is told to: a job script's --export=NONE would hold for it. Without --kill-on-bad-exit the others would
+// wait for a rank that died; --overcommit allows more ranks than the allocation has processors, and --overlap lets a step
+// begin beside one that has them, such as the shell of `srun --pty` or ranks that are still being ended.
 void add_slurm(StartLine& line, const Counts& counts, int ranks) {
   auto& words = line.words;
-  words.insert(words.end(), {"--mpi=pmix", "--kill-on-bad-exit=1", "--cpu-bind=none", "--ntasks=" + std::to_string(ranks),
-                             "--nodes=" + std::to_string(counts.size()), "--nodelist=" + join(counts, false)});
-  const int most = std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) {
-                     return a.second < b.second;
-                   })->second;
-  if (most * static_cast<int>(counts.size()) == ranks) {
-    words.insert(words.end(), {"--ntasks-per-node=" + std::to_string(most), "--distribution=block"});
-    return;
-  }
-  words.emplace_back("--distribution=arbitrary");
+  words.insert(words.end(), {"--mpi=pmix", "--kill-on-bad-exit=1", "--export=ALL", "--cpu-bind=none", "--overcommit", "--overlap",
+                             "--ntasks=" + std::to_string(ranks), "--nodes=" + std::to_string(counts.size())});
+  const int first = counts.front().second;
+  const bool even = std::all_of(counts.begin(), counts.end(), [&](const auto& each) { return each.second == first; });
+  if (even) words.push_back("--ntasks-per-node=" + std::to_string(first));
+  words.emplace_back(even ? "--distribution=block" : "--distribution=arbitrary");
+  std::string hosts;
   for (const auto& [host, count] : counts)
-    for (int i = 0; i < count; ++i) line.hosts_of_ranks += host + "\n";
+    for (int i = 0; i < (even ? 1 : count); ++i) hosts += (hosts.empty() ? "" : ",") + host;
+  words.push_back("--nodelist=" + hosts);
 }
 
 StartLine start(const Counts& counts, StartLine line, const StartRequest& request, const std::vector<std::string>& job) {

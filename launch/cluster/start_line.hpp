@@ -14,7 +14,6 @@ enum class Starter { open_mpi, mpich, slurm };
 struct StartLine {
   std::vector<std::string> words;
   std::map<std::string, std::string> environment;  // set by us, besides what is there
-  std::string hosts_of_ranks;  // a line each, for a file that SLURM_HOSTFILE names; empty: none is needed
 };
 
 struct StartRequest {

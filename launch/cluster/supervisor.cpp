@@ -152,13 +152,19 @@ Ending supervise(const StartLine& line, LifeLineWatch& watch, const Patience& pa
   const sigset_t taken = set_of(passed_on);
   const timespec wait{0, std::chrono::nanoseconds(between_looks).count()};
   Clock::time_point kill_at = Clock::time_point::max();
+  bool stop_asked = false;  // not passed on before the ranks are there: SIGUSR1 ends a program that does not expect it
   const auto end_by_force = [&] {
     if (kill_at == Clock::time_point::max()) kill_at = Clock::now() + until_killed;
   };
   while (child.running()) {
     const int number = sigtimedwait(&taken, nullptr, &wait);
-    if (number > 0) child.signal(number == SIGHUP ? SIGTERM : number);
+    if (number == SIGUSR1) stop_asked = true;
+    if (stop_asked && watch.look() != LifeLineWatch::State::waiting) {
+      child.signal(SIGUSR1);
+      stop_asked = false;
+    }
     if (number > 0 && number != SIGUSR1) {
+      child.signal(number == SIGHUP ? SIGTERM : number);
       ending.interrupted = true;
       end_by_force();
     }
@@ -172,6 +178,7 @@ Ending supervise(const StartLine& line, LifeLineWatch& watch, const Patience& pa
     if (Clock::now() > kill_at) child.kill_group(SIGKILL);
   }
   ending.status = child.status();
+  ending.heard = watch.look() != LifeLineWatch::State::waiting;
   end_orphans();
   return ending;
 }

@@ -18,13 +18,13 @@ struct Ending {
   int status = 0;          // its exit status, or 128 and the signal that ended it
   std::string killed_for;  // why it had to be killed; empty where it ended by itself
   bool interrupted = false;  // SIGINT or SIGTERM asked for it
+  bool heard = false;        // the job gave a sign of life
 };
 
-// Starts the command in a process group of its own and waits for it: passes SIGINT, SIGTERM, SIGHUP and SIGUSR1 on, and
-// kills it where the job gives no sign of life any more, or where the command does not end after the job has; what is left of it
-// on this host is ended, too. Should this
-// process be killed, the command gets SIGTERM. The calling thread must have blocked those signals. Throws UsageError where the
-// command cannot be started.
+// Starts the command in a process group of its own and waits for it: passes SIGINT, SIGTERM, SIGHUP and, once the job has
+// given a sign of life, SIGUSR1 on, and kills it where the job gives none any more, or where the command does not end after
+// the job has; what is left of it on this host is ended, too. Should this process be killed, the command gets SIGTERM. The
+// calling thread must have blocked those signals. Throws UsageError where the command cannot be started.
 Ending supervise(const StartLine& line, LifeLineWatch& watch, const Patience& patience);
 
 // Runs a command to its end for its output; at most so long. Throws UsageError where it cannot be started.

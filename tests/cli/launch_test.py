@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 import unittest
+import unittest.mock
 
 import numpy as np
 
@@ -100,6 +101,13 @@ class LaunchTest(TallyTest):
         self.assertIn("mpirun -n 2", shown.stdout)
         self.assertIn("TALLY_BINDING=", shown.stdout)
         self.assertFalse(os.path.exists("m.h5"))
+
+    def test_variables_of_the_libraries_are_passed_on(self):
+        with unittest.mock.patch.dict(os.environ, {"UCX_TLS": "tcp", "NCCL_DEBUG": "INFO", "MINE": "1"}):
+            shown = self.launch("--dry-run", "-n", 2, job=["models"])
+        self.assertIn(" -x UCX_TLS ", shown.stdout)
+        self.assertIn(" -x NCCL_DEBUG ", shown.stdout)
+        self.assertNotIn("MINE", shown.stdout)
 
     def test_a_job_for_other_hosts_is_planned_from_their_description(self):
         cluster = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data", "clusters",

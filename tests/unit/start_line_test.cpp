@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "core/error.hpp"
 #include "launch/cluster/hosts.hpp"
+#include "launch/cluster/slurm_step.hpp"
 
 namespace tally {
 namespace {
@@ -70,17 +73,15 @@ TEST(StartLine, SlurmWithAsManyRanksOnEachNode) {
   request.program = "srun";
   const StartLine line = start_line(two_nodes(), placed(2), request, job);
   EXPECT_EQ(quoted(line.words),
-            "srun --mpi=pmix --kill-on-bad-exit=1 --cpu-bind=none --ntasks=4 --nodes=2 --nodelist=a,b --ntasks-per-node=2 "
-            "--distribution=block /opt/tally fit 'it'\\''s'");
-  EXPECT_EQ(line.hosts_of_ranks, "");
+            "srun --mpi=pmix --kill-on-bad-exit=1 --export=ALL --cpu-bind=none --overcommit --overlap --ntasks=4 --nodes=2 "
+            "--ntasks-per-node=2 --distribution=block --nodelist=a,b /opt/tally fit 'it'\\''s'");
 }
 
 TEST(StartLine, SlurmWithUnevenNodes) {
   StartRequest request;
   request.starter = Starter::slurm;
   const StartLine line = start_line(two_nodes(), uneven(), request, job);
-  EXPECT_THAT(quoted(line.words), HasSubstr("--distribution=arbitrary"));
-  EXPECT_EQ(line.hosts_of_ranks, "a\na\nb\n");
+  EXPECT_THAT(quoted(line.words), HasSubstr("--ntasks=3 --nodes=2 --distribution=arbitrary --nodelist=a,a,b /opt/tally"));
 }
 
 TEST(StartLine, OneRankOnEachHostToLookAtIt) {
@@ -95,6 +96,12 @@ TEST(Hosts, Lists) {
   EXPECT_THAT(parse_slurm_nodes("gpu[08-10,3]-x,login,n[1-2]"),
               ElementsAre(Host{"gpu08-x", 0}, Host{"gpu09-x", 0}, Host{"gpu10-x", 0}, Host{"gpu3-x", 0}, Host{"login", 0},
                           Host{"n1", 0}, Host{"n2", 0}));
+}
+
+TEST(Hosts, NumbersOfSlurmsNodes) {
+  for (int node = 0; node < 6; ++node)
+    EXPECT_EQ(slurm_number_of_node("48(x2),2,16(x2)", node), (std::array{48, 48, 2, 16, 16, 0})[static_cast<std::size_t>(node)]);
+  EXPECT_EQ(slurm_number_of_node("", 0), 0);
 }
 
 TEST(Hosts, Refusals) {

@@ -1,0 +1,211 @@
+"""tally under Slurm: on nodes of an allocation by `tally launch` and by srun, with ranks that die.
+
+The nodes are daemons on this machine (slurm.sh): one hostname, no control groups."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import numpy as np
+
+here = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(here), "cli"))
+
+from tally_cli import Model, TallyTest, command, source_folder  # noqa: E402
+
+slurm_script = os.path.join(here, "slurm.sh")
+node_count = 3
+
+
+def why_no_slurm():
+    if os.geteuid() != 0:
+        return "node daemons need root"
+    missing = [name for name in ("slurmctld", "slurmd", "srun", "sbatch", "salloc", "mpirun") if not shutil.which(name)]
+    return f"not installed: {', '.join(missing)}" if missing else ""
+
+
+def setUpModule():
+    if why_no_slurm():
+        raise unittest.SkipTest("no Slurm: " + why_no_slurm())
+
+
+class SlurmTest(TallyTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.slurm = tempfile.mkdtemp(prefix="tally-slurm-")
+        cls.addClassCleanup(subprocess.run, [slurm_script, "down", cls.slurm], check=False, timeout=60)
+        subprocess.run([slurm_script, "up", cls.slurm, str(node_count), "4"], check=True, timeout=60)
+        # mpirun.sh's settings of Open MPI, which hold under srun, too.
+        settings = subprocess.run([os.path.join(source_folder, "tests", "mpirun.sh")], check=True, capture_output=True,
+                                  env={**os.environ, "TALLY_MPIEXEC": "env"}, text=True, timeout=10).stdout
+        cls.environment = dict(line.split("=", 1) for line in settings.splitlines() if "=" in line)
+        cls.environment.update(SLURM_CONF=os.path.join(cls.slurm, "slurm.conf"),
+                               PATH=os.path.dirname(os.path.abspath(command)) + os.pathsep + os.environ["PATH"])
+
+    def setUp(self):
+        super().setUp()
+        self.data = self.write_data(np.random.default_rng(3).normal(size=(30000, 6)))
+        self.addCleanup(self.cancel_all)
+
+    def fit_words(self, out, *words):
+        return ["fit", "gmm", self.data, "-k", "3", "--init", "random-from-data", "--tol", "0", "--quiet", "--out", out,
+                *map(str, words)]
+
+    def slurm_run(self, *line, status=0):
+        """What a command of Slurm's printed."""
+        words = [str(word) for word in line]
+        for _ in range(3):
+            with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+                try:
+                    ended = subprocess.run(words, env=self.environment, cwd=self.folder, stdout=said, stderr=said,
+                                           stdin=subprocess.DEVNULL, timeout=60, check=False).returncode
+                except subprocess.TimeoutExpired:
+                    ended = None
+                said.seek(0)
+                text = said.read()
+            # All nodes have one address here, for which Open MPI now and then takes one rank for another.
+            if ended == status or "failed to TCP connect to a peer" not in text:
+                break
+        self.assertEqual(ended, status, text)
+        return text
+
+    def cancel_all(self):
+        self.slurm_run("scancel", "--user=root")
+        self.slurm_run("scancel", "--user=root", "--signal=KILL", "--full")
+        self.wait_until("the queue is empty", lambda: not self.slurm_run("squeue", "--noheader"))
+
+    def wait_until(self, what, condition, seconds=60):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, f"not within {seconds} s: {what}")
+            time.sleep(0.1)
+
+    def processes(self, out, name):
+        """The processes of this program that have `out` in their command line."""
+        found = []
+        for process in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{process}/cmdline", "rb") as file:
+                    words = file.read()
+                if out.encode() in words and os.path.basename(os.readlink(f"/proc/{process}/exe")).startswith(name):
+                    found.append((int(process), b"\0launch\0" in words))
+            except OSError:
+                pass
+        return found
+
+    def ranks_of(self, out):
+        """The ranks of the fit that writes `out`, in their order."""
+        ranks = {}
+        for process, is_launcher in self.processes(out, "tally"):
+            try:
+                with open(f"/proc/{process}/environ", "rb") as file:
+                    number = re.search(rb"\0PMIX_RANK=(\d+)\0", file.read())
+            except OSError:
+                continue
+            if number and not is_launcher:
+                ranks[int(number[1])] = process
+        return [ranks[rank] for rank in sorted(ranks)]
+
+    def launcher_of(self, out):
+        return next(process for process, is_launcher in self.processes(out, "tally") if is_launcher)
+
+    def start_in_allocation(self, out, *words, job=()):
+        """`tally launch` on two nodes in the background, once its two ranks run."""
+        process = subprocess.Popen(["salloc", "--quiet", "--nodes=2", "--exclusive", command, "launch", *words, "--",
+                                    *self.fit_words(out, *job)],
+                                   env=self.environment, cwd=self.folder, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        self.addCleanup(lambda: (process.poll() is None and process.kill(), process.communicate()))
+        self.wait_until("two ranks", lambda: len(self.ranks_of(out)) == 2)
+        return process
+
+    def wait_for_checkpoint(self, folder, at_least=1):
+        self.wait_until("a checkpoint", lambda: os.path.isdir(folder) and
+                        len([name for name in os.listdir(folder) if name.endswith(".h5")]) >= at_least)
+
+    def assert_all_gone(self, out):
+        self.wait_until("its ranks are gone", lambda: not self.processes(out, ""), 30)
+
+    def assert_same_bits(self, first, second):
+        one, two = Model(first), Model(second)
+        for name, values in one.parameters.items():
+            np.testing.assert_array_equal(values, two[name], name)
+        np.testing.assert_array_equal(one.trace, two.trace)
+
+    def test_same_bits_in_allocations_of_all_sizes(self):
+        alone = self.path()
+        self.succeed(*self.fit_words(alone, "--max-iter", 4))
+        for nodes, words in [(1, ["-n", 2]), (2, []), (3, ["--ranks-per-node", 2]), (3, ["-n", 7]), (3, ["--hosts", "n2,n0"])]:
+            out = self.path()
+            self.slurm_run("salloc", "--quiet", "--nodes", nodes, "--exclusive", command, "launch", *words, "--",
+                           *self.fit_words(out, "--max-iter", 4))
+            self.assert_same_bits(alone, out)
+
+    def test_same_bits_by_srun(self):
+        alone, out = self.path(), self.path()
+        self.succeed(*self.fit_words(alone, "--max-iter", 4))
+        self.slurm_run("srun", "--mpi=pmix", "--kill-on-bad-exit=1", "--nodes=3", "--ntasks=4", "--overcommit", command,
+                       *self.fit_words(out, "--max-iter", 4))
+        self.assert_same_bits(alone, out)
+
+    def test_a_job_script_without_an_environment(self):
+        out, log = self.path(), self.path(".log")
+        launch = [command, "launch", "-n", "3", "--verbose", "--", *self.fit_words(out, "--max-iter", 2)]
+        settings = [f"export {name}='{self.environment[name]}'" for name in self.environment if name.startswith(("OMPI", "PMIX"))]
+        self.slurm_run("sbatch", "--wait", "--export=NONE", "--nodes=3", "--exclusive", "--output", log, "--wrap",
+                       "\n".join([*settings, " ".join(launch)]))
+        with open(log, encoding="utf-8") as file:
+            text = file.read()
+        self.assertIn("TALLY_BINDING=", text)
+        self.assertEqual(Model(out).training["iterations"], 2)
+
+    def test_tasks_without_mpi_are_refused(self):
+        out = self.path()
+        tasks = ["srun", "--mpi=none", "--nodes=2", "--ntasks=2", command]
+        refused = self.slurm_run(*tasks, *self.fit_words(out), status=2)
+        self.assertEqual(refused.count("srun started 2 tasks without MPI"), 1, refused)
+        self.assertIn("launch starts the ranks itself", self.slurm_run(*tasks, "launch", "--", "models", status=2))
+        self.assertFalse(os.path.exists(out))
+
+    def test_launched_from_within_a_step(self):
+        self.slurm_run("salloc", "--quiet", "--nodes=2", "srun", "--mpi=none", "--nodes=1", "--ntasks=1", command, "launch",
+                       "--", "models")
+
+    def test_a_killed_rank_is_restarted_with_the_same_bits(self):
+        undisturbed, out, folder = self.path(), self.path(), self.path("")
+        self.succeed(*self.fit_words(undisturbed, "--max-iter", 300))
+        process = self.start_in_allocation(out, "--max-restarts", "2",
+                                           job=["--max-iter", 300, "--checkpoint", folder, "--every", 1])
+        self.wait_for_checkpoint(folder, 2)
+        os.kill(self.ranks_of(out)[1], signal.SIGKILL)
+        _, errors = process.communicate(timeout=100)
+        self.assertEqual(process.returncode, 0, errors)
+        self.assertIn("restart 1 of 2", errors)
+        self.assert_same_bits(undisturbed, out)
+        self.assert_all_gone(out)
+
+    def test_nothing_is_left_of_a_launcher_that_is_killed(self):
+        out = self.path()
+        process = self.start_in_allocation(out)
+        os.kill(self.launcher_of(out), signal.SIGKILL)
+        process.communicate(timeout=60)
+        self.assert_all_gone(out)
+
+    def test_nothing_is_left_where_srun_is_killed(self):
+        out = self.path()
+        process = self.start_in_allocation(out)
+        for srun, _ in self.processes(out, "srun"):
+            os.kill(srun, signal.SIGKILL)
+        process.communicate(timeout=60)
+        self.assertNotEqual(process.returncode, 0)
+        self.assert_all_gone(out)
+
+
+if __name__ == "__main__":
+    unittest.main()
