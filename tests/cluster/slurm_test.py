@@ -1,4 +1,4 @@
-"""tally under Slurm: on nodes of an allocation by `tally launch` and by srun, with ranks that die.
+"""tally under Slurm: on nodes of an allocation by `tally launch` and by srun, with ranks that die, preempted and requeued.
 
 The nodes are daemons on this machine (slurm.sh): one hostname, no control groups."""
 
@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(here), "cli"))
 from tally_cli import Model, TallyTest, command, source_folder  # noqa: E402
 
 slurm_script = os.path.join(here, "slurm.sh")
+batch_script = os.path.join(source_folder, "examples", "slurm", "cpu.sbatch")
 node_count = 3
 
 
@@ -204,6 +205,27 @@ class SlurmTest(TallyTest):
             os.kill(srun, signal.SIGKILL)
         process.communicate(timeout=60)
         self.assertNotEqual(process.returncode, 0)
+        self.assert_all_gone(out)
+
+    def test_preempted_and_requeued_with_the_same_bits(self):
+        undisturbed, out, folder, log = self.path(), self.path(), self.path(""), self.path(".log")
+        self.succeed(*self.fit_words(undisturbed, "--max-iter", 1500))
+        words = self.fit_words(out, "--max-iter", 1500, "--checkpoint", folder, "--every", 100)[1:]
+        job = self.slurm_run("sbatch", "--parsable", "--nodes=3", "--output", log, batch_script, *words).strip()
+        self.wait_for_checkpoint(folder)
+        self.slurm_run("scancel", "--batch", "--signal=USR1", job)  # a second one follows
+        self.slurm_run("sbatch", "--partition=urgent", "--nodes=3", "--exclusive", "--wrap", "true")
+        self.wait_until("it waits to start again", lambda: " PENDING " in self.slurm_run(
+            "squeue", "--noheader", "--jobs", job, "--format", " %T "))
+        self.wait_until("the first try has ended", lambda: not self.processes(f"slurmstepd: [{job}.", "slurmstepd"))
+        self.assertLess(len(Model(out).trace), 1500)
+        self.slurm_run("scontrol", "update", f"JobId={job}", "StartTime=now")
+        self.wait_until("it is done", lambda: not self.slurm_run("squeue", "--noheader", "--jobs", job, "--states=PD,R,CG"))
+        with open(log, encoding="utf-8") as file:
+            text = file.read()
+        self.assertIn("Restarts=1", self.slurm_run("scontrol", "show", "job", job), text)
+        self.assertIn("JobState=COMPLETED", self.slurm_run("scontrol", "show", "job", job), text)
+        self.assert_same_bits(undisturbed, out)
         self.assert_all_gone(out)
 
 
