@@ -1,0 +1,21 @@
+#!/bin/sh
+# fit.sh HOSTFILE FIT...: a fit on hosts that ssh reaches, without a batch system. It asks each host whether Tally is there,
+# shows what will run where, and fits; where a host is lost it goes on from the last checkpoint on the others:
+#   fit.sh hosts gmm data.h5:/x -k 64 --out model.h5 --checkpoint state
+# Tally, MPI, the data and the checkpoints are at the same place on all hosts. The words of another ssh: OMPI_MCA_plm_rsh_agent.
+set -eu
+hosts=$1
+shift
+ssh=${OMPI_MCA_plm_rsh_agent:-ssh -o BatchMode=yes}
+tally=$(command -v tally)
+version=$("$tally" --version)
+
+# shellcheck disable=SC2013  # words, too
+for host in $(sed -e 's/#.*//' -e 's/[[:space:]:].*//' "$hosts"); do
+  # shellcheck disable=SC2086  # words
+  there=$($ssh "$host" "$tally" --version </dev/null) || there="no $tally, or no ssh without a password"
+  [ "$there" = "$version" ] || { echo "fit.sh: $host has $there; here is $version" >&2 && exit 1; }
+done
+
+tally launch --hostfile "$hosts" --dry-run -- fit "$@"
+exec tally launch --hostfile "$hosts" --max-restarts 3 -- fit "$@"
