@@ -15,6 +15,7 @@
 #include "algorithms/latent/chain_kernel.hpp"
 #include "algorithms/likeliest_paths.hpp"
 #include "core/log_product.hpp"
+#include "core/wide_chain.hpp"
 
 namespace tally {
 
@@ -40,6 +41,7 @@ class BoundChainModel final : public BoundModel {
       lane.row_values.resize(static_cast<std::size_t>(tile_rows));
       lane.statistics.resize(static_cast<std::size_t>(statistics_.size()));
       lane.products.resize(static_cast<std::size_t>(states_ * states_));
+      lane.transitions.resize(static_cast<std::size_t>(states_ * states_));
     }
   }
 
@@ -48,6 +50,7 @@ class BoundChainModel final : public BoundModel {
     to.exact.resize(static_cast<std::size_t>(coefficients_.count));
     coefficients_.compute(parameters, std::span(to.exact));
     to.rounded.assign(to.exact.begin(), to.exact.end());
+    to.mix = cpu::states_mix(weights_of(candidate));
   }
 
   void exchange_messages(Shard& shard, std::span<const int> candidates, PassKind kind, MessageExchange& exchange,
@@ -137,17 +140,26 @@ class BoundChainModel final : public BoundModel {
   struct Parameters {
     std::vector<double> exact;
     std::vector<Real> rounded;
+    bool mix = false;  // cpu::states_mix
   };
   struct Lane {
     CpuLane compute;
     std::optional<TileReader<Real>> reader;
     std::optional<Tally> tally;
     std::vector<Real> features, row_values;              // of a tile
-    std::vector<Real> log_columns;                       // of a block that needs a closer look
     std::vector<Real> columns, emissions, alpha, gamma;  // of a block; alpha has a row before the first
     std::vector<double> offsets, maxima, scales;         // of a block's rows
     std::vector<cpu::ChainPiece> pieces;
     std::vector<double> statistics, products, scratch;
+    // For pieces that are beyond the range of Real.
+    std::vector<Index> beyond;        // their numbers
+    bool has_logs = false;            // of the emissions at hand
+    std::vector<Real> logits;         // (rows, components) of a block
+    std::vector<double> logs;         // (rows, K)
+    WideChain wide;
+    std::vector<Wide> sums;           // (K)
+    std::vector<double> wide_rows;    // of a piece
+    std::vector<double> transitions;  // (K, K), their expected number
     std::vector<Index> impossible;  // the first row, by candidate; -1: none
     std::vector<double> row_objectives, row_weights;
     std::vector<std::int32_t> row_labels;
@@ -208,6 +220,7 @@ class BoundChainModel final : public BoundModel {
     const std::vector<double>& exact = parameters_[static_cast<std::size_t>(candidate)].exact;
     return exact.data() + coefficients_.count - states_ * (1 + 2 * states_);
   }
+  bool mixes(int candidate) const { return parameters_[static_cast<std::size_t>(candidate)].mix; }
   const double* transitions_of(int candidate) const { return start_of(candidate) + states_; }
 
   // Log-densities of the family's components (rows, components) and what belongs to a row whatever its state, tile by
@@ -231,6 +244,7 @@ class BoundChainModel final : public BoundModel {
 
   // What every state emits, relative to the likeliest of a row, whose logarithm is in `maxima`.
   void emit(Lane& lane, const StoredBlock& block, Index known_columns, int candidate) {
+    lane.has_logs = false;
     emit_logits(lane, block, known_columns, candidate, columns_of(lane, block.rows),
                 [&](MatrixView<Real> logits, Index first) {
                   double* const maxima = lane.maxima.data() + first;
@@ -258,79 +272,122 @@ class BoundChainModel final : public BoundModel {
                              messages_.outgoing(candidate, piece)});
   }
 
-  // Emissions, then the recursion forward and, where wanted, backward.
+  // Emissions, then the recursions over the block's pieces; `backward` asks for gamma and expected transitions.
   void recur(Lane& lane, const StoredBlock& block, Index known_columns, const std::vector<Piece>& pieces, int candidate,
              bool backward) {
     if (pieces.empty()) throw UsageError("a chain computes rows that lie in sequences, these are independent");
     emit(lane, block, known_columns, candidate);
     set_pieces(lane, pieces, candidate);
-    const cpu::ChainWeights<Real> weights = weights_of(candidate);
-    const MatrixView<Real> emissions = emissions_of(lane, block.rows), alpha = alpha_of(lane, block.rows);
     const double* const before = lane.pieces.front().incoming;
     for (Index k = 0; k < states_; ++k)
-      lane.alpha[static_cast<std::size_t>(k)] = before ? static_cast<Real>(before[k]) : Real{0};
-    const Index impossible =
-        lane.compute.chain_forward(weights, lane.pieces, MatrixView<const Real>(emissions), alpha, lane.scales.data());
-    if (impossible >= 0) look_closer(lane, block, known_columns, candidate);
-    if (backward)
-      lane.compute.chain_backward(weights, lane.pieces, emissions, MatrixView<const Real>(alpha), lane.scales.data(),
-                                  gamma_of(lane, block.rows));
+      lane.alpha[static_cast<std::size_t>(k)] = before ? static_cast<Real>(linear_of_message(before[k])) : Real{0};
+    recur_over_pieces(lane, block, known_columns, candidate, backward);
   }
 
-  // Where a step seems impossible, the states that can be there may only be far less likely than others that cannot: the
-  // pieces concerned are computed again from there, relative to the likeliest state that can be reached.
-  void look_closer(Lane& lane, const StoredBlock& block, Index known_columns, int candidate) {
-    const auto KM = static_cast<std::size_t>(kernel_.components());
-    lane.log_columns.resize(static_cast<std::size_t>(block.rows) * KM);
-    const MatrixView<Real> logits(lane.log_columns.data(), block.rows, kernel_.components());
-    emit_logits(lane, block, known_columns, candidate, logits, [](MatrixView<Real>, Index) {});
-    for (const cpu::ChainPiece& piece : lane.pieces) {
-      Index row = piece.first;
-      const Index end = piece.first + piece.steps;
-      while (row < end && lane.scales[static_cast<std::size_t>(row)] > 0) ++row;
-      for (; row < end; ++row)
-        if (!step_by_logarithms(lane, block.rows, piece, row, logits, candidate)) break;
-    }
+  // Of lane.pieces, whose emissions are there. Without a recursion backward nobody could tell where states got lost, unless
+  // they mix.
+  void recur_over_pieces(Lane& lane, const StoredBlock& block, Index known_columns, int candidate, bool backward) {
+    const bool possible = go_forward(lane, block.rows, candidate);
+    if (backward || !possible || !mixes(candidate)) go_backward(lane, block, known_columns, candidate);
   }
 
-  // One step of the forward recursion that no ratio of emissions can underflow. Tells whether it is possible.
-  bool step_by_logarithms(Lane& lane, Index rows, const cpu::ChainPiece& piece, Index row, MatrixView<const Real> logits,
-                          int candidate) {
-    const Index M = kernel_.mixtures;
-    const MatrixView<Real> alpha = alpha_of(lane, rows), columns = columns_of(lane, rows), states = emissions_of(lane, rows);
+  // Whether all steps are possible.
+  bool go_forward(Lane& lane, Index rows, int candidate) {
+    const MatrixView<const Real> emissions = emissions_of(lane, rows);
+    return lane.compute.chain_forward(weights_of(candidate), lane.pieces, emissions, alpha_of(lane, rows),
+                                      lane.scales.data()) < 0;
+  }
+
+  void go_backward(Lane& lane, const StoredBlock& block, Index known_columns, int candidate) {
+    std::fill(lane.transitions.begin(), lane.transitions.end(), 0.0);
+    lane.compute.chain_backward(weights_of(candidate), lane.pieces, emissions_of(lane, block.rows),
+                                MatrixView<const Real>(alpha_of(lane, block.rows)), lane.scales.data(),
+                                gamma_of(lane, block.rows), lane.beyond);
+    for (std::size_t p = 0; p < lane.pieces.size(); ++p)
+      if (loses_incoming(lane, block.rows, lane.pieces[p], candidate)) lane.beyond.push_back(static_cast<Index>(p));
+    if (lane.beyond.empty()) return;
+    emit_logs(lane, block, known_columns, candidate);
+    std::sort(lane.beyond.begin(), lane.beyond.end());
+    for (const Index p : lane.beyond) recur_in_wide(lane, block, lane.pieces[static_cast<std::size_t>(p)], candidate);
+  }
+
+  // Whether what follows speaks strongly for a state that has no place in the message as this precision has it.
+  bool loses_incoming(Lane& lane, Index rows, const cpu::ChainPiece& piece, int candidate) const {
+    if (!piece.incoming || piece.steps == 0) return false;
+    const MatrixView<Real> w = emissions_of(lane, rows);
     const double* const A = transitions_of(candidate);
-    std::vector<double> predicted(static_cast<std::size_t>(states_), 0.0);
-    if (row == piece.first && !piece.incoming) {
-      std::copy_n(start_of(candidate), states_, predicted.begin());
-    } else {
-      for (Index i = 0; i < states_; ++i) {
-        const double before = row == piece.first ? piece.incoming[i] : static_cast<double>(alpha(row - 1, i));
-        for (Index j = 0; j < states_ && before > 0; ++j)
-          predicted[static_cast<std::size_t>(j)] += before * A[i * states_ + j];
-      }
+    for (Index i = 0; i < states_; ++i) {
+      if (piece.incoming[i] == 0 ||
+          static_cast<Real>(linear_of_message(piece.incoming[i])) >= std::numeric_limits<Real>::min())
+        continue;
+      double beta = 0;
+      for (Index j = 0; j < states_; ++j) beta += A[i * states_ + j] * static_cast<double>(w(piece.first, j));
+      if (!(beta <= (sizeof(Real) == 4 ? 0x1p80 : 0x1p900))) return true;
     }
-    double largest = -std::numeric_limits<double>::infinity();
-    for (Index k = 0; k < states_ * M; ++k)
-      if (predicted[static_cast<std::size_t>(k / M)] > 0) largest = std::max(largest, static_cast<double>(logits(row, k)));
-    largest = log_likelihood_of(largest);
-    double scale = 0;
-    for (Index k = 0; k < states_ && largest > -std::numeric_limits<double>::infinity(); ++k) {
-      double emission = 0;
-      for (Index m = 0; m < M; ++m) {
-        const bool reached = predicted[static_cast<std::size_t>(k)] > 0;
-        const double ratio = reached ? std::exp(static_cast<double>(logits(row, k * M + m)) - largest) : 0;
-        columns(row, k * M + m) = static_cast<Real>(ratio);
-        emission += ratio;
+    return false;
+  }
+
+  // Log-densities of the states of a block's rows, -inf where a state cannot emit them.
+  void emit_logs(Lane& lane, const StoredBlock& block, Index known_columns, int candidate) {
+    if (lane.has_logs) return;
+    lane.has_logs = true;
+    const Index M = kernel_.mixtures;
+    lane.logits.resize(static_cast<std::size_t>(block.rows * kernel_.components()));
+    lane.logs.resize(static_cast<std::size_t>(block.rows * states_));
+    const MatrixView<Real> logits(lane.logits.data(), block.rows, kernel_.components());
+    emit_logits(lane, block, known_columns, candidate, logits, [](MatrixView<Real>, Index) {});
+    for (Index i = 0; i < block.rows; ++i)
+      for (Index k = 0; k < states_; ++k) {
+        const Real* const of = logits.row(i) + k * M;
+        const double largest = log_likelihood_of(static_cast<double>(*std::max_element(of, of + M)));
+        double sum = 1;
+        if (M > 1 && std::isfinite(largest)) {
+          sum = 0;
+          for (Index m = 0; m < M; ++m) sum += std::exp(static_cast<double>(of[m]) - largest);
+        }
+        lane.logs[static_cast<std::size_t>(i * states_ + k)] = largest + std::log(sum);
       }
-      if (mixed()) states(row, k) = static_cast<Real>(emission);
-      scale += predicted[static_cast<std::size_t>(k)] *= emission;
+  }
+  MatrixView<const double> logs_of(const Lane& lane, Index first, Index steps) const {
+    return {lane.logs.data() + first * states_, steps, states_};
+  }
+
+  // A piece in numbers of any size, all that the block needs of it.
+  void recur_in_wide(Lane& lane, const StoredBlock& block, const cpu::ChainPiece& piece, int candidate) {
+    lane.wide.set(states_, start_of(candidate), transitions_of(candidate));
+    lane.wide_rows.resize(static_cast<std::size_t>(piece.steps * (states_ + 1)));
+    double* const log_scales = lane.wide_rows.data();
+    const MatrixView<double> gamma(log_scales + piece.steps, piece.steps, states_);
+    const Index impossible = lane.wide.forward(piece.incoming, logs_of(lane, piece.first, piece.steps), log_scales);
+    const Index possible = impossible < 0 ? piece.steps : 0;
+    if (possible > 0)
+      lane.wide.backward(piece.outgoing, gamma, block.weights ? block.weights[piece.first] : 1, lane.transitions);
+    for (Index t = 0; t < piece.steps; ++t) {
+      const Index row = piece.first + t;
+      for (Index k = 0; k < states_; ++k) {
+        alpha_of(lane, block.rows)(row, k) = static_cast<Real>(possible ? lane.wide.alpha(t)[static_cast<std::size_t>(k)].value() : 0);
+        gamma_of(lane, block.rows)(row, k) = static_cast<Real>(possible ? gamma(t, k) : 0);
+        emissions_of(lane, block.rows)(row, k) = 0;
+      }
+      const bool known = impossible < 0 || t < impossible;
+      lane.scales[static_cast<std::size_t>(row)] = known ? 1 : 0;
+      if (known) lane.maxima[static_cast<std::size_t>(row)] = log_scales[t] + lane.offsets[static_cast<std::size_t>(row)];
+      if (mixed() && known) share_in_logs(lane, block.rows, row);
     }
-    if (!(scale >= std::numeric_limits<double>::min())) return false;
-    for (Index k = 0; k < states_; ++k)
-      alpha(row, k) = static_cast<Real>(predicted[static_cast<std::size_t>(k)] / scale);
-    lane.scales[static_cast<std::size_t>(row)] = scale;
-    lane.maxima[static_cast<std::size_t>(row)] = largest + lane.offsets[static_cast<std::size_t>(row)];
-    return true;
+  }
+
+  // The columns of a row, relative to the likeliest of their state.
+  void share_in_logs(Lane& lane, Index rows, Index row) const {
+    const Index M = kernel_.mixtures;
+    const MatrixView<Real> columns = columns_of(lane, rows);
+    for (Index k = 0; k < states_; ++k) {
+      const Real* const logits = lane.logits.data() + row * kernel_.components() + k * M;
+      const Real largest = *std::max_element(logits, logits + M);
+      for (Index m = 0; m < M; ++m)
+        columns(row, k * M + m) = log_likelihood_of(static_cast<double>(largest)) > -std::numeric_limits<double>::infinity()
+                                      ? std::exp(logits[m] - largest)
+                                      : Real{0};
+    }
   }
 
   // The log-likelihood of a block's pieces, each given what came before it.
@@ -428,7 +485,7 @@ class BoundChainModel final : public BoundModel {
       if (!transitions)
         sums[i] += product;
       else if (transitions[i] > 0)
-        sums[i] += transitions[i] * product;
+        sums[i] += transitions[i] * product + lane.transitions[static_cast<std::size_t>(i)];
     }
   }
 
@@ -459,45 +516,56 @@ class BoundChainModel final : public BoundModel {
       return std::span(place.vectors + state * states_, static_cast<std::size_t>(states_));
     };
     if (piece.begins) {
-      last_alpha(lane, block, known_columns, piece, candidate, nullptr, row_of(0));
+      carry(lane, block, known_columns, piece, candidate, nullptr, row_of(0));
       return;
     }
-    const MatrixView<const Real> emissions = part(emissions_of(lane, block.rows), piece.first, piece.steps);
-    lane.compute.chain_compose(weights_of(candidate), emissions, MatrixView<double>(place.vectors, states_, states_),
-                               place.log_scales);
-    const double likeliest = logs_of(lane, piece).second;
+    std::fill_n(place.log_scales, states_, -std::numeric_limits<double>::infinity());
+    if (mixes(candidate)) {
+      const MatrixView<const Real> emissions = part(emissions_of(lane, block.rows), piece.first, piece.steps);
+      lane.compute.chain_compose(weights_of(candidate), emissions, MatrixView<double>(place.vectors, states_, states_),
+                                 place.log_scales);
+    }
     for (Index i = 0; i < states_; ++i) {
       if (!std::isinf(place.log_scales[i])) continue;
-      std::vector<double> from(static_cast<std::size_t>(states_), 0.0);
-      from[static_cast<std::size_t>(i)] = 1;
-      last_alpha(lane, block, known_columns, piece, candidate, from.data(), row_of(i));
-      const auto [scales, maxima] = logs_of(lane, piece);
-      if (std::isfinite(scales)) place.log_scales[i] = scales + maxima - likeliest;
-      emit(lane, block, known_columns, candidate);
+      lane.scratch.assign(static_cast<std::size_t>(states_), 0.0);
+      lane.scratch[static_cast<std::size_t>(i)] = 1;
+      place.log_scales[i] = carry_in_wide(lane, block, known_columns, piece, candidate, lane.scratch.data(), row_of(i));
     }
   }
 
-  // Logarithms of the scales of a piece, and of what they are relative to.
-  std::pair<double, double> logs_of(const Lane& lane, const Piece& piece) const {
-    LogProduct scales;
-    double maxima = 0;
-    for (Index i = piece.first; i < piece.first + piece.steps; ++i) {
-      scales.multiply(lane.scales[static_cast<std::size_t>(i)]);
-      maxima += lane.maxima[static_cast<std::size_t>(i)];
+  // The message after a piece, forward.
+  void carry(Lane& lane, const StoredBlock& block, Index known_columns, const Piece& piece, int candidate,
+             const double* incoming, std::span<double> out) {
+    if (!mixes(candidate)) {
+      carry_in_wide(lane, block, known_columns, piece, candidate, incoming, out);
+      return;
     }
-    return {scales.log(), maxima};
-  }
-
-  // The distribution of the state after a piece.
-  void last_alpha(Lane& lane, const StoredBlock& block, Index known_columns, const Piece& piece, int candidate,
-                  const double* incoming, std::span<double> out) {
     lane.pieces.assign(1, {piece.first, piece.steps, incoming, nullptr});
     const MatrixView<Real> alpha = alpha_of(lane, block.rows);
     const MatrixView<const Real> emissions = emissions_of(lane, block.rows);
-    const Index impossible =
-        lane.compute.chain_forward(weights_of(candidate), lane.pieces, emissions, alpha, lane.scales.data());
-    if (impossible >= 0) look_closer(lane, block, known_columns, candidate);
-    std::copy_n(alpha.row(piece.first + piece.steps - 1), states_, out.begin());
+    if (lane.compute.chain_forward(weights_of(candidate), lane.pieces, emissions, alpha, lane.scales.data()) >= 0)
+      carry_in_wide(lane, block, known_columns, piece, candidate, incoming, out);
+    else
+      std::copy_n(alpha.row(piece.first + piece.steps - 1), states_, out.begin());
+  }
+
+  // The same in numbers of any size. The logarithm of the probability of the steps, relative to lane.maxima; -inf and a
+  // message of zeros where they are impossible.
+  double carry_in_wide(Lane& lane, const StoredBlock& block, Index known_columns, const Piece& piece, int candidate,
+                       const double* incoming, std::span<double> out) {
+    emit_logs(lane, block, known_columns, candidate);
+    lane.wide.set(states_, start_of(candidate), transitions_of(candidate));
+    lane.wide_rows.resize(static_cast<std::size_t>(piece.steps));
+    std::ranges::fill(out, 0.0);
+    if (lane.wide.forward(incoming, logs_of(lane, piece.first, piece.steps), lane.wide_rows.data()) >= 0)
+      return -std::numeric_limits<double>::infinity();
+    write_message(lane.wide.alpha(piece.steps - 1), out);
+    double elsewhere = 0;  // maxima are of columns, where those are more than one a state
+    for (Index t = 0; t < piece.steps; ++t) {
+      const auto row = static_cast<std::size_t>(piece.first + t);
+      elsewhere += lane.wide.likeliest(t) + lane.offsets[row] - lane.maxima[row];
+    }
+    return lane.wide.probability().log() + elsewhere;
   }
 
   // Messages one after the other. A backward message is what the recursion would hand on within a piece, which knows
@@ -519,7 +587,7 @@ class BoundChainModel final : public BoundModel {
           with_pieces(index, block, false, [&](Lane& lane, const Piece& piece, int c) {
             const double* const incoming = step.message(c, piece);
             const auto next = step.next(c, piece);
-            if (!next.empty()) last_alpha(lane, block, shard.given_columns(), piece, c, incoming, next);
+            if (!next.empty()) carry(lane, block, shard.given_columns(), piece, c, incoming, next);
             step.hand_on(c, piece);
           });
         },
@@ -529,31 +597,38 @@ class BoundChainModel final : public BoundModel {
         [&](int index, const StoredBlock& block, const ChainOrder::Step& step) {
           with_pieces(index, block, true, [&](Lane& lane, const Piece& piece, int c) {
             const auto next = step.next(c, piece);
-            lane.scratch.resize(static_cast<std::size_t>(states_));
-            if (!next.empty())
-              last_alpha(lane, block, shard.given_columns(), piece, c, messages_.incoming(c, piece), lane.scratch);
+            if (!next.empty()) {
+              lane.pieces.assign(1, {piece.first, piece.steps, messages_.incoming(c, piece), nullptr});
+              go_forward(lane, block.rows, c);
+            }
             const double* const outgoing = step.message(c, piece);
-            if (!next.empty()) hand_back(lane, block.rows, piece, c, outgoing, next);
+            if (!next.empty()) hand_back(lane, block, shard.given_columns(), piece, c, outgoing, next);
             step.hand_on(c, piece);
           });
         },
         pulse);
   }
 
-  // The backward message before a piece whose forward recursion is done: A w of its first step.
-  void hand_back(Lane& lane, Index rows, const Piece& piece, int candidate, const double* outgoing,
-                 std::span<double> before) {
+  // The backward message before lane's piece, whose forward recursion is done: A w of its first step.
+  void hand_back(Lane& lane, const StoredBlock& block, Index known_columns, const Piece& piece, int candidate,
+                 const double* outgoing, std::span<double> before) {
     lane.pieces.front().outgoing = outgoing;
-    const MatrixView<Real> weights = emissions_of(lane, rows);
-    lane.compute.chain_backward(weights_of(candidate), lane.pieces, weights, MatrixView<const Real>(alpha_of(lane, rows)),
-                                lane.scales.data(), gamma_of(lane, rows));
+    go_backward(lane, block, known_columns, candidate);
+    if (!lane.beyond.empty()) {
+      const bool possible = lane.scales[static_cast<std::size_t>(piece.first + piece.steps - 1)] > 0;
+      if (possible) write_message(lane.wide.before(), before);
+      else std::ranges::fill(before, 0.0);
+      return;
+    }
+    const MatrixView<Real> w = emissions_of(lane, block.rows);
     const double* const A = transitions_of(candidate);
+    lane.sums.assign(static_cast<std::size_t>(states_), Wide());
     for (Index i = 0; i < states_; ++i) {
       double sum = 0;
-      for (Index j = 0; j < states_; ++j)
-        if (A[i * states_ + j] > 0) sum += A[i * states_ + j] * static_cast<double>(weights(piece.first, j));
-      before[static_cast<std::size_t>(i)] = sum;
+      for (Index j = 0; j < states_; ++j) sum += A[i * states_ + j] * static_cast<double>(w(piece.first, j));
+      lane.sums[static_cast<std::size_t>(i)] = Wide(sum);
     }
+    write_message(lane.sums, before);
   }
 
   // What was given for the last step of each piece that goes on.

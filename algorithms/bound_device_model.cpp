@@ -137,7 +137,7 @@ void BoundDeviceModel::exchange_messages(Shard& shard, std::span<const int> cand
     ChainProducts products(plan, components_, candidates_);
     exchange.locally([&] { compose(shard, candidates, kind, products, pulse); });
     exchange.share(products.values());
-    products.scan(candidates, cut_pieces(plan), messages);
+    products.scan(candidates, cut_pieces(plan), messages, in_float(precision_) ? 0x1p-126 : 0x1p-1022);
   }
   exchange.locally([&] { engine_->set_messages(messages.values()); });
 }

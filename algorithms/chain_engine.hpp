@@ -185,12 +185,13 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
     if (mixed()) lane.for_each(rows.count, SumColumns<Real>{block.columns, block.emissions});
   }
 
-  generic::ChainBlock<Real> recur(int index, Rows& rows, int candidate, bool backward) {
+  // Backward, too, which tells where probabilities are too far apart for Real.
+  generic::ChainBlock<Real> recur(int index, Rows& rows, int candidate) {
     DeviceLane& lane = this->compute_of(index);
     const generic::ChainBlock<Real> block = block_of(index, rows, candidate);
     emit(index, rows, block, candidate);
     lane.chain_forward(block);
-    if (backward) lane.chain_backward(block);
+    lane.chain_backward(block);
     return block;
   }
 
@@ -201,7 +202,7 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
     const double* const weights = rows.weighted ? rows.weights.data() : nullptr;
     for (std::size_t c = 0; c < this->running().size(); ++c) {
       const int candidate = this->running()[c];
-      const generic::ChainBlock<Real> block = recur(index, rows, candidate, true);
+      const generic::ChainBlock<Real> block = recur(index, rows, candidate);
       lane.chain_objective(block, weights, work.objectives.data(), this->objective_of(index, c));
       lane.for_each_group(generic::FirstImpossible{block.pieces, block.impossible, block.piece_count, weights,
                                                    rows.first_row, work.impossible.data() + candidate});
@@ -290,7 +291,7 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
     begin_block(index, rows);
     work.objective.reserve(1);
     const bool posterior_wanted = outputs.labels || outputs.responsibilities;
-    const generic::ChainBlock<Real> block = recur(index, rows, 0, posterior_wanted && !outputs.filtered);
+    const generic::ChainBlock<Real> block = recur(index, rows, 0);
     lane.chain_objective(block, nullptr, work.objectives.data(), work.objective.data());
     if (outputs.objectives) lane.download(work.objectives.data(), outputs.objectives, rows.count);
     if (!posterior_wanted) return;

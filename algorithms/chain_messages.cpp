@@ -1,33 +1,11 @@
 #include "algorithms/chain_messages.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
+
+#include "core/error.hpp"
+#include "core/wide_chain.hpp"
 
 namespace tally {
-namespace {
-
-// Scales a vector to the sum 1; zeros stay zeros.
-void normalise(double* values, Index count) {
-  double sum = 0;
-  for (Index k = 0; k < count; ++k) sum += values[k];
-  if (!(sum > 0)) return;
-  for (Index k = 0; k < count; ++k) values[k] /= sum;
-}
-
-// exp(log_scale - largest) of the states with counts, the largest being theirs; zeros elsewhere.
-std::vector<double> relative_scales(const double* log_scales, const double* counts, Index states) {
-  double largest = -std::numeric_limits<double>::infinity();
-  for (Index i = 0; i < states; ++i)
-    if (counts[i] > 0) largest = std::max(largest, log_scales[i]);
-  std::vector<double> scales(static_cast<std::size_t>(states), 0.0);
-  if (std::isinf(largest)) return scales;
-  for (Index i = 0; i < states; ++i)
-    if (counts[i] > 0) scales[static_cast<std::size_t>(i)] = std::exp(log_scales[i] - largest);
-  return scales;
-}
-
-}  // namespace
 
 ChainMessages::ChainMessages(const BlockPlan& plan, Index states, int candidates)
     : pieces_(plan.cut_piece_count()),
@@ -72,53 +50,56 @@ ChainProducts::Place ChainProducts::at(int candidate, Index piece) {
   return {first, first + states_ * states_};
 }
 
-void ChainProducts::scan(std::span<const int> candidates, const std::vector<Piece>& pieces, ChainMessages& messages) {
-  const Index K = states_;
+void ChainProducts::scan(std::span<const int> candidates, const std::vector<Piece>& pieces, ChainMessages& messages,
+                         double smallest) {
+  const auto K = static_cast<std::size_t>(states_);
+  std::vector<Wide> vector(K);
   for (const int c : candidates) {
     for (const Piece& piece : pieces) {
       if (piece.ends) continue;
       const Place place = at(c, piece.number);
       const auto after = messages.incoming(c, piece.number + 1);
+      std::ranges::fill(vector, Wide());
       if (piece.begins) {
-        std::copy_n(place.vectors, K, after.begin());
-        continue;
+        for (std::size_t j = 0; j < K; ++j) vector[j] = from_message(place.vectors[j]);
+      } else {
+        const auto before = messages.incoming(c, piece.number);
+        for (std::size_t i = 0; i < K; ++i) {
+          if (before[i] == 0) continue;
+          const Wide weight = from_message(before[i]) * Wide::of_log(place.log_scales[i]);
+          for (std::size_t j = 0; j < K; ++j) vector[j] += weight * from_message(place.vectors[i * K + j]);
+        }
       }
-      const auto before = messages.incoming(c, piece.number);
-      const std::vector<double> scales = relative_scales(place.log_scales, before.data(), K);
-      std::fill(after.begin(), after.end(), 0.0);
-      for (Index i = 0; i < K; ++i) {
-        const auto at_i = static_cast<std::size_t>(i);
-        const double weight = before[at_i] * scales[at_i];
-        for (Index j = 0; j < K && weight > 0; ++j) after[static_cast<std::size_t>(j)] += weight * place.vectors[i * K + j];
-      }
-      normalise(after.data(), K);
+      write_message(vector, after);
     }
     for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece)
-      if (!piece->begins) step_back(c, *piece, messages);
+      if (!piece->begins) step_back(c, *piece, messages, Wide(smallest));
   }
 }
 
-// Of the likelihoods of what follows from each state on, only those of states that can be there count: relative to them
-// another may be anything.
-void ChainProducts::step_back(int candidate, const Piece& piece, ChainMessages& messages) {
-  constexpr double never = -std::numeric_limits<double>::infinity(), most = 700;
-  const Index K = states_;
+// Of the likelihoods of what follows from each state on, those of states that cannot be there are left out.
+void ChainProducts::step_back(int candidate, const Piece& piece, ChainMessages& messages, Wide smallest) {
+  const auto K = static_cast<std::size_t>(states_);
   const Place place = at(candidate, piece.number);
   const auto incoming = messages.incoming(candidate, piece.number);
-  const auto before = messages.outgoing(candidate, piece.number - 1);
   const double* const after = messages.outgoing(candidate, piece);
-  std::vector<double> logs(static_cast<std::size_t>(K), never);
-  double largest = never;
-  for (Index i = 0; i < K; ++i) {
-    const auto at_i = static_cast<std::size_t>(i);
-    if (!(incoming[at_i] > 0)) continue;
-    double sum = 0;
-    for (Index j = 0; j < K; ++j) sum += place.vectors[i * K + j] * (after ? after[j] : 1);
-    logs[at_i] = place.log_scales[i] + std::log(sum);
-    largest = std::max(largest, logs[at_i] + std::log(incoming[at_i]));
+  std::vector<Wide> likelihoods(K);
+  Wide total, missing;  // missing: what may have been lost of it, at most
+  for (std::size_t i = 0; i < K; ++i) {
+    if (incoming[i] == 0) continue;
+    const Wide scale = Wide::of_log(place.log_scales[i]), weight = from_message(incoming[i]) * scale;
+    for (std::size_t j = 0; j < K; ++j) {
+      const Wide to = from_message(place.vectors[i * K + j]), then = after ? from_message(after[j]) : Wide(1);
+      likelihoods[i] += to * then;
+      if (to < smallest) missing += weight * smallest * then;
+    }
+    likelihoods[i] = likelihoods[i] * scale;
+    total += from_message(incoming[i]) * likelihoods[i];
   }
-  for (std::size_t i = 0; i < logs.size(); ++i)
-    before[i] = logs[i] > never ? std::exp(std::min(logs[i] - largest, most)) : 0;
+  constexpr double negligible = 0x1p-46;
+  if (Wide(negligible) * total < missing)
+    throw DataError("the likelihoods of states that are cut off from each other are too far apart for this device; use --device cpu");
+  write_message(likelihoods, messages.outgoing(candidate, piece.number - 1));
 }
 
 std::vector<Piece> cut_pieces(const BlockPlan& plan) {

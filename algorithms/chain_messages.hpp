@@ -5,11 +5,12 @@
 
 #include "core/block_plan.hpp"
 #include "core/view.hpp"
+#include "core/wide.hpp"
 
 namespace tally {
 
-// The two messages at every piece of the cut sequences, by candidate: `incoming`, the distribution of the state just
-// before the piece given what came before, and `outgoing`, the backward message just after it, of any scale.
+// The two messages (core/wide_chain.hpp) at every piece of the cut sequences, by candidate: `incoming`, the distribution of the
+// state just before the piece given what came before, and `outgoing`, what comes after it says of each state.
 class ChainMessages {
  public:
   ChainMessages() = default;
@@ -34,8 +35,8 @@ class ChainMessages {
 };
 
 // What each piece of the cut sequences does to a message, for each candidate, filled piece by piece by whoever has it:
-// where the sequence begins the distribution after the piece (K), else the distribution after the piece for each state
-// before it, rows summing to 1, and the logarithms of their probabilities: (K, K) and (K). Every number has one writer.
+// where the sequence begins the message after the piece (K), else that for each state before it and the logarithms of their
+// probabilities, relative to each other: (K, K) and (K). Every number has one writer.
 class ChainProducts {
  public:
   ChainProducts(const BlockPlan& plan, Index states, int candidates);
@@ -48,11 +49,13 @@ class ChainProducts {
   Place at(int candidate, Index piece);
   std::span<double> values() noexcept { return values_; }
 
-  // Composes the pieces of each sequence in order and fills in all messages.
-  void scan(std::span<const int> candidates, const std::vector<Piece>& pieces, ChainMessages& messages);
+  // Composes the pieces of each sequence in order and fills in all messages. Vectors are exact down to `smallest`: throws
+  // DataError where what follows speaks so strongly for a state that less than that might count.
+  void scan(std::span<const int> candidates, const std::vector<Piece>& pieces, ChainMessages& messages,
+            double smallest = 0);
 
  private:
-  void step_back(int candidate, const Piece& piece, ChainMessages& messages);
+  void step_back(int candidate, const Piece& piece, ChainMessages& messages, Wide smallest);
 
   Index pieces_, states_;
   std::vector<double> values_;

@@ -21,6 +21,7 @@ struct Chain {
   std::vector<Real> start, transitions, transposed, b, w, alpha, gamma, xi;
   std::vector<double> scales, maxima;
   std::vector<ChainPiece> pieces;
+  std::vector<Index> beyond;
 
   Chain(Index states, Index piece_count)
       : K(states),
@@ -49,10 +50,9 @@ struct Chain {
 
   ChainWeights<Real> weights() const { return {K, start.data(), transitions.data(), transposed.data()}; }
   void forward() { chain_forward<Real>(weights(), pieces, {b.data(), steps, K}, {alpha.data(), steps, K}, scales.data()); }
-  // Weights in place of emissions after the first time cost the same.
   void backward() {
     chain_backward<Real>(weights(), pieces, {w.data(), steps, K}, {alpha.data(), steps, K}, scales.data(),
-                         {gamma.data(), steps, K});
+                         {gamma.data(), steps, K}, beyond);
   }
   void add_xi() {
     blas::multiply_tn({alpha.data(), steps - 1, K}, {w.data() + K, steps - 1, K}, 0, MatrixView<Real>(xi.data(), K, K));

@@ -9,6 +9,8 @@
 
 #include "hwy/aligned_allocator.h"
 #include "hwy/cache_control.h"
+#include "core/log_product.hpp"
+#include "core/wide_chain.hpp"
 
 // Vectors of a size that the compiler does not know cannot be kept in arrays; such processors take NEON instead.
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_RVV)
@@ -32,9 +34,8 @@ struct ChainTable {
   Index (*forward)(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<const Real>, MatrixView<Real>,
                    double*);
   void (*backward)(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<Real>, MatrixView<const Real>,
-                   const double*, MatrixView<Real>);
+                   const double*, MatrixView<Real>, std::vector<Index>&);
   void (*compose)(const ChainWeights<Real>&, MatrixView<const Real>, MatrixView<double>, double*);
-  void (*backward_message)(const ChainWeights<Real>&, MatrixView<const Real>, const double*, double*);
 };
 
 // Rows that begin on a cache line, zeros behind their last column.
@@ -74,25 +75,6 @@ template <class Real>
 inline bool possible(Real scale) {
   return scale >= std::numeric_limits<Real>::min() && scale <= std::numeric_limits<Real>::max();
 }
-
-// A product of many probabilities, which no double could hold.
-class Probability {
- public:
-  explicit Probability(double value = 1) : significand_(value) {}
-  void multiply(double factor) {
-    significand_ *= factor;
-    if (significand_ < 0x1p-300) {
-      int exponent = 0;
-      significand_ = std::frexp(significand_, &exponent);
-      exponent_ += exponent;
-    }
-  }
-  double log() const { return std::log(significand_) + static_cast<double>(exponent_) * 0x1.62e42fefa39efp-1; }
-
- private:
-  double significand_;
-  Index exponent_ = 0;
-};
 
 }  // namespace tally::cpu
 #endif
@@ -341,7 +323,7 @@ struct Filtered {
     walk.row = piece.first;
     walk.left = piece.steps;
     if (!piece.incoming) return start_row.row(0);
-    for (Index k = 0; k < alpha.cols; ++k) walk.state[k] = static_cast<Real>(piece.incoming[k]);
+    for (Index k = 0; k < alpha.cols; ++k) walk.state[k] = static_cast<Real>(linear_of_message(piece.incoming[k]));
     return nullptr;
   }
   template <class D>
@@ -369,7 +351,7 @@ template <class Real>
 struct Composed {
   Index steps;
   MatrixView<double> product;
-  Probability* probabilities;  // (K)
+  LogProduct* probabilities;  // (K)
 
   const Real* start(Walk<Real>& walk) const {
     walk.row = 0;
@@ -383,7 +365,8 @@ struct Composed {
     probabilities[walk.number].multiply(static_cast<double>(scale));
   }
   void impossible(Walk<Real>& walk) const {
-    probabilities[walk.number] = Probability(0);
+    probabilities[walk.number] = LogProduct();
+    probabilities[walk.number].multiply(0);
     std::fill_n(walk.state, product.cols, Real(0));
     walk.factor = 1;
   }
@@ -392,33 +375,10 @@ struct Composed {
   }
 };
 
-// Begins with a given vector and leaves the last state in `result` (K), zeros where a step was impossible.
+// What a state's alpha or an emission loses by underflow, and all that could come of it, is smaller than this by far: where
+// beta and w stay below `farthest` it does not count.
 template <class Real>
-struct Carried {
-  const AlignedRows<Real>& from;
-  Index steps, states;
-  Real* result;
-
-  const Real* start(Walk<Real>& walk) const {
-    walk.row = 0;
-    walk.left = steps;
-    return from.row(0);
-  }
-  template <class D>
-  HWY_INLINE void step(D, const Walk<Real>&, Real) const {}
-  void impossible(Walk<Real>& walk) const {
-    std::fill_n(walk.state, states, Real(0));
-    walk.factor = 1;
-  }
-  void finish(const Walk<Real>& walk) const {
-    for (Index k = 0; k < states; ++k) result[k] = walk.state[k] * walk.factor;
-  }
-};
-
-// beta is at most 1 / alpha and w at most 1 / (A' alpha). Where alpha is smaller than `least` the state is as good as
-// impossible: it gets no beta, so that nothing overflows on the way to a product with 0.
-template <class Real>
-constexpr Real least = sizeof(Real) == 4 ? Real(0x1p-100f) : Real(0x1p-960);
+constexpr Real farthest = sizeof(Real) == 4 ? Real(0x1p80f) : Real(0x1p900);
 
 // Processors foresee the reads of several pieces badly where rows come in reverse.
 constexpr Index prefetched_rows = 4;
@@ -429,8 +389,8 @@ class Backward {
   using Real = Value<D>;
 
   Backward(const AlignedRows<Real>& weights, std::span<const ChainPiece> pieces, MatrixView<Real> b,
-           MatrixView<const Real> alpha, const double* scales, MatrixView<Real> gamma)
-      : weights_(weights), pieces_(pieces), b_(b), alpha_(alpha), scales_(scales), gamma_(gamma) {}
+           MatrixView<const Real> alpha, const double* scales, MatrixView<Real> gamma, std::vector<Index>& beyond)
+      : weights_(weights), pieces_(pieces), b_(b), alpha_(alpha), scales_(scales), gamma_(gamma), beyond_(beyond) {}
 
   void start(Walk<Real>& walk) {
     const ChainPiece& piece = pieces_[static_cast<std::size_t>(walk.number)];
@@ -440,23 +400,16 @@ class Backward {
     walk.factor = 1;
     if (piece.steps == 0) return;
     const Real* last = alpha_.row(walk.row);
+    const auto after = [&](Index k) { return piece.outgoing ? linear_of_message(piece.outgoing[k]) : 1.0; };
     double overlap = 0;
-    for (Index k = 0; k < K; ++k) overlap += static_cast<double>(last[k]) * (piece.outgoing ? piece.outgoing[k] : 1.0);
-    if (scales_[walk.row] == 0 || !possible(overlap)) {
-      for (Index t = piece.first; t < piece.first + piece.steps; ++t) {
-        std::fill_n(gamma_.row(t), K, Real(0));
-        std::fill_n(b_.row(t), K, Real(0));
-      }
-      walk.left = 0;
-      return;
-    }
+    for (Index k = 0; k < K; ++k) overlap += static_cast<double>(last[k]) * after(k);
+    if (scales_[walk.row] == 0 || !possible(overlap)) return leave(walk);
     constexpr double largest = std::numeric_limits<Real>::max();
-    for (Index k = 0; k < K; ++k)
-      walk.state[k] = static_cast<Real>(std::min((piece.outgoing ? piece.outgoing[k] : 1.0) / overlap, largest));
+    for (Index k = 0; k < K; ++k) walk.state[k] = static_cast<Real>(std::min(after(k) / overlap, largest));
     Products<1> products(*this, &walk);
     for (Index column = 0; column < weights_.width(); column += lanes_of(D()))
       products(0, column, hn::Load(D(), walk.state + column));
-    conclude(walk);
+    conclude(walk, products.worst[0]);
   }
 
   template <int pieces>
@@ -466,7 +419,9 @@ class Backward {
       const Real* states[pieces];
       for (int p = 0; p < pieces; ++p) states[p] = walks[p].state;
       multiply<Shape::parts, pieces>(D(), weights_, b_.cols, states, products);
-      for (int p = 0; p < pieces; ++p) conclude(walks[p]);
+      bool ordinary = true;
+      for (int p = 0; p < pieces; ++p) ordinary &= conclude(walks[p], products.worst[p]);
+      if (!ordinary) return;
     }
   }
 
@@ -483,7 +438,7 @@ class Backward {
     const Real* alpha[pieces];
     Real *b[pieces], *gamma[pieces], *next[pieces];
     const Real *soon_alpha[pieces], *soon_b[pieces], *soon_gamma[pieces];
-    hn::Vec<D> factors[pieces];
+    hn::Vec<D> factors[pieces], worst[pieces];
 
     HWY_INLINE Products(const Backward& backward, const Walk<Real>* walks) : K(backward.b_.cols) {
       for (int p = 0; p < pieces; ++p) {
@@ -497,27 +452,44 @@ class Backward {
         soon_gamma[p] = backward.gamma_.row(soon);
         next[p] = walks[p].next;
         factors[p] = hn::Set(D(), walks[p].factor / static_cast<Real>(backward.scales_[row]));
+        worst[p] = hn::Zero(D());
       }
     }
-    HWY_INLINE void operator()(int p, Index column, hn::Vec<D> product) {
+    HWY_INLINE void operator()(int p, Index column, hn::Vec<D> beta) {
       const D d;
       const Index count = K - column;
       hwy::Prefetch(soon_alpha[p] + column);
       hwy::Prefetch(soon_b[p] + column);
       hwy::Prefetch(soon_gamma[p] + column);
       const auto at = load_part(d, alpha[p] + column, count);
-      const auto beta = hn::IfThenElseZero(hn::Ge(at, hn::Set(d, least<Real>)), product);
       const auto emission = hn::Mul(load_part(d, b[p] + column, count), factors[p]);
-      const auto w = hn::Min(hn::Mul(emission, beta), hn::Set(d, 1 / least<Real>));
+      const auto w = hn::Mul(emission, beta);
+      worst[p] = hn::Max(worst[p], hn::Max(w, beta));
       store_part(d, hn::Mul(at, beta), gamma[p] + column, count);
       store_part(d, w, b[p] + column, count);
       hn::Store(w, d, next[p] + column);
     }
   };
 
-  // Rounding would let the sums of gamma drift from 1: now and then the next step is told to correct it.
-  HWY_INLINE void conclude(Walk<Real>& walk) {
+  // A piece that is not to be had in this way.
+  HWY_NOINLINE void leave(Walk<Real>& walk) {
+    const ChainPiece& piece = pieces_[static_cast<std::size_t>(walk.number)];
+    for (Index t = piece.first; t < piece.first + piece.steps; ++t) {
+      std::fill_n(gamma_.row(t), b_.cols, Real(0));
+      std::fill_n(b_.row(t), b_.cols, Real(0));
+    }
+    beyond_.push_back(walk.number);
+    walk.left = 0;
+  }
+
+  // Whether the walk goes on. Rounding would let the sums of gamma drift from 1: now and then the next step is told to
+  // correct it.
+  HWY_INLINE bool conclude(Walk<Real>& walk, hn::Vec<D> worst) {
     constexpr Index correction_steps = 16;
+    if (!hn::AllTrue(D(), hn::Le(worst, hn::Set(D(), farthest<Real>)))) {
+      leave(walk);
+      return false;
+    }
     std::swap(walk.state, walk.next);
     walk.factor = 1;
     if (walk.left % correction_steps == 0) {
@@ -530,6 +502,7 @@ class Backward {
     }
     --walk.row;
     --walk.left;
+    return true;
   }
 
   const AlignedRows<Real>& weights_;
@@ -538,6 +511,7 @@ class Backward {
   MatrixView<const Real> alpha_;
   const double* scales_;
   MatrixView<Real> gamma_;
+  std::vector<Index>& beyond_;
 };
 
 // Calls body(shape, d, width) with the widest vector that K states fill at least half, and rows of whole vectors.
@@ -573,12 +547,15 @@ Index chain_forward(const ChainWeights<Real>& weights, std::span<const ChainPiec
 
 template <class Real>
 void chain_backward(const ChainWeights<Real>& weights, std::span<const ChainPiece> pieces, MatrixView<Real> b,
-                    MatrixView<const Real> alpha, const double* scales, MatrixView<Real> gamma) {
+                    MatrixView<const Real> alpha, const double* scales, MatrixView<Real> gamma,
+                    std::vector<Index>& beyond) {
+  beyond.clear();
   with_shape<Real>(weights.states, [&]<class S, class D>(S, D, Index width) HWY_ATTR {
     const AlignedRows<Real> transposed(weights.transposed, weights.states, weights.states, width);
-    Backward<S, D> backward(transposed, pieces, b, alpha, scales, gamma);
+    Backward<S, D> backward(transposed, pieces, b, alpha, scales, gamma, beyond);
     walk_all<S::group>(backward, static_cast<Index>(pieces.size()), width);
   });
+  std::sort(beyond.begin(), beyond.end());
 }
 
 template <class Real>
@@ -587,7 +564,7 @@ void chain_compose(const ChainWeights<Real>& weights, MatrixView<const Real> b, 
   with_shape<Real>(weights.states, [&]<class S, class D>(S, D, Index width) HWY_ATTR {
     const Index K = weights.states;
     const AlignedRows<Real> transitions(weights.transitions, K, K, width);
-    std::vector<Probability> probabilities(static_cast<std::size_t>(K));
+    std::vector<LogProduct> probabilities(static_cast<std::size_t>(K));
     Composed<Real> composed{b.rows, product, probabilities.data()};
     Forward<S, D, Composed<Real>> forward(transitions, b, composed);
     walk_all<S::group>(forward, K, width);
@@ -595,43 +572,10 @@ void chain_compose(const ChainWeights<Real>& weights, MatrixView<const Real> b, 
   });
 }
 
-// Scales (K) to a sum of 1; zeros where that is impossible.
-template <class Real>
-void normalise(Real* values, Index K) {
-  double sum = 0;
-  for (Index k = 0; k < K; ++k) sum += static_cast<double>(values[k]);
-  for (Index k = 0; k < K; ++k) values[k] = possible(sum) ? static_cast<Real>(static_cast<double>(values[k]) / sum) : Real(0);
-}
-
-// The forward recursion with the transposed weights, over the rows in reverse.
-template <class Real>
-void chain_backward_message(const ChainWeights<Real>& weights, MatrixView<const Real> b, const double* outgoing,
-                            double* message) {
-  const Index K = weights.states;
-  if (outgoing) std::copy_n(outgoing, K, message);
-  else std::fill_n(message, K, 1.0);
-  normalise(message, K);
-  if (b.rows == 0) return;
-  with_shape<Real>(K, [&]<class S, class D>(S, D, Index width) HWY_ATTR {
-    const AlignedRows<Real> transposed(weights.transposed, K, K, width), state(1, width);
-    for (Index k = 0; k < K; ++k) state.row(0)[k] = static_cast<Real>(message[k]);
-    const MatrixView<const Real> reversed(b.row(b.rows - 1), b.rows, K, -b.stride);
-    Carried<Real> carried{state, b.rows, K, state.row(0)};
-    Forward<S, D, Carried<Real>> forward(transposed, reversed, carried);
-    walk_all<1>(forward, 1, width);
-    for (Index i = 0; i < K; ++i) {
-      message[i] = 0;
-      for (Index j = 0; j < K; ++j)
-        message[i] += static_cast<double>(weights.transitions[i * K + j]) * static_cast<double>(state.row(0)[j]);
-    }
-  });
-  normalise(message, K);
-}
-
 template <class Real>
 const ChainTable<Real>* chain_kernels() {
   static constexpr ChainTable<Real> table{scale_emissions<Real>, chain_forward<Real>, chain_backward<Real>,
-                                          chain_compose<Real>, chain_backward_message<Real>};
+                                          chain_compose<Real>};
   return &table;
 }
 
@@ -674,8 +618,9 @@ Index chain_forward(const ChainWeights<Real>& weights, std::span<const ChainPiec
 
 template <class Real>
 void chain_backward(const ChainWeights<Real>& weights, std::span<const ChainPiece> pieces, MatrixView<Real> b,
-                    MatrixView<const Real> alpha, const double* scales, MatrixView<Real> gamma) {
-  chain_of_processor<Real>().backward(weights, pieces, b, alpha, scales, gamma);
+                    MatrixView<const Real> alpha, const double* scales, MatrixView<Real> gamma,
+                    std::vector<Index>& beyond) {
+  chain_of_processor<Real>().backward(weights, pieces, b, alpha, scales, gamma, beyond);
 }
 
 template <class Real>
@@ -685,12 +630,20 @@ void chain_compose(const ChainWeights<Real>& weights, MatrixView<const Real> b, 
 }
 
 template <class Real>
-void chain_backward_message(const ChainWeights<Real>& weights, MatrixView<const Real> b, const double* outgoing,
-                            double* message) {
-  chain_of_processor<Real>().backward_message(weights, b, outgoing, message);
+bool states_mix(const ChainWeights<Real>& weights) {
+  constexpr Real least = sizeof(Real) == 4 ? Real(0x1p-80f) : Real(0x1p-900);
+  return std::all_of(weights.transitions, weights.transitions + weights.states * weights.states,
+                     [](Real probability) { return probability >= least; });
 }
 
-#define TALLY_INSTANTIATE(Real)                                                                                      template void scale_emissions(MatrixView<Real>, double*);                                                          template Index chain_forward(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<const Real>,                                    MatrixView<Real>, double*);                                                           template void chain_backward(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<Real>,                                          MatrixView<const Real>, const double*, MatrixView<Real>);                             template void chain_compose(const ChainWeights<Real>&, MatrixView<const Real>, MatrixView<double>, double*);       template void chain_backward_message(const ChainWeights<Real>&, MatrixView<const Real>, const double*, double*);
+#define TALLY_INSTANTIATE(Real)                                                                                          \
+  template void scale_emissions(MatrixView<Real>, double*);                                                              \
+  template Index chain_forward(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<const Real>,           \
+                               MatrixView<Real>, double*);                                                               \
+  template void chain_backward(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<Real>,                 \
+                               MatrixView<const Real>, const double*, MatrixView<Real>, std::vector<Index>&);            \
+  template void chain_compose(const ChainWeights<Real>&, MatrixView<const Real>, MatrixView<double>, double*);           \
+  template bool states_mix(const ChainWeights<Real>&);
 TALLY_INSTANTIATE(float)
 TALLY_INSTANTIATE(double)
 #undef TALLY_INSTANTIATE

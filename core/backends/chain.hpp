@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <vector>
 
 #include "core/view.hpp"
 
@@ -13,8 +14,10 @@ namespace tally::cpu {
 struct ChainPiece {
   Index first = 0;  // row
   Index steps = 0;
-  const double* incoming = nullptr;  // (K), distribution of the state before the first step; null: the sequence begins
-  const double* outgoing = nullptr;  // (K), backward message after the last step, of any positive scale; null: it ends
+  // Messages (wide_chain.hpp): the distribution of the state before the first step, of any scale (null: the sequence begins), and
+  // what the steps after the last say of each state (null: it ends).
+  const double* incoming = nullptr;  // (K)
+  const double* outgoing = nullptr;  // (K)
 };
 
 template <class Real>
@@ -41,23 +44,25 @@ Index chain_forward(const ChainWeights<Real>& weights, std::span<const ChainPiec
 // With beta_T = 1, or `outgoing` scaled to alpha_T . beta_T = 1, and beta_{t-1} = A (b_t o beta_t) / scales[t]: row t of
 // `gamma` becomes alpha_t o beta_t, the distribution of the state given the whole sequence, and row t of `b` becomes
 // w_t = b_t o beta_t / scales[t], zeros at the first step of a sequence. The expected transitions into step t are
-// A o (alpha_{t-1} w_t'), where an entry of A that is 0 counts as 0 whatever stands beside it. A piece with an impossible
-// step gets zeros throughout.
+// A o (alpha_{t-1} w_t'), where an entry of A that is 0 counts as 0 whatever stands beside it. `beyond` receives the numbers
+// of the pieces that are not to be had in this way and get zeros throughout: those with an impossible step, and those where
+// what follows speaks so strongly for a state (a beta or w above 2^900, in float 2^80) that it might count although its
+// alpha has underflowed. Elsewhere what was lost by underflow is smaller than the whole by 2^120 (2^46) a step and state.
 template <class Real>
 void chain_backward(const ChainWeights<Real>& weights, std::span<const ChainPiece> pieces, MatrixView<Real> b,
-                    MatrixView<const Real> alpha, const double* scales, MatrixView<Real> gamma);
+                    MatrixView<const Real> alpha, const double* scales, MatrixView<Real> gamma,
+                    std::vector<Index>& beyond);
+
+// Whether every transition is so likely that states cannot be lost in `Real` by underflow: each gets from another what
+// makes its loss negligible. Then chain_forward and chain_compose alone tell the probability of the steps.
+template <class Real>
+bool states_mix(const ChainWeights<Real>& weights);
 
 // Row i of `product` (K, K) becomes the distribution of the state after the steps of b given state i before them, and
 // log_scales[i] the log of their probability; zeros and -inf where they are impossible.
 template <class Real>
 void chain_compose(const ChainWeights<Real>& weights, MatrixView<const Real> b, MatrixView<double> product,
                    double* log_scales);
-
-// `message` (K) becomes the backward message before the steps of b given `outgoing` (K) after them (null: ones), scaled to
-// a sum of 1; zeros where they are impossible.
-template <class Real>
-void chain_backward_message(const ChainWeights<Real>& weights, MatrixView<const Real> b, const double* outgoing,
-                            double* message);
 
 // The best state before each, of ties the lowest.
 using BackPointer = std::int16_t;

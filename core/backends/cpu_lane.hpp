@@ -90,18 +90,13 @@ class CpuLane {
   template <class Real>
   void chain_backward(const cpu::ChainWeights<Real>& weights, std::span<const cpu::ChainPiece> pieces,
                       MatrixView<Real> emissions, MatrixView<const Real> alpha, const double* scales,
-                      MatrixView<Real> gamma) {
-    cpu::chain_backward(weights, pieces, emissions, alpha, scales, gamma);
+                      MatrixView<Real> gamma, std::vector<Index>& beyond) {
+    cpu::chain_backward(weights, pieces, emissions, alpha, scales, gamma, beyond);
   }
   template <class Real>
   void chain_compose(const cpu::ChainWeights<Real>& weights, MatrixView<const Real> emissions, MatrixView<double> product,
                      double* log_scales) {
     cpu::chain_compose(weights, emissions, product, log_scales);
-  }
-  template <class Real>
-  void chain_backward_message(const cpu::ChainWeights<Real>& weights, MatrixView<const Real> emissions,
-                              const double* outgoing, double* message) {
-    cpu::chain_backward_message(weights, emissions, outgoing, message);
   }
 
   // Of rows of symbols (symbols.hpp).

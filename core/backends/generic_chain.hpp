@@ -8,6 +8,7 @@
 #include "core/block_plan.hpp"
 #include "core/log_product.hpp"
 #include "core/view.hpp"
+#include "core/wide_chain.hpp"
 
 // The recursions of hidden Markov chains as chain.hpp states them, as group kernels (groups.hpp) and functors: a group walks
 // along a piece of a sequence step by step, and each of its threads is there for one state, or for several.
@@ -103,6 +104,7 @@ struct ChainWalk {
     Real column[width > 0 ? width : 1];
     Real value[states_each];
     double sum;
+    bool far;
   };
 
   // Below the smallest normal number a scale has lost its digits and its inverse may overflow.
@@ -265,7 +267,7 @@ struct ChainForward {
     const Piece piece = block.pieces[index];
     const double* const incoming = block.incoming(piece);
     Walk::load(block.transitions, block.states, group);
-    Walk::begin(block.states, [&](Index k) { return incoming ? static_cast<Real>(incoming[k]) : Real(0); }, group, shared);
+    Walk::begin(block.states, [&](Index k) { return incoming ? static_cast<Real>(linear_of_message(incoming[k])) : Real(0); }, group, shared);
     Index impossible = -1;
     for (Index row = piece.first; row < piece.first + piece.steps; ++row) {
       typename Walk::Step step{false, 0, 0, Real(0)};
@@ -304,7 +306,7 @@ struct ChainBackward {
     const Piece piece = block.pieces[index];
     const Index K = block.states, last = piece.first + piece.steps - 1;
     const double* const outgoing = block.outgoing(piece);
-    const auto after = [&](Index k) { return outgoing ? outgoing[k] : 1.0; };
+    const auto after = [&](Index k) { return outgoing ? linear_of_message(outgoing[k]) : 1.0; };
     Walk::load(block.transposed, K, group);
     Walk::begin(K, [](Index) { return Real(0); }, group, shared);
     group.each([&](int thread, Own& own) {
@@ -313,47 +315,60 @@ struct ChainBackward {
     });
     Walk::gather(Plus{}, group, shared);
     const double overlap = shared.total;
-    if (!(block.scales[last] > 0) || !Walk::possible(overlap)) return clear(piece, group);
+    if (!(block.scales[last] > 0)) return clear(piece, group);
+    if (!Walk::possible(overlap)) return give_up(index, last, group);
     Real factor = 1;
     for (Index row = last; row >= piece.first; --row) {
-      const bool corrects = (row - piece.first + 1) % correction_steps == 0;
+      const bool looks = (row - piece.first) % looks_every == 0;
       const Real* const before = shared.state[(last - row) % 2];
       Real* const next = shared.state[(last - row + 1) % 2];
       const Real scaled = factor / static_cast<Real>(block.scales[row]);
       group.each([&](int thread, Own& own) {
         own.sum = 0;
+        if (row == last) own.far = false;
         Walk::each_state(thread, K, [&](int, Index k) {
           Real beta;
           if (row == last)
             beta = static_cast<Real>(smaller(after(k) / overlap, static_cast<double>(std::numeric_limits<Real>::max())));
           else
             beta = Walk::product(own, before, block.transposed, K, k);
-          const Real at = block.alpha(row, k);
-          if (!(at >= least)) beta = 0;
-          const Real gamma = at * beta, w = smaller(block.emissions(row, k) * scaled * beta, 1 / least);
+          const Real gamma = block.alpha(row, k) * beta, w = block.emissions(row, k) * scaled * beta;
+          own.far = own.far || !(beta <= farthest && w <= farthest);
           block.gamma(row, k) = gamma;
           block.emissions(row, k) = piece.begins && row == piece.first ? Real(0) : w;
           next[k] = w;
           own.sum += static_cast<double>(gamma);
         });
+        if (looks && own.far) own.sum = std::numeric_limits<double>::quiet_NaN();
       });
       factor = 1;
-      if (!corrects) continue;
+      if (!looks) continue;
       Walk::gather(Plus{}, group, shared);
-      if (Walk::possible(shared.total)) factor = static_cast<Real>(1 / shared.total);
+      if (!Walk::possible(shared.total)) return give_up(index, row, group);
+      factor = static_cast<Real>(1 / shared.total);
     }
   }
 
  private:
-  // Beta is at most 1 / alpha and w at most 1 / (A' alpha). Where alpha is smaller the state is as good as impossible: it
-  // gets no beta, so that nothing overflows on the way to a product with 0.
-  static constexpr Real least = sizeof(Real) == 4 ? Real(0x1p-100f) : Real(0x1p-960);
-  // Rounding would let the sums of gamma drift from 1: now and then the next step is told to correct it.
-  static constexpr Index correction_steps = 16;
+  // Beyond it a state might count although its alpha has underflowed (chain.hpp): such a piece is given up.
+  static constexpr Real farthest = sizeof(Real) == 4 ? Real(0x1p80f) : Real(0x1p900);
+  // Now and then the sums of gamma are looked at: rounding would let them drift from 1, which the next step corrects.
+  static constexpr Index looks_every = 16;
 
   template <class T>
   TALLY_HD static T smaller(T a, T b) {
     return b < a ? b : a;
+  }
+
+  // As if the row were impossible.
+  template <class Group>
+  TALLY_HD void give_up(Index index, Index row, Group& group) const {
+    group.each([&](int thread, Own&) {
+      if (thread != 0) return;
+      block.impossible[index] = row;
+      block.scales[row] = 0;
+    });
+    clear(block.pieces[index], group);
   }
 
   template <class Group>
@@ -522,7 +537,7 @@ struct WriteBefore {
     if (piece.begins)
       before[piece.first * states + k] = 0;
     else if (p == 0)
-      before[k] = static_cast<Real>(messages[piece.number * 2 * states + k]);
+      before[k] = static_cast<Real>(linear_of_message(messages[piece.number * 2 * states + k]));
   }
 };
 

@@ -281,23 +281,101 @@ TEST_P(ChainOfStates, UnlikelyStatesAreFoundWhereNoOtherCanBe) {
   EXPECT_NEAR(result.log_probabilities.at(0), expected, 1e-12 * std::abs(expected));
 }
 
-// From state 0 to state 1 for good; first the steps speak for 0, then for 1, so strongly that a message that knows nothing
-// of what came before would leave out the state that counts.
-TEST_P(ChainOfStates, CutsKeepStatesThatOnlyThePastSpeaksFor) {
-  const Index K = std::max<Index>(GetParam(), 2);
-  Problem problem(K, {600});
+// What the recursions come to in logarithms of long doubles, over one sequence.
+struct InLogarithms {
+  long double objective = 0;
+  std::vector<double> responsibilities, transitions;
+
+  explicit InLogarithms(const Problem& problem) {
+    const auto K = static_cast<std::size_t>(problem.states), T = static_cast<std::size_t>(problem.rows());
+    const auto log_of = [](double value) { return std::log(static_cast<long double>(value)); };
+    const auto sum_of = [](const std::vector<long double>& logs) {
+      const long double largest = std::ranges::max(logs);
+      long double sum = 0;
+      for (const long double value : logs) sum += largest == -HUGE_VALL ? 0 : std::exp(value - largest);
+      return largest + std::log(sum);
+    };
+    std::vector<long double> alpha(T * K), beta(T * K, 0.0L), terms(K);
+    for (std::size_t t = 0; t < T; ++t)
+      for (std::size_t j = 0; j < K; ++j) {
+        for (std::size_t i = 0; i < K && t > 0; ++i) terms[i] = alpha[(t - 1) * K + i] + log_of(problem.transitions[i * K + j]);
+        alpha[t * K + j] = (t == 0 ? log_of(problem.start[j]) : sum_of(terms)) + static_cast<long double>(problem.values[t * K + j]);
+      }
+    for (std::size_t t = T - 1; t > 0; --t)
+      for (std::size_t i = 0; i < K; ++i) {
+        for (std::size_t j = 0; j < K; ++j)
+          terms[j] = log_of(problem.transitions[i * K + j]) + static_cast<long double>(problem.values[t * K + j]) + beta[t * K + j];
+        beta[(t - 1) * K + i] = sum_of(terms);
+      }
+    objective = sum_of(std::vector<long double>(alpha.end() - static_cast<std::ptrdiff_t>(K), alpha.end()));
+    for (std::size_t e = 0; e < T * K; ++e)
+      responsibilities.push_back(static_cast<double>(std::exp(alpha[e] + beta[e] - objective)));
+    for (std::size_t i = 0; i < K; ++i)
+      for (std::size_t j = 0; j < K; ++j) {
+        long double sum = 0;
+        for (std::size_t t = 1; t < T; ++t)
+          sum += std::exp(alpha[(t - 1) * K + i] + log_of(problem.transitions[i * K + j]) +
+                          static_cast<long double>(problem.values[t * K + j]) + beta[t * K + j] - objective);
+        transitions.push_back(static_cast<double>(sum));
+      }
+  }
+};
+
+// A chain that forgets nothing: `left_right` goes from each state to the next for good, else states are never left. Steps
+// speak for one state, so strongly that all others underflow, and in the end for another.
+Problem unforgetting(Index states, bool left_right, double nats, Index turn) {
+  Problem problem(states, {160});
   std::ranges::fill(problem.transitions, 0.0);
-  for (Index i = 0; i < K; ++i) problem.transitions[static_cast<std::size_t>(i * K + i)] = 1;
+  for (Index i = 0; i < states; ++i) {
+    const bool goes_on = left_right && i + 1 < states;
+    problem.transitions[static_cast<std::size_t>(i * states + i)] = goes_on ? 0.75 : 1;
+    if (goes_on) problem.transitions[static_cast<std::size_t>(i * states + i + 1)] = 0.25;
+  }
   for (Index t = 0; t < problem.rows(); ++t)
-    for (Index k = 0; k < K; ++k)
-      problem.values[static_cast<std::size_t>(t * K + k)] = k == (t < 310 ? 0 : 1) ? 0.0 : -20.0;
+    for (Index k = 0; k < states; ++k)
+      problem.values[static_cast<std::size_t>(t * states + k)] -= k == (t < turn ? std::min<Index>(1, states - 1) : 0) ? 0 : nats;
+  return problem;
+}
 
-  const Result whole = run(problem, {}), cut = run(problem, {40, 80});
+template <class Real>
+void expect_as_in_logarithms(const Problem& problem, const ChainCut& cut, double tolerance) {
+  const InLogarithms expected(problem);
+  const Result found = run<Real>(problem, cut);
+  const auto K = static_cast<std::size_t>(problem.states);
+  EXPECT_NEAR(found.objective, static_cast<double>(expected.objective), tolerance * std::abs(static_cast<double>(expected.objective)));
+  expect_near(found.responsibilities, expected.responsibilities, tolerance);
+  expect_near({found.statistics.end() - static_cast<std::ptrdiff_t>(K * K), found.statistics.end()}, expected.transitions,
+              160 * tolerance);
+}
 
-  EXPECT_NEAR(cut.objective, whole.objective, 1e-11 * std::abs(whole.objective));
-  expect_near(cut.statistics, whole.statistics, 1e-9);
-  expect_near(cut.responsibilities, whole.responsibilities, 1e-9);
-  EXPECT_NEAR(std::accumulate(cut.responsibilities.begin(), cut.responsibilities.end(), 0.0), 600, 1e-8);
+// Less than a float reaches, less than a double does, and far more in few steps.
+TEST_P(ChainOfStates, StatesThatOnlyTheFutureSpeaksForAreKept) {
+  for (const bool left_right : {false, true})
+    for (const double nats : {1.0, 10.0, 20.0, 1000.0})
+      for (const Index turn : {70, 79, 81, 100}) {
+        SCOPED_TRACE(::testing::Message() << (left_right ? "left to right" : "never left") << ", " << nats << " nats a step, turn at " << turn);
+        const Problem problem = unforgetting(GetParam(), left_right, nats, turn);
+        for (const ChainCut& cut : {ChainCut{}, ChainCut{40, 80}, ChainCut{7, 21, 2, 2}}) {
+          expect_as_in_logarithms<double>(problem, cut, 1e-10);
+          expect_as_in_logarithms<float>(problem, cut, 1e-4);
+        }
+      }
+}
+
+// A score alone must see it, too.
+TEST_P(ChainOfStates, ObjectivesAloneKnowOfStatesThatWereLost) {
+  const Problem problem = unforgetting(GetParam(), false, 20, 70);
+  double sum = 0;
+  run_in_threads(1, [&](Communicator& world) {
+    const MemoryRows values = problem.in_memory();
+    Part part(problem, values, {}, world);
+    part.bound->evaluate(
+        part.shard, {.labels = false, .objectives = true, .responsibilities = false},
+        [&](Index, Index count, const RowResults& results) { sum = std::accumulate(results.objectives, results.objectives + count, 0.0); },
+        nullptr);
+  });
+  const double expected = static_cast<double>(InLogarithms(problem).objective);
+  EXPECT_NEAR(sum, expected, 1e-12 * std::abs(expected));
 }
 
 TEST_P(ChainOfStates, UnlikelyStatesAreFoundInCutSequences) {

@@ -138,6 +138,7 @@ template <class Real>
 struct OnCpu {
   std::vector<Real> emissions, alpha, gamma;
   std::vector<double> maxima, scales;
+  std::vector<Index> beyond;
   cpu::ChainWeights<Real> weights;
 
   explicit OnCpu(Problem<Real>& problem) : emissions(problem.logits), alpha(emissions.size()), gamma(alpha) {
@@ -155,7 +156,7 @@ struct OnCpu {
       pieces.push_back({piece.first, piece.steps, block.incoming(piece), block.outgoing(piece)});
     lane.chain_forward(weights, pieces, MatrixView<const Real>(b), a, scales.data());
     lane.chain_backward(weights, pieces, b, MatrixView<const Real>(a), scales.data(),
-                        MatrixView<Real>(gamma.data(), problem.rows, K));
+                        MatrixView<Real>(gamma.data(), problem.rows, K), beyond);
   }
 };
 
