@@ -173,7 +173,7 @@ class BoundChainModel final : public BoundModel {
       return static_cast<Index>((features.size() + row_values.size() + columns.size() + emissions.size() + alpha.size() +
                                  gamma.size()) *
                                     sizeof(Real) +
-                                (offsets.size() + maxima.size() + scales.size() + statistics.size() + products.size()) *
+                                (offsets.size() + maxima.size() + scales.size() + statistics.size() + products.size() + transitions.size()) *
                                     sizeof(double));
     }
   };

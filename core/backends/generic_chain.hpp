@@ -315,7 +315,9 @@ struct ChainBackward {
     });
     Walk::gather(Plus{}, group, shared);
     const double overlap = shared.total;
-    if (!(block.scales[last] > 0)) return clear(piece, group);
+    bool goes_on = !outgoing;  // else what follows is impossible, as its own piece tells
+    for (Index k = 0; k < K && !goes_on; ++k) goes_on = outgoing[k] != 0;
+    if (!(block.scales[last] > 0) || !goes_on) return clear(piece, group);
     if (!Walk::possible(overlap)) return give_up(index, last, group);
     Real factor = 1;
     for (Index row = last; row >= piece.first; --row) {

@@ -186,10 +186,28 @@ class ChainsOnADevice(hmm_bits_test.HmmBits):
                     "generic", "--out", self.path(), ranks=2, says="the label of row 77 is 4")
 
     def test_transitions_that_cannot_be_stay_zero(self):
-        fitted = self.on_device("long", "gaussian", 4, topology="left-right", startprob_prior=1.0)
+        with h5py.File(self.data, "r+") as file:  # short sequences, as longer ones that are not of this kind are for the CPU
+            rows = len(file["ragged/x"])
+            del file["ragged/lengths"]
+            file["ragged/lengths"] = [100] * (rows // 100) + [rows % 100]
+        fitted = self.on_device("ragged", "gaussian", 4, topology="left-right", startprob_prior=1.0)
         with h5py.File(fitted, "r") as file:
             np.testing.assert_array_equal(np.tril(file["parameters/transmat"][()], -1), 0)
-        self.assert_near(fitted, self.fit_way("long", "gaussian", 4, topology="left-right", startprob_prior=1.0))
+        self.assert_near(fitted, self.fit_way("ragged", "gaussian", 4, topology="left-right", startprob_prior=1.0))
+
+    def test_probabilities_too_far_apart_are_for_the_cpu(self):
+        # 20 nats a step for the first of two states that are never left, in the end more for the other.
+        x = np.where(np.arange(160) < 70, 0.0, 6.5)
+        data = self.write(x=x) + ":/x"
+        start = self.start(startprob=[0.5, 0.5], transmat=np.eye(2), means=[[0.0], [6.5]], covariances=np.ones((2, 1)))
+        words = ["fit", "hmm", data, "--states", 2, "--emission", "gaussian", "--init", start, "--max-iter", 1, "--quiet"]
+        for ranks in (1, 2):
+            self.refuse(*words, "--device", "generic", "--out", os.path.join(self.folder, "unwritten.h5"), ranks=ranks,
+                        says=["or numbers leave their range", "--device cpu"])
+        fitted = self.path()
+        self.succeed(*words, "--out", fitted)
+        with h5py.File(fitted, "r") as file:
+            np.testing.assert_allclose(file["parameters/startprob"][()], [0, 1], atol=1e-12)
 
     def test_labels_that_a_fit_starts_from_count_as_transitions(self):
         random = np.random.default_rng(4)
