@@ -1,6 +1,7 @@
 #include "algorithms/em_exchange.hpp"
 
 #include <algorithm>
+#include <chrono>
 
 #include "comm/share.hpp"
 
@@ -30,6 +31,10 @@ void RankExchange::locally(const std::function<void()>& work) {
   }
 }
 
-void RankExchange::share(std::span<double> values) { tally::share(communicator_, values); }
+void RankExchange::share(std::span<double> values) {
+  const auto start = std::chrono::steady_clock::now();
+  tally::share(communicator_, values);
+  seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 }  // namespace tally

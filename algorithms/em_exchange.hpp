@@ -22,7 +22,12 @@ class RankExchange final : public MessageExchange {
 
   // What work of this rank threw since the last `begin`.
   const std::optional<Failure>& failure() const noexcept { return failure_; }
-  void begin() { failure_.reset(); }
+  void begin() {
+    failure_.reset();
+    seconds_ = 0;
+  }
+  // Spent with the other ranks since then.
+  double seconds() const noexcept { return seconds_; }
   void rethrow() const {
     if (failure_) throw_error(failure_->kind, failure_->message);
   }
@@ -31,6 +36,7 @@ class RankExchange final : public MessageExchange {
   Communicator& communicator_;
   std::vector<Index> cuts_;
   std::optional<Failure> failure_;
+  double seconds_ = 0;
 };
 
 }  // namespace tally

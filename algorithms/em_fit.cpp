@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <limits>
 #include <memory>
 #include <numeric>
@@ -24,6 +25,13 @@ __extension__ typedef __int128 WideInteger;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Of all threads of this process.
+double processor_seconds() {
+  timespec spent{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
+  return static_cast<double>(spent.tv_sec) + 1e-9 * static_cast<double>(spent.tv_nsec);
 }
 
 // A sum on the devices, from what the host knows going there to the sum being here.
@@ -97,19 +105,25 @@ class Passes {
     return name;
   }
   const std::vector<int>& exponents() const { return exponents_; }
-  double compute_seconds() const { return compute_seconds_; }
-  double reduce_seconds() const { return reduce_seconds_; }
+  // Where the time of the last pass went.
+  void report_times(IterationReport& report) const {
+    report.read_seconds = read_seconds_;
+    report.compute_seconds = std::max(0.0, pass_seconds_ - read_seconds_ - exchange_.seconds());
+    report.reduce_seconds = reduce_seconds_ + exchange_.seconds();
+    report.processor_seconds = processor_seconds_;
+  }
 
   // One pass and its one sum; repeated with wider grids where a value did not fit.
   void run(std::span<const int> candidates, PassKind kind, const std::vector<const std::vector<double>*>& parameters,
            bool stop_requested) {
     reduce_seconds_ = 0;
+    const double read_before = shard_.read_seconds(), processor_before = processor_seconds();
     const auto preparing = std::chrono::steady_clock::now();
     exchange_.begin();
     exchange_.locally([&] {
       for (std::size_t i = 0; i < candidates.size(); ++i) bound_->prepare(candidates[i], *parameters[i]);
     });
-    compute_seconds_ = seconds_since(preparing);
+    pass_seconds_ = seconds_since(preparing);
     Hasher hasher;
     for (const auto* values : parameters) hasher.add(std::span<const double>(*values));
     hasher.add(std::span<const int>(exponents_));
@@ -122,7 +136,9 @@ class Passes {
       exchange_.locally([&] { bound_->accumulate(shard_, candidates, kind, *tally_, pulse); });
       const std::optional<Failure>& failure = exchange_.failure();
       if (failure) tally_->counter(Tally::failures) = 1;
-      compute_seconds_ += seconds_since(start);
+      pass_seconds_ += seconds_since(start);
+      read_seconds_ = shard_.read_seconds() - read_before;
+      processor_seconds_ = processor_seconds() - processor_before;
       tally_->counter(Tally::stop_requests) = stop_requested;
       write_hash(hash);
       const auto reducing = std::chrono::steady_clock::now();
@@ -221,7 +237,7 @@ class Passes {
   Index blocks_;
   std::optional<Tally> tally_;
   std::unique_ptr<BoundModel> bound_;
-  double compute_seconds_ = 0, reduce_seconds_ = 0;
+  double pass_seconds_ = 0, read_seconds_ = 0, reduce_seconds_ = 0, processor_seconds_ = 0;
 };
 
 bool better(const Model& model, double a, double b) { return model.larger_is_better() ? a > b : a < b; }
@@ -282,8 +298,7 @@ FitOutcome fit(const Model& model, Shard& shard, const DataSummary& summary, Fit
     report.iteration = state.iteration;
     report.running = static_cast<int>(running.size());
     report.rows = summary.rows;
-    report.compute_seconds = passes.compute_seconds();
-    report.reduce_seconds = passes.reduce_seconds();
+    passes.report_times(report);
     report.best = -1;
     const auto maximizing = std::chrono::steady_clock::now();
     for (const int c : running) {

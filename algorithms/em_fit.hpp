@@ -48,7 +48,10 @@ struct IterationReport {
   double change = 0;       // against its iteration before; NaN in the first
   int running = 0;         // candidates
   Index rows = 0;
-  double compute_seconds = 0, reduce_seconds = 0, maximize_seconds = 0;
+  // Of this rank: waiting for rows from files, the E-step, what was done and waited for together with the other ranks, and
+  // the M-step; and of the processor in the E-step, all threads.
+  double read_seconds = 0, compute_seconds = 0, reduce_seconds = 0, maximize_seconds = 0;
+  double processor_seconds = 0;
 };
 
 // Watches a fit; called on every rank, on the calling thread.

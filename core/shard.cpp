@@ -151,6 +151,16 @@ void Shard::run_lanes(const std::function<void(int)>& body, std::atomic<Index>& 
 
 namespace {
 
+// What `work` returns; the time that it takes is added to `nanoseconds`.
+template <class Work>
+auto timed(std::atomic<std::int64_t>& nanoseconds, const Work& work) {
+  const auto start = std::chrono::steady_clock::now();
+  auto result = work();
+  nanoseconds.fetch_add(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count(),
+                        std::memory_order_relaxed);
+  return result;
+}
+
 // Blocks on their way from the file to the lanes: a ring of buffers, each read by a job of its own, so that other
 // I/O takes its turn between blocks.
 template <class Buffer>
@@ -244,7 +254,7 @@ void Shard::load(const Visit& visit, const Pulse& pulse) {
   run_lanes(
       [&](int lane) {
         try {
-          while (const auto next = blocks.take()) {
+          while (const auto next = timed(waited_, [&] { return blocks.take(); })) {
             if (options_.takes_missing) {
               const StoredBlock block = place_of(next->block);
               const Index local_row = block.first_row - first_row();
@@ -295,7 +305,7 @@ void Shard::for_each_block(std::span<const Index> list, const Visit& visit, cons
   run_lanes(
       [&](int lane) {
         try {
-          while (const auto next = blocks.take()) {
+          while (const auto next = timed(waited_, [&] { return blocks.take(); })) {
             StoredBlock block = place_of(block_at(next->block));
             block.raw = next->buffer->values.data();
             if (inputs_.weights) block.weights = next->buffer->weights.data();

@@ -1,5 +1,6 @@
 #pragma once
 #include <atomic>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -78,6 +79,8 @@ class Shard {
   Index block_count() const noexcept { return range_.block_count(); }
   int lanes() const noexcept { return options_.lanes; }
   bool resident() const noexcept { return resident_; }
+  // Seconds that lanes have waited for rows from the files so far, their mean.
+  double read_seconds() const noexcept { return 1e-9 * static_cast<double>(waited_.load()) / options_.lanes; }
   bool takes_missing() const noexcept { return options_.takes_missing; }
   Precision precision() const noexcept { return options_.precision; }
   const Inputs& inputs() const noexcept { return inputs_; }
@@ -119,6 +122,7 @@ class Shard {
   bool resident_ = false;
   bool loaded_ = false;
   std::atomic<bool> stopping_ = false;
+  std::atomic<std::int64_t> waited_ = 0;  // of all lanes, nanoseconds
   std::optional<Preparation> preparation_;
   std::unique_ptr<double[]> values_;        // resident rows (local_rows, D)
   std::unique_ptr<float[]> single_values_;  // the same, standardised, in single precision

@@ -64,6 +64,8 @@ void add_common_options(CLI::App& command, FitWords& words, const ModelEntry& en
   command.add_flag("-q,--quiet", request.quiet, "No progress");
   command.add_flag("--json", request.json, "Print the result as JSON");
   command.add_option("--log", request.log_file, "Append a JSON object per iteration to this file");
+  command.add_option("--times", request.times_file,
+                     "Write where the time of every iteration went on every rank to this file, as JSON");
   command.add_option("--summation", words.summation,
                      "exact, or plain: sums whose bits depend on ranks and threads, to measure what exactness costs")
       ->capture_default_str()

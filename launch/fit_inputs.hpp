@@ -35,6 +35,7 @@ struct FitRequest {
   bool quiet = false;
   bool json = false;
   std::string log_file;
+  std::string times_file;  // where each rank's times of every iteration go; empty: nowhere
 };
 
 // How a fit starts: "labels:f.h5:/y" is a way and a place, "kmeans" a way alone.

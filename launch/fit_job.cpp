@@ -21,6 +21,7 @@
 #include "launch/device_choice.hpp"
 #include "launch/fit_inputs.hpp"
 #include "launch/folder_lock.hpp"
+#include "launch/iteration_times.hpp"
 #include "launch/model_file.hpp"
 #include "launch/output.hpp"
 #include "launch/progress.hpp"
@@ -77,12 +78,14 @@ class FitJob final : public FitObserver {
     if (request_.labels.empty()) shard_->forget_given();
     const OnTermination save_on_termination([this] { save_unfinished(); });
     publish_snapshot(state_);
+    times_.begin();
     const FitOutcome outcome =
         fit(*model_, *shard_, scan_.summary, state_, options_, context_.communicator, *this);
     return conclude(outcome);
   }
 
   void iterated(const IterationReport& report) override {
+    if (!request_.times_file.empty()) times_.iterated(report);
     if (progress_) progress_->iterated(report);
   }
 
@@ -139,18 +142,26 @@ class FitJob final : public FitObserver {
     options.tolerance = request_.fit.tolerance;
     progress_ = std::make_unique<Progress>(options);
     if (!request_.checkpoint_folder.empty()) check_checkpoint_folder();
+    if (!request_.times_file.empty()) {
+      refuse_to_replace(request_.times_file, input_names());
+      const DurableFile probe(request_.times_file);
+    }
     if (request_.out.empty()) return;
     const auto folder = std::filesystem::absolute(request_.out).parent_path();
     if (!std::filesystem::is_directory(folder))
       throw DataError("--out " + request_.out + ": there is no folder " + folder.string());
     if (std::filesystem::is_directory(request_.out)) throw DataError("--out " + request_.out + " is a folder");
+    refuse_to_replace(request_.out, input_names());
+    const DurableFile probe(request_.out);
+  }
+
+  std::vector<std::string> input_names() const {
     std::vector<std::string> inputs = request_.data;
     for (const std::string& name : {request_.weights, request_.lengths, request_.labels, topology_file(request_)})
       inputs.push_back(name);
     if (init_.from_rows()) inputs.push_back(init_.place);
     std::erase(inputs, "");
-    refuse_to_replace(request_.out, inputs);
-    const DurableFile probe(request_.out);
+    return inputs;
   }
 
   void check_checkpoint_folder() {
@@ -196,7 +207,8 @@ class FitJob final : public FitObserver {
     hasher.add(static_cast<int>(request_.fit.summation));
     hasher.add(request_.checkpoint_every);
     hasher.add(std::string_view(request_.device));
-    for (const bool given : {request_.checkpoint_folder.empty(), request_.resume, request_.weights.empty()})
+    for (const bool given : {request_.checkpoint_folder.empty(), request_.resume, request_.weights.empty(),
+                             request_.times_file.empty()})
       hasher.add(static_cast<int>(given));
     return hasher.value();
   }
@@ -406,8 +418,18 @@ class FitJob final : public FitObserver {
       save(record);
       snapshot_ = nullptr;  // a signal must not put it in the place of the result
     });
+    if (!request_.times_file.empty()) save_times();
     if (context_.is_root()) print(record, outcome);
     return outcome.stopped ? status_stopped_on_request : 0;
+  }
+
+  void save_times() const {
+    const std::vector<RankTimes> ranks = times_.gather(context_.communicator);
+    agree(context_.communicator, [&] {
+      if (!context_.is_root()) return;
+      const std::string text = to_json(ranks);
+      write_file_durably(request_.times_file, std::as_bytes(std::span(text)));
+    });
   }
 
   void print(const ModelRecord& record, const FitOutcome& outcome) {
@@ -456,6 +478,7 @@ class FitJob final : public FitObserver {
   std::string fingerprint_;
   FitState state_;
   Index free_parameters_ = 0;
+  TimesRecorder times_;
   std::mutex snapshot_mutex_;
   std::shared_ptr<const ModelRecord> snapshot_;
 };

@@ -51,6 +51,7 @@ void Progress::iterated(const IterationReport& report) {
                            {"candidates_running", report.running},
                            {"best_candidate", report.best},
                            {"seconds", took},
+                           {"read_seconds", report.read_seconds},
                            {"compute_seconds", report.compute_seconds},
                            {"reduce_seconds", report.reduce_seconds},
                            {"maximize_seconds", report.maximize_seconds}};

@@ -191,6 +191,11 @@ class Collectives(TallyTest):
         resumed = self.counts(max_iter=6, checkpoint=folder, every=10, resume=True)
         self.assertEqual(resumed, self.expected(around + sums_of_resuming + 2 + sums_of_checkpoint))
 
+    def test_times_of_ranks_travel_at_the_end(self):
+        plain, timed = (Counter(self.counts(max_iter=3, **options)) for options in ({}, {"times": self.path(".json")}))
+
+        self.assertEqual(timed - plain, Counter({"MPI_Iallgather": 1, "MPI_Igatherv": 1, "MPI_Iallreduce": 1}))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -31,11 +31,13 @@ class CountedRows final : public RowSource {
  public:
   explicit CountedRows(Index columns = width) : columns_(columns), reads_(all_rows) {}
   Index bad_row = -1;
+  std::chrono::milliseconds delay{0};  // of each reading
 
   Index rows() const noexcept override { return all_rows; }
   Index columns() const noexcept override { return columns_; }
   bool fits_float() const noexcept override { return true; }
   void read(Index first, Index count, double* out) const override {
+    if (delay.count() > 0) std::this_thread::sleep_for(delay);
     for (Index i = first; i < first + count; ++i) {
       if (i == bad_row) throw DataError("row " + std::to_string(i) + " cannot be read");
       ++reads_[static_cast<std::size_t>(i)];
@@ -173,6 +175,23 @@ TEST_P(AnyShard, AShardWithoutBlocksVisitsNone) {
   shard.for_each_block([](int, const StoredBlock&) { FAIL() << "a block of nothing"; }, [] {});
 
   EXPECT_EQ(shard.local_rows(), 0);
+}
+
+TEST_P(AnyShard, WaitingForRowsIsTimed) {
+  constexpr auto delay = std::chrono::milliseconds(2);
+  x.delay = delay;
+  Shard shard(io, {&x, nullptr, nullptr}, plan, {0, blocks}, options());
+  const double before = shard.read_seconds();
+  const auto pass = [&] { shard.for_each_block([](int, const StoredBlock&) {}, [] {}); };
+
+  pass();
+  const double first = shard.read_seconds();
+  pass();
+
+  EXPECT_EQ(before, 0);
+  // Lanes that do nothing wait for all that one thread reads.
+  EXPECT_GT(first, 0.8 * blocks * std::chrono::duration<double>(delay).count());
+  EXPECT_EQ(shard.read_seconds() > first, !GetParam().resident);
 }
 
 TEST_P(AnyShard, AReadErrorSurfaces) {
