@@ -20,6 +20,7 @@
 #include "comm/mpi_session.hpp"
 #include "comm/single_process.hpp"
 #include "core/blas.hpp"
+#include "launch/bench/bench_command.hpp"
 #include "launch/cluster/cpu_list.hpp"
 #include "launch/cluster/life_line.hpp"
 #include "launch/cluster/slurm_step.hpp"
@@ -163,6 +164,7 @@ int run_command(int argc, char** argv, const Registry& registry) {
   add_check_device_command(app, choose);
   add_topology_command(app, choose);
   add_launch_command(app, job, [&](std::function<int()> chosen) { alone = std::move(chosen); });
+  add_bench_command(app, choose);
   try {
     check_model_word(own_argc, argv, registry);
     app.parse(own_argc, argv);

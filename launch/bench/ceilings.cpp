@@ -1,4 +1,4 @@
-#include "bench/ceilings.hpp"
+#include "launch/bench/ceilings.hpp"
 
 #include <cstring>
 #include <thread>
@@ -27,8 +27,7 @@ struct Part {
 Part part_of(Index n, int thread, int threads) { return {n * thread / threads, n * (thread + 1) / threads}; }
 
 template <class Real>
-Seconds time_gemm_of(int threads) {
-  constexpr Index n = gemm_size;
+Seconds time_gemm_of(int threads, Index n) {
   std::vector<Real> a(n * n), b(n * n), c(n * n);
   for (Index i = 0; i < n * n; ++i) {
     a[static_cast<std::size_t>(i)] = static_cast<Real>(i * 37 % 101) / 101;
@@ -45,14 +44,14 @@ Seconds time_gemm_of(int threads) {
 
 }  // namespace
 
-Seconds time_gemm(Precision precision, int threads) {
-  return in_float(precision) ? time_gemm_of<float>(threads) : time_gemm_of<double>(threads);
+Seconds time_gemm(Precision precision, int threads, Index n) {
+  return in_float(precision) ? time_gemm_of<float>(threads, n) : time_gemm_of<double>(threads, n);
 }
 
-Seconds time_copy(int threads) {
-  std::vector<char> from(copy_bytes, 1), to(copy_bytes, 2);
+Seconds time_copy(int threads, Index bytes) {
+  std::vector<char> from(static_cast<std::size_t>(bytes), 1), to(static_cast<std::size_t>(bytes), 2);
   return time_threads(threads, [&](int thread) {
-    const Part part = part_of(copy_bytes, thread, threads);
+    const Part part = part_of(bytes, thread, threads);
     std::memcpy(to.data() + part.begin, from.data() + part.begin, static_cast<std::size_t>(part.end - part.begin));
   });
 }

@@ -1,4 +1,4 @@
-#include "bench/naive.hpp"
+#include "launch/bench/naive.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -83,6 +83,27 @@ LogDensity symbol_log_density(const NamedArrays& parameters, Index D) {
   };
 }
 
+LogDensity bit_log_density(const NamedArrays& parameters, Index D) {
+  return [=, ones = parameters.at("probabilities").values](const double* x, Index k) {
+    double result = 0;
+    for (Index d = 0; d < D; ++d) {
+      const double one = ones[static_cast<std::size_t>(k * D + d)];
+      result += std::log(x[d] == 0 ? 1 - one : one);
+    }
+    return result;
+  };
+}
+
+// Of a family by its word as a mixture or as an emission; nothing for one that is not known.
+LogDensity log_density_of(const std::string& family, const Model& model, const NamedArrays& parameters, Index D) {
+  if (family == "gmm" || family == "gaussian")
+    return gaussian_log_density(model.options().at("covariance"), parameters, D);
+  if (family == "poisson") return poisson_log_density(parameters, D);
+  if (family == "categorical") return symbol_log_density(parameters, D);
+  if (family == "bernoulli") return bit_log_density(parameters, D);
+  return nullptr;
+}
+
 // Each row's log-density given those before it in its sequence: the forward recursion in logarithms.
 std::vector<double> forward_log_densities(const NamedArrays& parameters, const LogDensity& log_density,
                                           MatrixView<const double> x, const Sequences& sequences) {
@@ -118,31 +139,23 @@ double nearest_squared_distance(const std::vector<double>& centers, Index D, con
 
 }  // namespace
 
-std::vector<double> naive_objectives(const Model& model, std::span<const double> parameters,
-                                     MatrixView<const double> x, const Sequences* sequences) {
+std::optional<std::vector<double>> naive_objectives(const Model& model, std::span<const double> parameters,
+                                                    MatrixView<const double> x, const Sequences* sequences) {
   const NamedArrays arrays = model.describe(parameters);
   const Index D = x.cols;
-  if (model.name() == "hmm") {
-    const bool symbols = model.options().at("emission") == "categorical";
-    return forward_log_densities(
-        arrays, symbols ? symbol_log_density(arrays, D) : gaussian_log_density(model.options().at("covariance"), arrays, D),
-        x, *sequences);
-  }
-  std::function<double(const double*)> objective;
-  if (model.name() == "kmeans") {
-    objective = [&](const double* row) { return nearest_squared_distance(arrays.at("centers").values, D, row); };
-  } else if (model.name() == "gmm" || model.name() == "poisson") {
-    const LogDensity density = model.name() == "gmm"
-                                   ? gaussian_log_density(model.options().at("covariance"), arrays, D)
-                                   : poisson_log_density(arrays, D);
-    objective = [&, density](const double* row) {
-      return log_sum_over_components(arrays.at("weights").values, density, row);
-    };
-  } else {
-    throw UsageError("there is no naive form of the model " + model.name());
-  }
   std::vector<double> results;
-  for (Index i = 0; i < x.rows; ++i) results.push_back(objective(x.row(i)));
+  if (model.name() == "kmeans") {
+    for (Index i = 0; i < x.rows; ++i)
+      results.push_back(nearest_squared_distance(arrays.at("centers").values, D, x.row(i)));
+    return results;
+  }
+  const bool chain = model.name() == "hmm";
+  if (chain && model.densities() != model.components()) return std::nullopt;  // states that emit mixtures
+  const LogDensity density = log_density_of(chain ? model.options().at("emission") : model.name(), model, arrays, D);
+  if (!density) return std::nullopt;
+  if (chain) return forward_log_densities(arrays, density, x, *sequences);
+  for (Index i = 0; i < x.rows; ++i)
+    results.push_back(log_sum_over_components(arrays.at("weights").values, density, x.row(i)));
   return results;
 }
 

@@ -1,0 +1,46 @@
+#include "launch/bench/clustered_rows.hpp"
+
+#include <cmath>
+
+#include "core/random_streams.hpp"
+
+namespace tally::bench {
+namespace {
+
+// Half of the time the one that a component prefers.
+double symbol_near(double centre, double symbols, double u) {
+  const double preferred = std::floor(std::abs(centre) * symbols);
+  return u < 0.5 ? std::fmod(preferred, symbols) : std::floor((2 * u - 1) * symbols);
+}
+
+}  // namespace
+
+ClusteredRows::ClusteredRows(Domain domain, Index rows, Index columns, Index components, std::uint64_t seed)
+    : domain_(domain),
+      rows_(rows),
+      columns_(columns),
+      components_(components),
+      key_{seed, static_cast<std::uint32_t>(RandomStream::generate)},
+      centre_key_{seed, static_cast<std::uint32_t>(RandomStream::draw)},
+      centres_(static_cast<std::size_t>(components * columns)) {
+  for (std::size_t i = 0; i < centres_.size(); ++i) centres_[i] = 3 * normal(centre_key_, i, 0);
+}
+
+void ClusteredRows::read(Index first, Index count, double* out) const {
+  for (Index i = 0; i < count; ++i) {
+    const auto row = static_cast<std::uint64_t>(first + i);
+    const auto component =
+        static_cast<Index>(below(centre_key_, row, 1, static_cast<std::uint64_t>(components_)));
+    const double* centre = centres_.data() + component * columns_;
+    for (Index d = 0; d < columns_; ++d) out[i * columns_ + d] = draw(centre[d], row, d);
+  }
+}
+
+double ClusteredRows::draw(double centre, std::uint64_t row, Index column) const {
+  const auto first_draw = static_cast<std::uint32_t>(column) * poisson_draws;
+  if (domain_.bounded()) return symbol_near(centre, domain_.largest + 1, uniform(key_, row, first_draw));
+  if (domain_.whole) return static_cast<double>(poisson(key_, row, first_draw, std::exp(0.3 * centre + 1)));
+  return centre + normal(key_, row, first_draw);
+}
+
+}  // namespace tally::bench
