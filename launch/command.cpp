@@ -163,8 +163,9 @@ int run_command(int argc, char** argv, const Registry& registry) {
   add_devices_command(app, choose);
   add_check_device_command(app, choose);
   add_topology_command(app, choose);
-  add_launch_command(app, job, [&](std::function<int()> chosen) { alone = std::move(chosen); });
-  add_bench_command(app, choose);
+  const ChooseAlone choose_alone = [&](std::function<int()> chosen) { alone = std::move(chosen); };
+  add_launch_command(app, job, choose_alone);
+  add_bench_command(app, choose, choose_alone);
   try {
     check_model_word(own_argc, argv, registry);
     app.parse(own_argc, argv);

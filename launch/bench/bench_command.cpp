@@ -19,6 +19,7 @@
 #include "launch/bench/ceilings.hpp"
 #include "launch/bench/clustered_rows.hpp"
 #include "launch/bench/machine_ceilings.hpp"
+#include "launch/bench/scaling.hpp"
 #include "launch/bench/spread.hpp"
 #include "launch/bench/stopwatch.hpp"
 #include "launch/bench/work.hpp"
@@ -369,9 +370,10 @@ class Bench {
 }  // namespace
 }  // namespace bench
 
-void add_bench_command(CLI::App& app, const Choose& choose) {
+void add_bench_command(CLI::App& app, const Choose& choose, const ChooseAlone& choose_alone) {
   CLI::App* command =
       app.add_subcommand("bench", "Measure this machine, and every model beside what it can do");
+  command->require_subcommand(0, 1);
   command->footer(
       "Each model's iterations (E-step and M-step) are compared with the larger of two times that no program "
       "beats: its "
@@ -406,7 +408,9 @@ void add_bench_command(CLI::App& app, const Choose& choose) {
                       "File to write the report to, as JSON; bench/compare compares two of them");
   command->add_flag("--json", words->json, "Print the report as JSON");
   command->add_flag("-q,--quiet", words->quiet, "Do not say what is being measured");
-  command->callback([words, choose] {
+  const CLI::App* const scaling = bench::add_scaling_command(*command, choose_alone);
+  command->callback([words, choose, scaling] {
+    if (scaling->parsed()) return;
     choose([words](CommandContext& context) { return bench::Bench(*words, context).run(); });
   });
 }

@@ -3,7 +3,7 @@
 
 namespace tally {
 
-// `tally bench`.
-void add_bench_command(CLI::App& app, const Choose& choose);
+// `tally bench`, and `tally bench scaling`, which runs alone.
+void add_bench_command(CLI::App& app, const Choose& choose, const ChooseAlone& choose_alone);
 
 }  // namespace tally
