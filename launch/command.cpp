@@ -11,7 +11,6 @@
 #include <exception>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string_view>
 #include <thread>
 
@@ -21,7 +20,6 @@
 #include "comm/single_process.hpp"
 #include "core/blas.hpp"
 #include "launch/bench/bench_command.hpp"
-#include "launch/cluster/cpu_list.hpp"
 #include "launch/cluster/life_line.hpp"
 #include "launch/cluster/slurm_step.hpp"
 #include "launch/cluster/start_line.hpp"
@@ -58,13 +56,9 @@ void check_alone() {
 
 // Where `tally launch` has placed this rank.
 void bind_to_cores(int rank) {
-  const char* const bindings = std::getenv(binding_variable);
-  if (!bindings) return;
-  std::istringstream lists(bindings);
-  std::string list;
-  for (int i = 0; i <= rank; ++i)
-    if (!std::getline(lists, list, ';')) list.clear();
-  if (!list.empty()) Topology().bind(parse_cpu_list(list));
+  const char* const binding = std::getenv(binding_variable);
+  if (!binding) return;
+  if (const std::vector<int> cores = cores_of_rank(binding, rank); !cores.empty()) Topology().bind(cores);
 }
 
 void report(const std::string& message) { std::fprintf(stderr, "tally: error: %s\n", message.c_str()); }

@@ -1,14 +1,19 @@
 #include "launch/cluster/start_line.hpp"
 
 #include <algorithm>
+#include <charconv>
+#include <sstream>
 #include <utility>
 
+#include "core/error.hpp"
 #include "launch/cluster/cpu_list.hpp"
 
 namespace tally {
 namespace {
 
 using Counts = std::vector<std::pair<std::string, int>>;
+
+constexpr std::size_t most_bytes_of_hosts = 1 << 16;  // in one word: the system takes no word of 128 KiB
 
 // "a:2,b:1"
 std::string hosts_with_ranks(const Counts& counts) {
@@ -17,16 +22,33 @@ std::string hosts_with_ranks(const Counts& counts) {
   return text;
 }
 
+// The host of every rank. From hosts with slots Open MPI would number the ranks of the host that it runs on first, wherever that
+// stands among the others.
+void add_host_of_each_rank(std::vector<std::string>& words, const Counts& counts) {
+  std::string hosts;
+  const auto add = [&] {
+    words.insert(words.end(), {"-H", std::move(hosts)});
+    hosts.clear();
+  };
+  for (const auto& [host, ranks] : counts)
+    for (int i = 0; i < ranks; ++i) {
+      hosts += (hosts.empty() ? "" : ",") + host;
+      if (hosts.size() > most_bytes_of_hosts) add();
+    }
+  if (!hosts.empty()) add();
+}
+
 void add_open_mpi(StartLine& line, const Counts& counts, int ranks, const StartRequest& request) {
   auto& words = line.words;
   if (!request.local) {
-    words.insert(words.end(), {"-H", hosts_with_ranks(counts)});
+    add_host_of_each_rank(words, counts);
     // Its daemon on a host that is cut off would stay for hours.
     line.environment["OMPI_MCA_oob_tcp_keepalive_time"] = "10";
     line.environment["OMPI_MCA_oob_tcp_keepalive_intvl"] = "5";
     line.environment["OMPI_MCA_oob_tcp_keepalive_probes"] = "3";
   }
-  words.insert(words.end(), {"-n", std::to_string(ranks), "--map-by", "slot:OVERSUBSCRIBE", "--bind-to", "none"});
+  words.insert(words.end(), {"-n", std::to_string(ranks), "--map-by", request.local ? "slot:OVERSUBSCRIBE" : "seq:OVERSUBSCRIBE",
+                             "--bind-to", "none"});
   if (request.as_root) line.environment["OMPI_ALLOW_RUN_AS_ROOT"] = line.environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1";
   std::vector<std::string> names = request.forwarded;
   for (const auto& [name, value] : line.environment)
@@ -80,10 +102,44 @@ StartLine start(const Counts& counts, StartLine line, const StartRequest& reques
 }  // namespace
 
 std::string binding_of(const Placement& placement) {
+  std::vector<std::pair<std::string, int>> nodes;  // the lists of one, and how many in a row have them
+  for (std::size_t rank = 0; rank < placement.ranks.size();) {
+    const int node = placement.ranks[rank].node;
+    std::string lists = format_cpu_list(placement.ranks[rank].cores);
+    while (++rank < placement.ranks.size() && placement.ranks[rank].node == node)
+      lists += ";" + format_cpu_list(placement.ranks[rank].cores);
+    if (!nodes.empty() && nodes.back().first == lists) ++nodes.back().second;
+    else nodes.emplace_back(std::move(lists), 1);
+  }
   std::string text;
-  for (const RankPlace& place : placement.ranks)
-    text += (&place == placement.ranks.data() ? "" : ";") + format_cpu_list(place.cores);
+  for (std::size_t n = 0; n < nodes.size(); ++n)
+    text += (n == 0 ? "" : "/") + nodes[n].first + (nodes[n].second == 1 ? "" : "*" + std::to_string(nodes[n].second));
   return text;
+}
+
+std::vector<int> cores_of_rank(const std::string& binding, int rank) {
+  std::istringstream nodes(binding);
+  for (std::string node; std::getline(nodes, node, '/');) {
+    const std::string lists = node.substr(0, node.find('*'));
+    int times = 1;
+    if (lists.size() < node.size()) {
+      const char* const end = node.data() + node.size();
+      const auto [read, failure] = std::from_chars(node.data() + lists.size() + 1, end, times);
+      if (failure != std::errc() || read != end || times < 1)
+        throw UsageError(std::string(binding_variable) + ": '" + node + "' does not say how many nodes are alike");
+    }
+    const auto ranks = static_cast<int>(std::count(lists.begin(), lists.end(), ';')) + 1;
+    if (rank / ranks >= times) {
+      rank -= ranks * times;
+      continue;
+    }
+    std::istringstream each(lists);
+    std::string list;
+    for (int i = 0; i <= rank % ranks; ++i)
+      if (!std::getline(each, list, ';')) list.clear();
+    return parse_cpu_list(list);
+  }
+  return {};
 }
 
 StartLine start_line(const Cluster& cluster, const Placement& placement, const StartRequest& request,

@@ -32,9 +32,12 @@ StartLine start_line(const Cluster& cluster, const Placement& placement, const S
 StartLine start_on_each_host(const std::vector<std::string>& hosts, const StartRequest& request,
                              const std::vector<std::string>& job);
 
-// The cores of all ranks, in order, as "0-3;4-7": each binds itself to its own when it starts.
+// The cores of all ranks, in order, as "0-3;4-7*2/0-3": two nodes of two ranks each, then one of one. Each rank binds itself to
+// its own when it starts. Nodes in a row that are alike are written once: the system takes no variable of 128 KiB.
 inline constexpr const char* binding_variable = "TALLY_BINDING";
 std::string binding_of(const Placement& placement);
+// Empty: none. Throws UsageError where the text is no such list.
+std::vector<int> cores_of_rank(const std::string& binding, int rank);
 
 // The line as a person would type it.
 std::string quoted(const std::vector<std::string>& words);

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -115,8 +117,32 @@ class LaunchTest(TallyTest):
         shown = self.launch("--dry-run", "--cluster", cluster, "--hosts", "gpu0,gpu2:3",
                             job=["fit", "gmm", "x.h5:/x", "-k", "3", "--device", "cuda"])
         self.assertEqual(shown.returncode, 0, shown.stderr)
-        self.assertIn("-H gpu0:8,gpu2:3 -n 11 ", shown.stdout)
+        self.assertIn(f"-H {','.join(['gpu0'] * 8 + ['gpu2'] * 3)} -n 11 ", shown.stdout)
         self.assertIn("gpu2             cores 16-31            numa 0  gpu 1", shown.stdout)
+
+    def test_ranks_run_where_the_map_says(self):
+        """Also where the host that mpirun runs on is not the first: Open MPI would put its ranks first."""
+        if os.geteuid() != 0 or subprocess.run(["unshare", "-u", "true"], check=False, capture_output=True).returncode != 0:
+            self.skipTest("hosts of other names cannot be made here")
+        cores = sorted(os.sched_getaffinity(0))[:2]
+        if len(cores) < 2:
+            self.skipTest("one core")
+        here = socket.gethostname()
+        cluster, agent = self.path(".json"), self.path("")
+        domain = {"cores": ",".join(map(str, cores)), "memory_bytes": 1 << 30}
+        with open(cluster, "w", encoding="utf-8") as file:
+            json.dump({"nodes": [{"name": name, "domains": [domain]} for name in ("other", here)]}, file)
+        with open(agent, "w", encoding="utf-8") as file:
+            file.write('#!/bin/sh\nhost=$1\nshift\nexec unshare -u sh -c "hostname $host; $*"\n')
+        os.chmod(agent, 0o755)
+        words = ["--cluster", cluster, "--hosts", f"other:1,{here}:2", "-n", 3]
+        with unittest.mock.patch.dict(os.environ, OMPI_MCA_plm_rsh_agent=agent, OMPI_MCA_btl="self,vader,tcp"):
+            shown = self.launch("--dry-run", *words, job=["preflight", "--threads", 1, "--json"])
+            process = self.launch(*words, job=["preflight", "--threads", 1, "--json"])
+        planned = re.findall(r"rank +(\d+)  (\S+) +cores (\S+)", shown.stdout)
+        ran = [(str(rank["rank"]), rank["host"], rank["cores"]) for rank in json.loads(process.stdout)["ranks"]]
+        self.assertEqual([host for _, host, _ in ran], ["other", here, here], process.stderr)
+        self.assertEqual(planned, ran)
 
     def test_statuses_and_errors_of_the_ranks_come_through(self):
         out = self.path()

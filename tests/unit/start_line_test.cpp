@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 
 #include "core/error.hpp"
@@ -14,6 +15,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::Not;
 using testing::UnorderedElementsAre;
 
@@ -42,9 +44,9 @@ TEST(StartLine, OpenMpiAcrossHosts) {
   request.forwarded = {"PATH"};
   const StartLine line = start_line(two_nodes(), placed(2), request, job);
   EXPECT_EQ(quoted(line.words),
-            "mpirun -H a:2,b:2 -n 4 --map-by slot:OVERSUBSCRIBE --bind-to none -x PATH -x TALLY_BINDING /opt/tally fit "
+            "mpirun -H a,a,b,b -n 4 --map-by seq:OVERSUBSCRIBE --bind-to none -x PATH -x TALLY_BINDING /opt/tally fit "
             "'it'\\''s'");
-  EXPECT_THAT(line.environment, UnorderedElementsAre(testing::Pair("TALLY_BINDING", "0-1;2-3;0;1"),
+  EXPECT_THAT(line.environment, UnorderedElementsAre(testing::Pair("TALLY_BINDING", "0-1;2-3/0;1"),
                                                      testing::Pair("OMPI_MCA_oob_tcp_keepalive_time", "10"),
                                                      testing::Pair("OMPI_MCA_oob_tcp_keepalive_intvl", "5"),
                                                      testing::Pair("OMPI_MCA_oob_tcp_keepalive_probes", "3")));
@@ -55,6 +57,7 @@ TEST(StartLine, OnThisHostAsRoot) {
   request.local = request.as_root = true;
   const StartLine line = start_line({{two_nodes().nodes[0]}}, place_ranks({{two_nodes().nodes[0]}}, {}), request, job);
   EXPECT_THAT(quoted(line.words), Not(HasSubstr("-H")));
+  EXPECT_THAT(quoted(line.words), HasSubstr(" --map-by slot:OVERSUBSCRIBE "));
   EXPECT_FALSE(line.environment.contains("OMPI_MCA_oob_tcp_keepalive_time"));
   EXPECT_EQ(line.environment.at("OMPI_ALLOW_RUN_AS_ROOT"), "1");
   EXPECT_EQ(line.environment.at("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"), "1");
@@ -86,8 +89,49 @@ TEST(StartLine, SlurmWithUnevenNodes) {
 
 TEST(StartLine, OneRankOnEachHostToLookAtIt) {
   const StartLine line = start_on_each_host({"a", "b"}, {}, {"tally", "topology"});
-  EXPECT_THAT(quoted(line.words), HasSubstr("-H a:1,b:1 -n 2 "));
+  EXPECT_THAT(quoted(line.words), HasSubstr("-H a,b -n 2 "));
   EXPECT_FALSE(line.environment.contains("TALLY_BINDING"));
+}
+
+// A word or a variable of 128 KiB cannot be given to a program.
+TEST(StartLine, ManyNodesAlike) {
+  constexpr int nodes = 1000, cores = 128;
+  Node node;
+  node.domains.resize(2);
+  for (int core = 0; core < cores; ++core) node.domains[core % 2 == 0 ? 0 : 1].cores.push_back(core);
+  Cluster cluster;
+  for (int n = 0; n < nodes; ++n) {
+    cluster.nodes.push_back(node);
+    cluster.nodes.back().name = "node-with-a-long-name-" + std::to_string(n);
+  }
+  for (const int ranks_per_node : {2, 8}) {
+    PlacementRequest request;
+    request.ranks_per_node = ranks_per_node;
+    const Placement placement = place_ranks(cluster, request);
+    const StartLine line = start_line(cluster, placement, {}, job);
+    for (const std::string& word : line.words) EXPECT_LT(word.size(), std::size_t{1} << 17);
+    const std::string& binding = line.environment.at(binding_variable);
+    EXPECT_LT(binding.size(), 1000U);
+    std::string hosts;
+    for (std::size_t i = 0; i + 1 < line.words.size(); ++i)
+      if (line.words[i] == "-H") hosts += line.words[i + 1] + ",";
+    EXPECT_EQ(std::count(hosts.begin(), hosts.end(), ','), nodes * ranks_per_node);
+    for (const int rank : {0, 1, ranks_per_node, nodes * ranks_per_node - 1})
+      EXPECT_EQ(cores_of_rank(binding, rank), placement.ranks[static_cast<std::size_t>(rank)].cores);
+    EXPECT_THAT(cores_of_rank(binding, nodes * ranks_per_node), IsEmpty());
+  }
+}
+
+TEST(StartLine, CoresOfEveryRank) {
+  Placement placement;
+  placement.ranks = {{0, 0, {0, 1}, {}, -1}, {0, 1, {2}, {}, -1}, {1, 0, {0, 1}, {}, -1}, {1, 1, {2}, {}, -1},
+                     {2, 0, {}, {}, -1},     {2, 1, {}, {}, -1},  {3, 0, {}, {}, -1},     {4, 0, {7}, {}, -1}};
+  const std::string binding = binding_of(placement);
+  EXPECT_EQ(binding, "0-1;2*2/;//7");
+  for (std::size_t rank = 0; rank < placement.ranks.size(); ++rank)
+    EXPECT_EQ(cores_of_rank(binding, static_cast<int>(rank)), placement.ranks[rank].cores) << rank;
+  EXPECT_THAT(cores_of_rank("3;5", 1), ElementsAre(5));
+  for (const char* text : {"0*", "0*x", "0*0", "0*-1", "0*2x", "x"}) EXPECT_THROW(cores_of_rank(text, 0), UsageError) << text;
 }
 
 TEST(Hosts, Lists) {
