@@ -2,13 +2,19 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
+#include <system_error>
 #include <utility>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/archive_damage.hpp"
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/hash.hpp"
@@ -194,21 +200,60 @@ void ArchiveWriter::save(const std::string& file) const {
 
 namespace {
 
+// A file that is read from its beginning. Its errors are DataErrors with the system's words.
+class InputFile {
+ public:
+  explicit InputFile(const std::string& name) : name_(name), descriptor_(open(name.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (descriptor_ < 0 && errno == ENOENT) throw DataError(name_ + " does not exist");
+    if (descriptor_ < 0) fail();
+  }
+  ~InputFile() { close(descriptor_); }
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  std::size_t size() const {
+    struct stat info {};
+    if (fstat(descriptor_, &info) != 0) fail();
+    return static_cast<std::size_t>(info.st_size);
+  }
+
+  // So many bytes, or as many as there are.
+  std::vector<std::byte> read(std::size_t most) const {
+    std::vector<std::byte> bytes(most);
+    std::size_t filled = 0;
+    while (filled < most) {
+      const ssize_t count = pread(descriptor_, bytes.data() + filled, most - filled, static_cast<off_t>(filled));
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) fail();
+      if (count == 0) break;
+      filled += static_cast<std::size_t>(count);
+    }
+    bytes.resize(filled);
+    return bytes;
+  }
+
+ private:
+  [[noreturn]] void fail() const {
+    throw DataError(name_ + " cannot be read: " + std::generic_category().message(errno));
+  }
+
+  std::string name_;
+  int descriptor_;
+};
+
+std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 // The whole file where it begins with Tally's user block, else nothing.
-std::optional<std::vector<std::byte>> read_checked_image(const std::string& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::array<char, user_block_bytes> block{};
-  stream.read(block.data(), block.size());
-  const std::string_view text(block.data(), static_cast<std::size_t>(stream.gcount()));
-  if (!text.starts_with(user_block_start)) return std::nullopt;
+std::optional<std::vector<std::byte>> read_checked_image(const std::string& name) {
+  const InputFile input(name);
+  if (!text_of(input.read(user_block_start.size())).starts_with(user_block_start)) return std::nullopt;
+  std::vector<std::byte> image = input.read(input.size());
+  const std::size_t size = image.size();
+  const std::string_view text = text_of(image).substr(0, user_block_bytes);
   if (!text.substr(user_block_start.size()).starts_with("1 "))
-    throw DataError(file + " was written by a newer Tally, or its first line is damaged");
-  stream.seekg(0, std::ios::end);
-  const auto size = static_cast<std::size_t>(std::max<std::streamoff>(stream.tellg(), 0));
-  std::vector<std::byte> image(size);
-  stream.seekg(0);
-  stream.read(reinterpret_cast<char*>(image.data()), static_cast<std::streamsize>(size));
-  if (!stream) throw DataError(file + " cannot be read to its end");
+    throw DataError(name + " was written by a newer Tally, or its first line is damaged");
   const auto rest =
       size > user_block_bytes ? std::span(image).subspan(user_block_bytes) : std::span<std::byte>{};
   const auto expected = user_block_line(rest);
@@ -217,9 +262,9 @@ std::optional<std::vector<std::byte>> read_checked_image(const std::string& file
   const auto at = text.find("length=");
   if (at != std::string_view::npos) std::from_chars(text.data() + at + 7, text.data() + text.size(), length);
   if (length != rest.size())
-    throw DataError(file + " is damaged (its length is " + std::to_string(size) + " bytes and should be " +
-                    std::to_string(length + user_block_bytes) + "); use another copy");
-  throw DataError(file + " is damaged (checksum differs); use another copy");
+    throw DamageError(name + " is damaged (its length is " + std::to_string(size) + " bytes and should be " +
+                      std::to_string(length + user_block_bytes) + "); use another copy");
+  throw DamageError(name + " is damaged (checksum differs); use another copy");
 }
 
 Hdf5Handle open_image(const std::string& file, std::vector<std::byte> image) {
@@ -302,6 +347,10 @@ std::string read_text(hid_t attribute, hid_t type, const std::string& problem) {
 }
 
 }  // namespace
+
+bool has_checksum(const std::string& file) {
+  return text_of(InputFile(file).read(user_block_start.size())) == user_block_start;
+}
 
 struct ArchiveReader::Impl {
   Impl(IoExecutor& executor, const std::string& name) : io(executor), file_name(name) {

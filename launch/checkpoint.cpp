@@ -3,17 +3,53 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
+#include <charconv>
 #include <filesystem>
-#include <fstream>
+#include <string_view>
 
+#include "core/archive_damage.hpp"
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 
 namespace tally {
 namespace {
 
-constexpr const char* prefix = "checkpoint-";
+constexpr const char* probe_name = "checkpoint-probe.h5";
 constexpr std::size_t kept = 2;
+
+std::string name_of(std::int64_t number) { return fmt::format("checkpoint-{:08}.h5", number); }
+
+// The number of a file that `save` has named; of any other, nothing.
+std::optional<std::int64_t> number_of(const std::string& name) {
+  const std::size_t digits = name.find_first_of("0123456789");
+  if (digits == std::string::npos) return std::nullopt;
+  std::int64_t number = 0;
+  std::from_chars(name.data() + digits, name.data() + name.size(), number);
+  return name == name_of(number) ? std::optional(number) : std::nullopt;
+}
+
+// Of a file that was to become a checkpoint.
+bool is_unfinished(const std::string& name) {
+  const std::string mark = ".tmp-";
+  const std::size_t at = name.rfind(mark);
+  if (at == std::string::npos) return false;
+  const std::string target = name.substr(0, at), suffix = name.substr(at + mark.size());
+  return (target == probe_name || number_of(target)) && suffix.size() == 8 &&
+         std::all_of(suffix.begin(), suffix.end(), [](unsigned char digit) { return std::isxdigit(digit) != 0; });
+}
+
+// The names in a folder; none where there is no folder. Throws DataError.
+std::vector<std::string> names_in(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code failure;
+  auto entry = std::filesystem::directory_iterator(folder, failure);
+  if (failure == std::errc::no_such_file_or_directory) return names;
+  for (; !failure && entry != std::filesystem::directory_iterator(); entry.increment(failure))
+    names.push_back(entry->path().filename().string());
+  if (failure) throw DataError("the checkpoint folder " + folder + " cannot be listed: " + failure.message());
+  return names;
+}
 
 std::string candidate_path(std::size_t c) { return fmt::format("/checkpoint/candidates/{:04}", c); }
 
@@ -36,14 +72,7 @@ void write_state(ArchiveWriter& archive, const Checkpoint& checkpoint) {
   }
 }
 
-// Without one a file is read as it is: good for other programs' files, but every checkpoint has one.
-bool has_checksum(const std::string& file) {
-  std::string line;
-  return std::getline(std::ifstream(file, std::ios::binary), line) && line.starts_with("tally archive ");
-}
-
 Checkpoint read_checkpoint(const ArchiveReader& archive) {
-  if (!has_checksum(archive.file())) throw DataError(archive.file() + " is damaged (its checksum is gone)");
   Checkpoint checkpoint;
   checkpoint.record = read_record(archive);
   checkpoint.options_hash = archive.text_attribute("/checkpoint", "options_hash").value_or("");
@@ -72,29 +101,28 @@ void CheckpointFolder::create() const {
   std::filesystem::create_directories(folder_, failure);
   if (failure || !std::filesystem::is_directory(folder_))
     throw DataError("the checkpoint folder " + folder_ + " cannot be made: " + failure.message());
-  const DurableFile probe(folder_ + "/" + prefix + "probe.h5");
+  const DurableFile probe(folder_ + "/" + probe_name);
 }
 
 void CheckpointFolder::remove_unfinished() const {
-  std::error_code failure;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_, failure)) {
-    const std::string name = entry.path().filename().string();
+  for (const std::string& name : names_in(folder_)) {
     std::error_code ignored;
-    if (name.starts_with(prefix) && name.find(".h5.tmp-") != std::string::npos)
-      std::filesystem::remove(entry.path(), ignored);
+    if (is_unfinished(name)) std::filesystem::remove(folder_ + "/" + name, ignored);
   }
 }
 
-bool CheckpointFolder::empty() const { return files().empty(); }
+void CheckpointFolder::check_unused() const {
+  if (!files().empty())
+    throw UsageError(folder_ + " holds checkpoints of an earlier fit; go on from them with --resume, or give another folder");
+}
 
-std::vector<std::string> CheckpointFolder::files() const {
-  std::vector<std::string> found;
-  std::error_code failure;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_, failure)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(prefix) && name.ends_with(".h5")) found.push_back(entry.path().string());
-  }
-  std::sort(found.rbegin(), found.rend());
+std::string CheckpointFolder::path_of(std::int64_t number) const { return folder_ + "/" + name_of(number); }
+
+std::vector<CheckpointFolder::File> CheckpointFolder::files() const {
+  std::vector<File> found;
+  for (const std::string& name : names_in(folder_))
+    if (const auto number = number_of(name)) found.push_back({*number, path_of(*number)});
+  std::sort(found.begin(), found.end(), [](const File& a, const File& b) { return a.number > b.number; });
   return found;
 }
 
@@ -102,28 +130,44 @@ void CheckpointFolder::save(const Checkpoint& checkpoint) const {
   ArchiveWriter archive(io_);
   write_record(archive, checkpoint.record);
   write_state(archive, checkpoint);
-  const std::string saved = fmt::format("{}/{}{:08}.h5", folder_, prefix, checkpoint.state.iteration);
-  archive.save(saved);
-  // Later ones were damaged, or this fit would have gone on from them.
-  std::size_t left = kept;
-  for (const std::string& file : files()) {
+  const std::vector<File> before = files();
+  // A start that goes on under other limits may have done fewer E-steps than another that had ended.
+  std::int64_t number = checkpoint.state.iteration;
+  if (!before.empty() && number < before.front().number) number = before.front().number + 1;
+  archive.save(path_of(number));
+  std::size_t left = kept - 1;
+  for (const File& file : before) {
     std::error_code ignored;
-    if (file > saved || left == 0)
-      std::filesystem::remove(file, ignored);
+    if (file.number == number) continue;
+    if (left == 0)
+      std::filesystem::remove(file.path, ignored);
     else
       --left;
   }
 }
 
-std::optional<Checkpoint> CheckpointFolder::load_newest(std::vector<std::string>& notes) const {
-  for (const std::string& file : files()) {
+std::optional<Checkpoint> CheckpointFolder::load_newest(std::vector<DamagedCheckpoint>& damaged) const {
+  for (const File& file : files()) {
     try {
-      return read_checkpoint(ArchiveReader(io_, file));
-    } catch (const DataError& error) {
-      notes.push_back(std::string("skipping a checkpoint: ") + error.what());
+      // Without one an archive is read as it is: good for other programs' files, but every checkpoint has one.
+      if (!has_checksum(file.path)) throw DamageError(file.path + " is damaged (its checksum is gone); use another copy");
+      return read_checkpoint(ArchiveReader(io_, file.path));
+    } catch (const DamageError& error) {
+      damaged.push_back({file.path, error.what()});
     }
   }
-  return std::nullopt;
+  if (damaged.empty()) return std::nullopt;
+  throw DataError("no checkpoint in " + folder_ + " is whole: " + damaged.front().why + ", or start afresh in another folder");
+}
+
+void CheckpointFolder::set_aside(const std::vector<DamagedCheckpoint>& damaged) {
+  for (const DamagedCheckpoint& each : damaged) {
+    std::string target = each.file + ".damaged";
+    for (int copy = 2; std::filesystem::exists(target); ++copy) target = fmt::format("{}.damaged-{}", each.file, copy);
+    std::error_code failure;
+    std::filesystem::rename(each.file, target, failure);
+    if (failure) throw DataError(each.file + " is damaged and cannot be renamed: " + failure.message());
+  }
 }
 
 }  // namespace tally

@@ -17,7 +17,12 @@ struct Checkpoint {
   std::string options_hash;  // of what must not change on the way: model, data, start, seed, precision
 };
 
-// A folder of checkpoints of one fit. The two newest are kept; each is complete or absent.
+// One that is not as it was written.
+struct DamagedCheckpoint {
+  std::string file, why;
+};
+
+// A folder of checkpoints of one fit. The two newest are kept; each is complete or absent. No file of another name is touched.
 class CheckpointFolder {
  public:
   CheckpointFolder(IoExecutor& io, std::string folder) : io_(io), folder_(std::move(folder)) {}
@@ -26,14 +31,23 @@ class CheckpointFolder {
   void create() const;
   // Removes what a killed fit left half written; for who holds the folder's lock.
   void remove_unfinished() const;
-  bool empty() const;
+  // For a fit that does not go on from checkpoints. Throws UsageError where there are some; DataError: it cannot be listed.
+  void check_unused() const;
   // Keeps the one before it, too. Throws DataError.
   void save(const Checkpoint& checkpoint) const;
-  // The newest one that is whole, or nothing; words about skipped ones are appended to `notes`.
-  std::optional<Checkpoint> load_newest(std::vector<std::string>& notes) const;
+  // The newest one that is whole, past damaged ones that are newer; nothing where there are no files. Throws DataError where
+  // none is whole, and where one cannot be read, which may well be whole.
+  std::optional<Checkpoint> load_newest(std::vector<DamagedCheckpoint>& damaged) const;
+  // Renames them, so that they are neither read nor removed any more; for who holds the folder's lock. Throws DataError.
+  static void set_aside(const std::vector<DamagedCheckpoint>& damaged);
 
  private:
-  std::vector<std::string> files() const;  // newest first
+  struct File {
+    std::int64_t number;
+    std::string path;
+  };
+  std::vector<File> files() const;  // newest first
+  std::string path_of(std::int64_t number) const;
 
   IoExecutor& io_;
   std::string folder_;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "algorithms/em_scan.hpp"
 #include "algorithms/em_start.hpp"
@@ -95,6 +96,7 @@ class FitJob final : public FitObserver {
     if (!stopping && state.iteration % request_.checkpoint_every != 0) return;
     agree(context_.communicator, [&] {
       if (!context_.is_root()) return;
+      CheckpointFolder::set_aside(std::exchange(damaged_checkpoints_, {}));
       CheckpointFolder(context_.io, request_.checkpoint_folder)
           .save({record_of(state, best_of(state), "unfinished"), state, options_hash()});
     });
@@ -170,9 +172,7 @@ class FitJob final : public FitObserver {
     lock_ = std::make_unique<FolderLock>(request_.checkpoint_folder, FolderLock::Waiting{
         [this] { context_.communicator.pulse(); }, [this](const std::string& text) { progress_->note(text); }});
     folder.remove_unfinished();
-    if (!request_.resume && !folder.empty())
-      throw UsageError(request_.checkpoint_folder +
-                       " holds checkpoints of an earlier fit; go on from them with --resume, or give another folder");
+    if (!request_.resume) folder.check_unused();
   }
 
   void take_device() {
@@ -263,9 +263,8 @@ class FitJob final : public FitObserver {
 
   bool load_checkpoint() {
     std::optional<Checkpoint> found;
-    std::vector<std::string> notes;
     agree(context_.communicator, [&] {
-      found = CheckpointFolder(context_.io, request_.checkpoint_folder).load_newest(notes);
+      found = CheckpointFolder(context_.io, request_.checkpoint_folder).load_newest(damaged_checkpoints_);
       if (!found) return;
       if (found->record.fingerprint != fingerprint_)
         throw DataError("the data have changed since the checkpoint in " + request_.checkpoint_folder +
@@ -284,8 +283,8 @@ class FitJob final : public FitObserver {
     if (extremes[0] != -extremes[1])
       throw DataError("the ranks see different checkpoints in " + request_.checkpoint_folder +
                       "; it must be a folder that all hosts share");
-    for (const std::string& note : notes)
-      if (progress_) progress_->note(note);
+    for (const DamagedCheckpoint& damaged : damaged_checkpoints_)
+      if (progress_) progress_->warn("skipping a checkpoint: " + damaged.why);
     if (!found) {
       if (progress_) progress_->note("no checkpoint in " + request_.checkpoint_folder + ": starting afresh");
       return false;
@@ -477,6 +476,7 @@ class FitJob final : public FitObserver {
   Scan scan_;
   std::string fingerprint_;
   FitState state_;
+  std::vector<DamagedCheckpoint> damaged_checkpoints_;  // skipped, and in the way of the next one
   Index free_parameters_ = 0;
   TimesRecorder times_;
   std::mutex snapshot_mutex_;

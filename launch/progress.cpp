@@ -28,8 +28,13 @@ Progress::Progress(const Options& options) : options_(options), terminal_(isatty
 }
 
 void Progress::note(const std::string& text) {
+  if (options_.quiet) return finish();
+  warn(text);
+}
+
+void Progress::warn(const std::string& text) {
   finish();
-  if (!options_.quiet) std::fprintf(stderr, "tally: %s\n", text.c_str());
+  std::fprintf(stderr, "tally: %s\n", text.c_str());
 }
 
 void Progress::log(const std::string& json) {

@@ -23,6 +23,8 @@ class Progress {
 
   void set_objective_name(const std::string& name) { objective_name_ = name; }
   void note(const std::string& text);
+  // Says it even where the user wants to hear little.
+  void warn(const std::string& text);
   void iterated(const IterationReport& report);
   // One more line of the log: {"event": ..., ...}.
   void log(const std::string& json);

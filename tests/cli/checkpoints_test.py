@@ -118,6 +118,109 @@ class Damage(Checkpoints):
                 np.testing.assert_array_equal(Model(out)["means"], Model(undisturbed)["means"])
 
 
+    def setUp(self):
+        super().setUp()
+        self.data = self.write_data(self.values)
+
+    def fit_so_far(self):
+        """Leaves the checkpoints 4 and 5; returns their paths."""
+        self.succeed(*self.words(self.data, 4, "--every", "1"))
+        names = sorted(os.listdir(self.checkpoints))
+        self.assertEqual(names, ["checkpoint-00000004.h5", "checkpoint-00000005.h5"])
+        return [os.path.join(self.checkpoints, name) for name in names]
+
+    def contents(self, path):
+        with open(path, "rb") as file:
+            return file.read()
+
+    def test_a_damaged_one_is_named_under_quiet_and_set_aside(self):
+        _, newest = self.fit_so_far()
+        for number, name in enumerate((".damaged", ".damaged-2")):
+            os.truncate(newest, 1000 + number)
+            before = self.contents(newest)
+
+            done = self.succeed(*self.words(self.data, 4, "--every", "1", "--resume", "--quiet"))
+
+            self.assertIn(f"skipping a checkpoint: {newest} is damaged", done.stderr)
+            self.assertEqual(self.contents(newest + name), before)
+
+    def test_one_that_cannot_be_read_is_an_error_and_stays(self):
+        def a_folder(path):
+            os.remove(path)
+            os.mkdir(path)
+
+        def of_a_later_tally(path):
+            with open(path, "r+b") as file:
+                file.write(b"tally archive 2 ")
+
+        for make, says in ((a_folder, "cannot be read: Is a directory"), (of_a_later_tally, "was written by a newer Tally")):
+            with self.subTest(says):
+                shutil.rmtree(self.checkpoints, ignore_errors=True)
+                earlier, newest = self.fit_so_far()
+                make(newest)
+
+                self.resume(self.data, status=data_status, says=f"{newest} {says}")
+
+                self.assertEqual([os.path.exists(path) for path in (earlier, newest)], [True, True])
+
+    def test_where_none_is_whole_the_fit_ends_and_all_stay(self):
+        both = self.fit_so_far()
+        for path in both:
+            os.truncate(path, 100)
+
+        self.resume(self.data, ranks=2, status=data_status, says=f"no checkpoint in {self.checkpoints} is whole: {both[1]} is")
+
+        self.assertEqual([os.path.getsize(path) for path in both], [100, 100])
+
+
+class Names(Checkpoints):
+    def setUp(self):
+        super().setUp()
+        self.data = self.write_data(self.values)
+
+    def names(self):
+        return sorted(os.listdir(self.checkpoints))
+
+    def test_only_its_own_files_are_read_and_removed(self):
+        self.succeed(*self.words(self.data, 4, "--every", "1"))
+        others = ["checkpoint-best.h5", "checkpoint-7.h5", "checkpoint-000000009.h5", "checkpoint-00000009.h5.bak",
+                  "checkpoint-best.h5.tmp-1", "checkpoint-00000009.h5.tmp-mine", "other.h5"]
+        for name in others:
+            shutil.copy(os.path.join(self.checkpoints, "checkpoint-00000004.h5"), os.path.join(self.checkpoints, name))
+        unfinished = os.path.join(self.checkpoints, "checkpoint-00000009.h5.tmp-0123abcd")
+        shutil.copy(self.data.split(":")[0], unfinished)
+
+        self.resume(self.data, "--every", "1", says="resuming after iteration 4")
+
+        self.assertEqual(self.names(), sorted(["checkpoint-00000006.h5", "checkpoint-00000007.h5", *others]))
+
+    def test_others_names_are_no_checkpoints(self):
+        os.mkdir(self.checkpoints)
+        with open(os.path.join(self.checkpoints, "checkpoint-best.h5"), "wb"):
+            pass
+        self.succeed(*self.words(self.data, 2))
+
+    def test_numbers_of_more_digits_are_later(self):
+        self.succeed(*self.words(self.data, 4, "--every", "1"))
+        shutil.move(os.path.join(self.checkpoints, "checkpoint-00000005.h5"),
+                    os.path.join(self.checkpoints, "checkpoint-100000000.h5"))
+        shutil.copy(os.path.join(self.checkpoints, "checkpoint-00000004.h5"),
+                    os.path.join(self.checkpoints, "checkpoint-99999999.h5"))
+
+        self.resume(self.data, "--every", "1", says="resuming after iteration 4")
+
+        self.assertEqual(self.names(), ["checkpoint-100000002.h5", "checkpoint-100000003.h5"])
+
+    def test_the_one_gone_on_from_stays_until_two_are_newer(self):
+        self.succeed(*self.words(self.data, 4, "--every", "1"))
+        shutil.move(os.path.join(self.checkpoints, "checkpoint-00000005.h5"),
+                    os.path.join(self.checkpoints, "checkpoint-00000020.h5"))  # as though another start had done as many
+
+        self.succeed(*self.words(self.data, 5, "--resume"))
+
+        self.assertEqual(self.names(), ["checkpoint-00000020.h5", "checkpoint-00000021.h5"])
+
+
 class TwoJobs(Checkpoints):
     def setUp(self):
         super().setUp()
