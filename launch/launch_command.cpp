@@ -13,6 +13,8 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/io_executor.hpp"
+#include "launch/checkpoint.hpp"
 #include "launch/cluster/cpu_list.hpp"
 #include "launch/cluster/hosts.hpp"
 #include "launch/cluster/slurm_step.hpp"
@@ -227,10 +229,18 @@ class Launch {
     for (const std::string& warning : placement_.warnings) note("warning: " + warning);
   }
 
+  bool job_resumes() const { return std::find(job_.begin(), job_.end(), "--resume") != job_.end(); }
+
+  // Before a restart adds --resume: what there is to go on from must be of this job.
+  void check_checkpoints() const {
+    IoExecutor io;
+    if (!job_resumes()) CheckpointFolder(io, value_of(job_, "--checkpoint")).check_unused();
+  }
+
   std::vector<std::string> job_line(bool resuming) const {
     std::vector<std::string> line = {this_program()};
     line.insert(line.end(), job_.begin(), job_.end());
-    if (resuming && std::find(job_.begin(), job_.end(), "--resume") == job_.end()) line.emplace_back("--resume");
+    if (resuming && !job_resumes()) line.emplace_back("--resume");
     return line;
   }
 
@@ -266,6 +276,7 @@ class Launch {
 
   int run_with_restarts() {
     block_signals_of_supervisor();
+    if (words_.max_restarts > 0 && !words_.preflight) check_checkpoints();
     for (int attempt = 0;; ++attempt) {
       place();
       const Ending ending = run_once(attempt > 0);
