@@ -83,8 +83,11 @@ std::vector<std::string> variables_to_forward() {
   return found;
 }
 
-// What can be sent to every host alike: this very program.
-std::string this_program() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
+// What can be sent to every host alike: this very program, by the name that it had at first.
+std::string this_program() {
+  static const std::string program = std::filesystem::read_symlink("/proc/self/exe").string();
+  return program;
+}
 
 // Whether this process is part of a job already: one rank of it would start the ranks once more.
 bool is_a_rank() {

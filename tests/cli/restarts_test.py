@@ -1,6 +1,7 @@
 """What tally launch does from one attempt to the next, with an mpirun that fails when it is told to."""
 
 import os
+import shutil
 import subprocess
 import time
 import unittest
@@ -71,6 +72,16 @@ esac
 
         self.assertEqual(self.attempts(), [])
         self.assertIn("resuming after", self.succeed(*launch, "--resume").stderr)
+
+    def test_a_program_that_is_installed_anew_is_started_again(self):
+        installed = os.path.join(self.folder, "tally")
+        shutil.copy(command, installed)
+        launcher = self.start(*self.launch_words(self.mpirun(f"cp {installed} new; rm {installed}; mv new {installed}; exit 1",
+                                                             '"$@"')), program=installed)
+        _, errors = launcher.communicate(timeout=patience)
+
+        self.assertEqual(launcher.returncode, 0, errors)
+        self.assertEqual([line.split(" fit ")[0] for line in self.attempts()], [installed, installed])
 
 
 if __name__ == "__main__":
