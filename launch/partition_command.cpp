@@ -10,6 +10,7 @@
 #include "core/error.hpp"
 #include "core/hdf5_split.hpp"
 #include "launch/cluster/job_plan.hpp"
+#include "launch/cluster/start_line.hpp"
 #include "launch/cluster/this_host.hpp"
 #include "launch/context.hpp"
 #include "launch/placement_words.hpp"
@@ -162,10 +163,11 @@ class PartitionJob {
       else fmt::print("  {:<16} {}  rows {} to {}\n", host, part_name(rank), share.first_row, share.first_row + share.rows - 1);
     }
     fmt::print("Fit on {} ranks with", plan_.shares.size());
-    for (const SplitSource& split : sources_) fmt::print(" {}{}:{}", split.option, in_folder(index_name), split.path);
+    for (const SplitSource& split : sources_)
+      fmt::print(" {}{}", split.option, quoted({in_folder(index_name) + ":" + split.path}));
     if (has_sequences_file()) {
-      fmt::print(" --lengths {}:/lengths", in_folder(sequences_name));
-      if (!request_.weights.empty()) fmt::print(" --weights {}:/weights", in_folder(sequences_name));
+      fmt::print(" --lengths {}", quoted({in_folder(sequences_name) + ":/lengths"}));
+      if (!request_.weights.empty()) fmt::print(" --weights {}", quoted({in_folder(sequences_name) + ":/weights"}));
     }
     fmt::print("\n");
   }

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import unittest
@@ -38,6 +39,16 @@ class PartitionTest(TallyTest):
         folder = self.path("")
         printed = self.succeed("partition", *words, "--out", folder, "--", *fit, ranks=ranks).stdout
         return folder, printed.splitlines()[-1].split(" with ")[1].replace(folder + os.sep, "").split()
+
+    def test_words_of_the_fit_for_a_shell(self):
+        folder = self.path(" of 'mine'")
+        chain = ["fit", "hmm", self.data, *self.chain_options, "--lengths", self.file + ":/lengths"]
+        for fit, given in ((self.gmm, ["--weights", self.file + ":/w"]), (chain, ["--weights", self.file + ":/sequence_w"])):
+            printed = self.succeed("partition", "-n", 2, "--out", folder, "--", *fit, *given).stdout
+            data, *others = shlex.split(printed.splitlines()[-1].split(" with ")[1])
+            self.assertEqual(data, f"{folder}/data.h5:/x")
+            self.assertTrue(all(word.startswith(("--", folder + "/")) for word in others), others)
+            shutil.rmtree(folder)
 
     def fit_in_own_folders(self, folder, ranks, *fit):
         """The process of a fit whose ranks each see the index, the sequences and the file of their own number."""
