@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -110,6 +111,20 @@ std::string join(int argc, char** argv) {
   return line;
 }
 
+// "tally launch -n 2 fit ...": what to write instead; empty where it is not that.
+std::string with_separator(const CLI::App& app, int argc, char** argv) {
+  if (std::find(argv, argv + argc, std::string_view("--")) != argv + argc) return "";
+  const auto is_command = [&](const std::string& word) {
+    return !app.get_subcommands([&](const CLI::App* command) { return command->get_name() == word; }).empty();
+  };
+  for (const char* about : {"launch", "plan", "partition", "preflight"})
+    if (app.got_subcommand(about))
+      for (int i = 1; i < argc; ++i)
+        if (argv[i] != std::string_view(about) && is_command(argv[i]))
+          return "tally" + join(i, argv).substr(std::strlen(argv[0])) + " -- " + argv[i] + " ...";
+  return "";
+}
+
 }  // namespace
 
 int run_command(int argc, char** argv, const Registry& registry) {
@@ -168,6 +183,10 @@ int run_command(int argc, char** argv, const Registry& registry) {
     if (!session) check_alone();
   } catch (const CLI::Success& success) {
     return root ? app.exit(success) : 0;
+  } catch (const CLI::ExtrasError& error) {
+    const std::string line = with_separator(app, argc, argv);
+    if (root) report((line.empty() ? std::string(error.what()) : "put -- before the command: " + line) + "; see tally --help");
+    return static_cast<int>(ErrorKind::usage);
   } catch (const CLI::ParseError& error) {
     if (root) report(std::string(error.what()) + "; see tally --help");
     return static_cast<int>(ErrorKind::usage);
