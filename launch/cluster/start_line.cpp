@@ -65,7 +65,8 @@ void add_mpich(StartLine& line, const Counts& counts, int ranks, const StartRequ
 
 // As does srun where it is told to: a job script's --export=NONE would hold for it. Without --kill-on-bad-exit the others would
 // wait for a rank that died; --overcommit allows more ranks than the allocation has processors, and --overlap lets a step
-// begin beside one that has them, such as the shell of `srun --pty` or ranks that are still being ended.
+// begin beside one that has them, such as the shell of `srun --pty` or ranks that are still being ended. The job's
+// --ntasks-per-node holds for its steps, too, and contradicts nodes with different numbers of ranks.
 void add_slurm(StartLine& line, const Counts& counts, int ranks) {
   auto& words = line.words;
   words.insert(words.end(), {"--mpi=pmix", "--kill-on-bad-exit=1", "--export=ALL", "--cpu-bind=none", "--overcommit", "--overlap",
@@ -74,6 +75,7 @@ void add_slurm(StartLine& line, const Counts& counts, int ranks) {
   const bool even = std::all_of(counts.begin(), counts.end(), [&](const auto& each) { return each.second == first; });
   if (even) words.push_back("--ntasks-per-node=" + std::to_string(first));
   words.emplace_back(even ? "--distribution=block" : "--distribution=arbitrary");
+  else words.insert(words.begin(), {"env", "-u", "SLURM_NTASKS_PER_NODE"});
   std::string hosts;
   for (const auto& [host, count] : counts)
     for (int i = 0; i < (even ? 1 : count); ++i) hosts += (hosts.empty() ? "" : ",") + host;

@@ -148,6 +148,11 @@ class SlurmTest(TallyTest):
                            *self.fit_words(out, "--max-iter", 4))
             self.assert_same_bits(alone, out)
 
+    def test_an_uneven_map_where_the_allocation_has_tasks_per_node(self):
+        said = self.slurm_run("salloc", "--quiet", "--nodes=3", "--ntasks-per-node=2", "--exclusive", command, "launch", "-n", 5,
+                              "--", "models")
+        self.assertNotIn("--ntasks-per-node", said)
+
     def test_same_bits_by_srun(self):
         alone, out = self.path(), self.path()
         self.succeed(*self.fit_words(alone, "--max-iter", 4))

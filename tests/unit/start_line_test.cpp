@@ -17,6 +17,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
+using testing::StartsWith;
 using testing::UnorderedElementsAre;
 
 Cluster two_nodes() {
@@ -89,7 +90,9 @@ TEST(StartLine, SlurmWithUnevenNodes) {
 
 TEST(StartLine, OneRankOnEachHostToLookAtIt) {
   const StartLine line = start_on_each_host({"a", "b"}, {}, {"tally", "topology"});
+  request.program = "srun";
   EXPECT_THAT(quoted(line.words), HasSubstr("-H a,b -n 2 "));
+  EXPECT_THAT(quoted(line.words), StartsWith("env -u SLURM_NTASKS_PER_NODE srun "));
   EXPECT_FALSE(line.environment.contains("TALLY_BINDING"));
 }
 
