@@ -173,15 +173,41 @@ class Launch {
     } else if (request_.local) {
       cluster_.nodes = {describe_this_host()};
     } else {
-      const Output output =
-          output_of(start_on_each_host(host_names(), request_, {this_program(), "topology"}), std::chrono::seconds(120));
+      const Output output = look(host_names(), "topology", std::chrono::seconds(120));
       if (output.status != 0)
         throw CommunicationError(fmt::format("the hosts could not be looked at: {} ended with status {}", request_.program,
                                              output.status));
       cluster_ = parse_cluster(output.text, "what the hosts say of themselves");
+      if (!by_slurm_) name_nodes_as_asked();
     }
     keep_only_hosts();
     if (by_slurm_) warn_of_shared_nodes();
+  }
+
+  // One rank on each host.
+  Output look(const std::vector<std::string>& hosts, const std::string& command, std::chrono::seconds at_most) const {
+    const StartLine line = without_users_own(start_on_each_host(hosts, request_, {this_program(), command}));
+    if (words_.verbose) print(line, stderr);
+    return output_of(line, at_most);
+  }
+
+  // A host need not call itself what it was asked for by: localhost, an address, an alias of ssh. mpirun numbers the ranks in the
+  // order of the hosts.
+  void name_nodes_as_asked() {
+    if (cluster_.nodes.size() != hosts_.size())
+      throw DataError(fmt::format("{} hosts call themselves by {} names", hosts_.size(), cluster_.nodes.size()));
+    for (std::size_t n = 0; n < hosts_.size(); ++n) {
+      std::string& name = cluster_.nodes[n].name;
+      const auto other = std::find_if(hosts_.begin(), hosts_.end(), [&](const Host& host) { return same_host(host.name, name); });
+      if (!same_host(hosts_[n].name, name) && other != hosts_.end())
+        throw DataError("host " + hosts_[n].name + " calls itself " + name + ", which is another of the hosts");
+      name = hosts_[n].name;
+    }
+  }
+
+  // With or without a domain.
+  static bool same_host(const std::string& a, const std::string& b) {
+    return a == b || a.starts_with(b + ".") || b.starts_with(a + ".");
   }
 
   // Jobs that share a node to which Slurm does not confine them would be bound to the same cores.
@@ -203,9 +229,8 @@ class Launch {
     if (hosts_.empty()) return;
     Cluster kept;
     for (const Host& host : hosts_) {
-      const auto found = std::find_if(cluster_.nodes.begin(), cluster_.nodes.end(), [&](const Node& node) {
-        return node.name == host.name || node.name.starts_with(host.name + ".") || host.name.starts_with(node.name + ".");
-      });
+      const auto found = std::find_if(cluster_.nodes.begin(), cluster_.nodes.end(),
+                                      [&](const Node& node) { return same_host(node.name, host.name); });
       if (found == cluster_.nodes.end())
         throw DataError("the description of the cluster has no host " + host.name);
       kept.nodes.push_back(*found);
@@ -253,7 +278,12 @@ class Launch {
     request.forwarded.emplace_back(life_line_variable);
     StartLine line = start_line(cluster_, placement_, request, job_line(resuming));
     if (!life_line.empty()) line.environment[life_line_variable] = life_line;
-    std::erase_if(line.environment, [](const auto& variable) {  // the user's own word stands
+    return without_users_own(std::move(line));
+  }
+
+  // What the user has set of Open MPI's stands.
+  static StartLine without_users_own(StartLine line) {
+    std::erase_if(line.environment, [](const auto& variable) {
       return variable.first.starts_with("OMPI_") && std::getenv(variable.first.c_str());
     });
     return line;
@@ -325,8 +355,7 @@ class Launch {
     ranks_left_ = 0;
     for (std::size_t h = 0; h < hosts_.size(); ++h) {
       const Host& host = hosts_[h];
-      const Output output =
-          output_of(start_on_each_host({host.name}, request_, {this_program(), "--version"}), std::chrono::seconds(30));
+      const Output output = look({host.name}, "--version", std::chrono::seconds(30));
       if (output.status != 0) {
         note("host " + host.name + " is gone: going on without it");
         continue;

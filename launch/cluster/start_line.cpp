@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 #include <sstream>
 #include <utility>
 
@@ -50,9 +51,9 @@ void add_open_mpi(StartLine& line, const Counts& counts, int ranks, const StartR
   words.insert(words.end(), {"-n", std::to_string(ranks), "--map-by", request.local ? "slot:OVERSUBSCRIBE" : "seq:OVERSUBSCRIBE",
                              "--bind-to", "none"});
   if (request.as_root) line.environment["OMPI_ALLOW_RUN_AS_ROOT"] = line.environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1";
-  std::vector<std::string> names = request.forwarded;
+  std::set<std::string> names(request.forwarded.begin(), request.forwarded.end());
   for (const auto& [name, value] : line.environment)
-    if (!name.starts_with("OMPI_")) names.push_back(name);
+    if (!name.starts_with("OMPI_")) names.insert(name);
   for (const std::string& name : names) words.insert(words.end(), {"-x", name});
 }
 
@@ -74,8 +75,8 @@ void add_slurm(StartLine& line, const Counts& counts, int ranks) {
   const int first = counts.front().second;
   const bool even = std::all_of(counts.begin(), counts.end(), [&](const auto& each) { return each.second == first; });
   if (even) words.push_back("--ntasks-per-node=" + std::to_string(first));
-  words.emplace_back(even ? "--distribution=block" : "--distribution=arbitrary");
   else words.insert(words.begin(), {"env", "-u", "SLURM_NTASKS_PER_NODE"});
+  words.emplace_back(even ? "--distribution=block" : "--distribution=arbitrary");
   std::string hosts;
   for (const auto& [host, count] : counts)
     for (int i = 0; i < (even ? 1 : count); ++i) hosts += (hosts.empty() ? "" : ",") + host;

@@ -120,23 +120,61 @@ class LaunchTest(TallyTest):
         self.assertIn(f"-H {','.join(['gpu0'] * 8 + ['gpu2'] * 3)} -n 11 ", shown.stdout)
         self.assertIn("gpu2             cores 16-31            numa 0  gpu 1", shown.stdout)
 
-    def test_ranks_run_where_the_map_says(self):
-        """Also where the host that mpirun runs on is not the first: Open MPI would put its ranks first."""
+    def script(self, text):
+        path = self.path("")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\n" + text)
+        os.chmod(path, 0o755)
+        return path
+
+    def hosts_named(self, name):
+        """What reaches other hosts: this one under other names; `name` is made of $1, by which the host is asked for."""
         if os.geteuid() != 0 or subprocess.run(["unshare", "-u", "true"], check=False, capture_output=True).returncode != 0:
             self.skipTest("hosts of other names cannot be made here")
+        agent = self.script(f'host={name}\nshift\nexec unshare -u sh -c "hostname $host; $*"\n')
+        return unittest.mock.patch.dict(os.environ, OMPI_MCA_plm_rsh_agent=agent, OMPI_MCA_btl="self,vader,tcp")
+
+    def test_hosts_need_not_call_themselves_what_the_user_does(self):
+        with self.hosts_named("inner-$1"):
+            process = self.launch("--hosts", "alias:1,localhost:1", "-n", 2, job=["preflight", "--threads", 1, "--json"])
+        self.assertNotIn("no host", process.stderr)
+        self.assertEqual([rank["host"] for rank in json.loads(process.stdout)["ranks"]], ["inner-alias", socket.gethostname()])
+
+    def test_a_host_that_calls_itself_by_the_name_of_another(self):
+        with self.hosts_named("$([ $1 = one ] && echo two || echo one)"):
+            process = self.launch("--hosts", "one,two", job=["models"])
+        self.assertEqual(process.returncode, data_status, process.stderr)
+        self.assertIn("host one calls itself two, which is another of the hosts", process.stderr)
+
+    def test_looks_take_the_settings_of_the_user(self):
+        log = self.path(".log")
+        mpirun = self.script('[ "$1" != --version ] || exec echo "mpirun (Open MPI) 4.1.4"\n'
+                             f'echo "$OMPI_MCA_oob_tcp_keepalive_time $OMPI_MCA_oob_tcp_keepalive_intvl $*" >>{log}\nexit 1\n')
+        core = str(min(os.sched_getaffinity(0)))
+        with unittest.mock.patch.dict(os.environ, OMPI_MCA_oob_tcp_keepalive_time="77", TALLY_BINDING=core):
+            process = self.launch("--mpirun", mpirun, "--hosts", "one,two", "--verbose", job=["models"])
+            shown = self.launch("--dry-run", "-n", 1, job=["models"])
+        with open(log, encoding="utf-8") as file:
+            said = file.read()
+        self.assertTrue(said.startswith("77 5 -H one,two "), said)
+        self.assertEqual(said.count("-x TALLY_BINDING "), 1)
+        self.assertEqual(shown.stdout.count("-x TALLY_BINDING "), 1)
+        self.assertIn("OMPI_MCA_oob_tcp_keepalive_intvl=5\n", process.stderr)
+        self.assertNotIn("OMPI_MCA_oob_tcp_keepalive_time=", process.stderr)
+        self.assertRegex(process.stderr, f"{mpirun} -H one,two .* topology\n")
+
+    def test_ranks_run_where_the_map_says(self):
+        """Also where the host that mpirun runs on is not the first: Open MPI would put its ranks first."""
         cores = sorted(os.sched_getaffinity(0))[:2]
         if len(cores) < 2:
             self.skipTest("one core")
         here = socket.gethostname()
-        cluster, agent = self.path(".json"), self.path("")
+        cluster = self.path(".json")
         domain = {"cores": ",".join(map(str, cores)), "memory_bytes": 1 << 30}
         with open(cluster, "w", encoding="utf-8") as file:
             json.dump({"nodes": [{"name": name, "domains": [domain]} for name in ("other", here)]}, file)
-        with open(agent, "w", encoding="utf-8") as file:
-            file.write('#!/bin/sh\nhost=$1\nshift\nexec unshare -u sh -c "hostname $host; $*"\n')
-        os.chmod(agent, 0o755)
         words = ["--cluster", cluster, "--hosts", f"other:1,{here}:2", "-n", 3]
-        with unittest.mock.patch.dict(os.environ, OMPI_MCA_plm_rsh_agent=agent, OMPI_MCA_btl="self,vader,tcp"):
+        with self.hosts_named("$1"):
             shown = self.launch("--dry-run", *words, job=["preflight", "--threads", 1, "--json"])
             process = self.launch(*words, job=["preflight", "--threads", 1, "--json"])
         planned = re.findall(r"rank +(\d+)  (\S+) +cores (\S+)", shown.stdout)
@@ -153,6 +191,9 @@ class LaunchTest(TallyTest):
     def test_refusals(self):
         refuse = lambda *words, says: self.refuse("launch", *words, status=usage_status, says=says)
         refuse("-n", 2, says="the command that the ranks run, after --")
+        refuse("-n", 2, "fit", "gmm", self.data, "-k", 3, says="put -- before the command: tally launch -n 2 -- fit ...; see")
+        refuse("-n", 2, "models", says="put -- before the command: tally launch -n 2 -- models ...; see")
+        refuse("-n", 2, "nothing", says="not expected: nothing; see")
         refuse("--hosts", "a,a", "--", "models", says="named twice")
         refuse("--hosts", "a", "--hostfile", "f", "--", "models", says="--hosts contradicts --hostfile")
         refuse("--max-restarts", 1, "--", "fit", "gmm", self.data, says="needs a command with --checkpoint")
@@ -191,9 +232,6 @@ class LaunchTest(TallyTest):
         os.kill(ranks[1], signal.SIGKILL)
         _, errors = process.communicate(timeout=100)
         self.assertEqual(process.returncode, 0, errors)
-        refuse("-n", 2, "fit", "gmm", self.data, "-k", 3, says="put -- before the command: tally launch -n 2 -- fit ...; see")
-        refuse("-n", 2, "models", says="put -- before the command: tally launch -n 2 -- models ...; see")
-        refuse("-n", 2, "nothing", says="not expected: nothing; see")
         self.assertIn("restart 1 of 2", errors)
         np.testing.assert_array_equal(Model(undisturbed)["means"], Model(out)["means"])
         self.assert_all_gone(out)

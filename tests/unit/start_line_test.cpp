@@ -53,6 +53,12 @@ TEST(StartLine, OpenMpiAcrossHosts) {
                                                      testing::Pair("OMPI_MCA_oob_tcp_keepalive_probes", "3")));
 }
 
+TEST(StartLine, EveryVariableIsPassedOnOnce) {
+  StartRequest request;
+  request.forwarded = {"PATH", binding_variable};
+  EXPECT_THAT(quoted(start_line(two_nodes(), placed(2), request, job).words), HasSubstr(" -x PATH -x TALLY_BINDING /opt/tally"));
+}
+
 TEST(StartLine, OnThisHostAsRoot) {
   StartRequest request;
   request.local = request.as_root = true;
@@ -84,15 +90,15 @@ TEST(StartLine, SlurmWithAsManyRanksOnEachNode) {
 TEST(StartLine, SlurmWithUnevenNodes) {
   StartRequest request;
   request.starter = Starter::slurm;
+  request.program = "srun";
   const StartLine line = start_line(two_nodes(), uneven(), request, job);
+  EXPECT_THAT(quoted(line.words), StartsWith("env -u SLURM_NTASKS_PER_NODE srun "));
   EXPECT_THAT(quoted(line.words), HasSubstr("--ntasks=3 --nodes=2 --distribution=arbitrary --nodelist=a,a,b /opt/tally"));
 }
 
 TEST(StartLine, OneRankOnEachHostToLookAtIt) {
   const StartLine line = start_on_each_host({"a", "b"}, {}, {"tally", "topology"});
-  request.program = "srun";
   EXPECT_THAT(quoted(line.words), HasSubstr("-H a,b -n 2 "));
-  EXPECT_THAT(quoted(line.words), StartsWith("env -u SLURM_NTASKS_PER_NODE srun "));
   EXPECT_FALSE(line.environment.contains("TALLY_BINDING"));
 }
 
