@@ -56,7 +56,7 @@ FolderLock::FolderLock(const std::string& folder, const Waiting& waiting) : file
     const bool elsewhere = !holder.host.empty() && holder.host != local_host_name();
     const auto patience = elsewhere ? until_a_lost_host_is_forgotten : until_a_process_has_ended;
     if (Clock::now() - start > patience)
-      throw UsageError(fmt::format("{} is in use by {}; give each job a folder of its own", folder, holder.words()));
+      throw Error(fmt::format("{} is in use by {}; give each job a folder of its own", folder, holder.words()));
     if (!told)
       waiting.note(fmt::format("{} is in use by {}: waiting {} s for its end", folder, holder.words(), patience.count()));
     waiting.pulse();

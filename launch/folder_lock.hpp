@@ -12,7 +12,8 @@ class FolderLock {
     std::function<void(const std::string&)> note;        // says what the user should know
   };
   // Waits a little for a job that is ending, longer for one on another host, which may have been lost. Where the file system
-  // has no locks, there is none, and a note says so. Throws UsageError: another job has it; DataError: it cannot be written.
+  // has no locks, there is none, and a note says so. Throws DataError where it cannot be written, and where another job has it
+  // an Error of no kind: that may be over soon.
   FolderLock(const std::string& folder, const Waiting& waiting);
   ~FolderLock();
   FolderLock(const FolderLock&) = delete;

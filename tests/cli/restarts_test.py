@@ -1,5 +1,6 @@
 """What tally launch does from one attempt to the next, with an mpirun that fails when it is told to."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -82,6 +83,18 @@ esac
 
         self.assertEqual(launcher.returncode, 0, errors)
         self.assertEqual([line.split(" fit ")[0] for line in self.attempts()], [installed, installed])
+
+
+    def test_a_folder_that_is_in_use_for_a_while(self):
+        os.mkdir(self.checkpoints)
+        with open(os.path.join(self.checkpoints, "lock"), "w", encoding="utf-8") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+            launcher = self.start(*self.launch_words(self.mpirun('"$@"')))
+            self.wait_for_attempt(2)
+        _, errors = launcher.communicate(timeout=patience)
+
+        self.assertEqual(launcher.returncode, 0, errors)
+        self.assertIn(f"{self.checkpoints} is in use by another job", errors)
 
 
 if __name__ == "__main__":
