@@ -321,7 +321,7 @@ class Launch {
         note("srun ended as though all were well, without a word of rank 0");
         status = static_cast<int>(ErrorKind::communication);
       }
-      if (ending.interrupted || words_.preflight || !worth_a_restart(status)) return status;
+      if (ending.interrupted || ending.stop_requested || words_.preflight || !worth_a_restart(status)) return status;
       if (attempt == words_.max_restarts) {
         if (words_.max_restarts > 0) note(fmt::format("gave up after {} restarts", attempt));
         return status;

@@ -158,7 +158,7 @@ Ending supervise(const StartLine& line, LifeLineWatch& watch, const Patience& pa
   };
   while (child.running()) {
     const int number = sigtimedwait(&taken, nullptr, &wait);
-    if (number == SIGUSR1) stop_asked = true;
+    if (number == SIGUSR1) ending.stop_requested = stop_asked = true;
     if (stop_asked && watch.look() != LifeLineWatch::State::waiting) {
       child.signal(SIGUSR1);
       stop_asked = false;

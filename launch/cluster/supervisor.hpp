@@ -18,6 +18,7 @@ struct Ending {
   int status = 0;          // its exit status, or 128 and the signal that ended it
   std::string killed_for;  // why it had to be killed; empty where it ended by itself
   bool interrupted = false;  // SIGINT or SIGTERM asked for it
+  bool stop_requested = false;  // SIGUSR1 asked for a stop
   bool heard = false;        // the job gave a sign of life
 };
 

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import time
 import unittest
@@ -95,6 +96,15 @@ esac
 
         self.assertEqual(launcher.returncode, 0, errors)
         self.assertIn(f"{self.checkpoints} is in use by another job", errors)
+
+    def test_none_after_a_stop_was_requested(self):
+        launcher = self.start(*self.launch_words(self.mpirun("sleep 1; exit 7")))
+        self.wait_for_attempt(1)
+        launcher.send_signal(signal.SIGUSR1)
+        _, errors = launcher.communicate(timeout=patience)
+
+        self.assertEqual(launcher.returncode, 7, errors)
+        self.assertEqual(len(self.attempts()), 1)
 
 
 if __name__ == "__main__":
