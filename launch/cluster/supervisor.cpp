@@ -34,6 +34,16 @@ sigset_t set_of(std::initializer_list<int> signals) {
   return set;
 }
 
+// Those that this process was not started to ignore.
+sigset_t taken_signals() {
+  sigset_t set = set_of(passed_on);
+  for (const int number : passed_on) {
+    struct sigaction now {};
+    if (sigaction(number, nullptr, &now) == 0 && now.sa_handler == SIG_IGN) sigdelset(&set, number);
+  }
+  return set;
+}
+
 // The children of this process, those included that outlived their parents where it reaps for them.
 std::vector<pid_t> children() {
   std::vector<pid_t> found;
@@ -141,7 +151,7 @@ std::string what_is_wrong(LifeLineWatch& watch, const Patience& patience) {
 }  // namespace
 
 void block_signals_of_supervisor() {
-  const sigset_t set = set_of(passed_on);
+  const sigset_t set = taken_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
@@ -149,7 +159,7 @@ Ending supervise(const StartLine& line, LifeLineWatch& watch, const Patience& pa
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   Child child(line, -1);
   Ending ending;
-  const sigset_t taken = set_of(passed_on);
+  const sigset_t taken = taken_signals();
   const timespec wait{0, std::chrono::nanoseconds(between_looks).count()};
   Clock::time_point kill_at = Clock::time_point::max();
   bool stop_asked = false;  // not passed on before the ranks are there: SIGUSR1 ends a program that does not expect it

@@ -25,7 +25,8 @@ struct Ending {
 // Starts the command in a process group of its own and waits for it: passes SIGINT, SIGTERM, SIGHUP and, once the job has
 // given a sign of life, SIGUSR1 on, and kills it where the job gives none any more, or where the command does not end after
 // the job has; what is left of it on this host is ended, too. Should this process be killed, the command gets SIGTERM. The
-// calling thread must have blocked those signals. Throws UsageError where the command cannot be started.
+// calling thread must have blocked those signals. Those that this process was started to ignore, as nohup does with SIGHUP, are
+// left alone. Throws UsageError where the command cannot be started.
 Ending supervise(const StartLine& line, LifeLineWatch& watch, const Patience& patience);
 
 // Runs a command to its end for its output; at most so long. Throws UsageError where it cannot be started.

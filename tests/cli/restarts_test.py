@@ -106,6 +106,17 @@ esac
         self.assertEqual(launcher.returncode, 7, errors)
         self.assertEqual(len(self.attempts()), 1)
 
+    def test_signals_that_are_ignored_end_nothing(self):
+        launch = self.launch_words(self.mpirun('sleep 1; "$@"'))
+        launcher = self.start("-c", "trap '' HUP INT; exec \"$@\"", "sh", command, *launch, program="sh")
+        self.wait_for_attempt(1)
+        launcher.send_signal(signal.SIGHUP)
+        launcher.send_signal(signal.SIGINT)
+        _, errors = launcher.communicate(timeout=patience)
+
+        self.assertEqual(launcher.returncode, 0, errors)
+        self.assertEqual(len(self.attempts()), 1)
+
 
 if __name__ == "__main__":
     unittest.main()
