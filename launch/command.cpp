@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "comm/agreement.hpp"
+#include "comm/host_name.hpp"
 #include "comm/mpi_communicator.hpp"
 #include "comm/mpi_session.hpp"
 #include "comm/single_process.hpp"
@@ -59,7 +60,12 @@ void check_alone() {
 void bind_to_cores(int rank) {
   const char* const binding = std::getenv(binding_variable);
   if (!binding) return;
-  if (const std::vector<int> cores = cores_of_rank(binding, rank); !cores.empty()) Topology().bind(cores);
+  const std::vector<int> cores = cores_of_rank(binding, rank);
+  if (cores.empty()) return;
+  const std::string refused = Topology().bind(cores);
+  if (!refused.empty() && std::getenv(verbose_variable))
+    std::fprintf(stderr, "tally: warning: rank %d on %s: its memory may lie anywhere: the system does not bind it (%s)\n", rank,
+                 local_host_name().c_str(), refused.c_str());
 }
 
 void report(const std::string& message) { std::fprintf(stderr, "tally: error: %s\n", message.c_str()); }

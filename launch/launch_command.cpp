@@ -276,7 +276,9 @@ class Launch {
     StartRequest request = request_;
     std::erase(request.forwarded, std::string(life_line_variable));
     request.forwarded.emplace_back(life_line_variable);
+    if (words_.verbose) request.forwarded.emplace_back(verbose_variable);
     StartLine line = start_line(cluster_, placement_, request, job_line(resuming));
+    if (words_.verbose) line.environment[verbose_variable] = "1";
     if (!life_line.empty()) line.environment[life_line_variable] = life_line;
     return without_users_own(std::move(line));
   }

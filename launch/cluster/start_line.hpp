@@ -39,6 +39,9 @@ std::string binding_of(const Placement& placement);
 // Empty: none. Throws UsageError where the text is no such list.
 std::vector<int> cores_of_rank(const std::string& binding, int rank);
 
+// Set: a rank says what it could not have, but can do without.
+inline constexpr const char* verbose_variable = "TALLY_VERBOSE";
+
 // The line as a person would type it.
 std::string quoted(const std::vector<std::string>& words);
 

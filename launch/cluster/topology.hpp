@@ -27,7 +27,7 @@ class Topology {
   std::vector<int> cores_of(const std::vector<int>& processors) const;
 
   // From here on this thread and those that it makes run on these processors, with memory of the domains near
-  // them. Throws UsageError where the thread may not run there. Tells why memory is not bound where the system refuses
+  // them while these have some left. Throws UsageError where the thread may not run there. Tells why memory is not bound where the system refuses
   // that alone; empty otherwise.
   std::string bind(const std::vector<int>& processors) const;
   // The processors that this thread may run on.

@@ -1,10 +1,14 @@
 """tally launch on this host: what it starts, what it passes on, and what it does when a rank, mpirun or itself dies."""
 
+import ctypes
+import errno
 import json
 import os
+import platform
 import re
 import signal
 import socket
+import struct
 import subprocess
 import time
 import unittest
@@ -27,6 +31,19 @@ def processes_with(word):
             except OSError:
                 pass
     return found
+
+
+def forbid_system_call(number):
+    """From here on this process and its children get EPERM for it, as in a container."""
+    load_number, equal, give_back = 0x20, 0x15, 0x06  # of seccomp's programs
+    refuse, allow = 0x00050000 | errno.EPERM, 0x7FFF0000
+    program = struct.pack("HBBI" * 4, load_number, 0, 0, 0, equal, 0, 1, number, give_back, 0, 0, refuse, give_back, 0, 0, allow)
+    instructions = ctypes.create_string_buffer(program, len(program))
+    filtered = ctypes.create_string_buffer(struct.pack("HP", 4, ctypes.addressof(instructions)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    no_new_privileges, seccomp, by_filter = 38, 22, 2  # of prctl
+    if libc.prctl(no_new_privileges, 1, 0, 0, 0) != 0 or libc.prctl(seccomp, by_filter, filtered, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "no filter of system calls")
 
 
 class LaunchTest(TallyTest):
@@ -181,6 +198,17 @@ class LaunchTest(TallyTest):
         ran = [(str(rank["rank"]), rank["host"], rank["cores"]) for rank in json.loads(process.stdout)["ranks"]]
         self.assertEqual([host for _, host, _ in ran], ["other", here, here], process.stderr)
         self.assertEqual(planned, ran)
+
+    def test_ranks_that_cannot_choose_their_memory_say_so(self):
+        number = {"x86_64": 238, "aarch64": 237}.get(platform.machine())
+        if number is None or len(os.sched_getaffinity(0)) < 2:
+            self.skipTest("the number of set_mempolicy is not known here, or one core")
+        for words, times in (("--verbose",), 2), ((), 0):
+            process = subprocess.run([command, "launch", *words, "-n", "2", "--", "models"], capture_output=True, text=True,
+                                     timeout=60, check=False, preexec_fn=lambda: forbid_system_call(number))
+            self.assertEqual(process.returncode, 0, process.stderr)
+            self.assertEqual(process.stderr.count(": its memory may lie anywhere: the system does not bind it (Operation not perm"),
+                             times, process.stderr)
 
     def test_statuses_and_errors_of_the_ranks_come_through(self):
         out = self.path()
