@@ -131,24 +131,8 @@ std::string with_separator(const CLI::App& app, int argc, char** argv) {
   return "";
 }
 
-}  // namespace
-
-int run_command(int argc, char** argv, const Registry& registry) {
-  block_signals();  // before any thread starts, so that one thread alone takes them
-  blas::use_one_thread();
-  std::optional<MpiSession> session;
-  try {
-    if (started_by_launcher()) session.emplace();
-    bind_to_cores(world_rank(session.has_value()));
-  } catch (const Error& error) {
-    report(error.what());
-    if (session) session->abort(static_cast<int>(error.kind()));  // the others must not wait for this rank
-    return static_cast<int>(error.kind());
-  }
-  const bool root = world_rank(session.has_value()) == 0;
-  std::optional<LifeLine> life_line;
-  if (root) life_line.emplace();
-
+// Parses the words and runs what they name. `session`: null where there is no MPI.
+int run_words(int argc, char** argv, const Registry& registry, MpiSession* session, bool root) {
   CLI::App app("Train mixtures and k-means on any number of ranks, with the same bits on all.", "tally");
   app.set_version_flag("--version", "tally " TALLY_VERSION);
   app.require_subcommand(1);
@@ -214,7 +198,7 @@ int run_command(int argc, char** argv, const Registry& registry) {
     IoExecutor io;
     CommandContext context{*communicator, io, registry, join(argc, argv)};
     const SignalThread signals(communicator->rank() == 0);
-    const int status = execute(action, context, session ? &*session : nullptr);
+    const int status = execute(action, context, session);
     communicator->barrier();
     if (root && std::fflush(stdout) != 0) {
       report("the results could not be written to standard output");
@@ -226,6 +210,28 @@ int run_command(int argc, char** argv, const Registry& registry) {
     if (session) session->abort(static_cast<int>(ErrorKind::communication));
     return static_cast<int>(ErrorKind::communication);
   }
+}
+
+}  // namespace
+
+int run_command(int argc, char** argv, const Registry& registry) {
+  block_signals();  // before any thread starts, so that one thread alone takes them
+  blas::use_one_thread();
+  std::optional<MpiSession> session;
+  try {
+    if (started_by_launcher()) session.emplace();
+    bind_to_cores(world_rank(session.has_value()));
+  } catch (const Error& error) {
+    report(error.what());
+    if (session) session->abort(static_cast<int>(error.kind()));  // the others must not wait for this rank
+    return static_cast<int>(error.kind());
+  }
+  const bool root = world_rank(session.has_value()) == 0;
+  std::optional<LifeLine> life_line;
+  if (root) life_line.emplace();
+  const int status = run_words(argc, argv, registry, session ? &*session : nullptr, root);
+  if (life_line) life_line->ends_with(status);
+  return status;
 }
 
 }  // namespace tally

@@ -318,7 +318,7 @@ class Launch {
       int status = ending.status;
       if (!ending.killed_for.empty()) {
         note(fmt::format("killed {}: {}", request_.program, ending.killed_for));
-        status = static_cast<int>(ErrorKind::communication);
+        status = ending.job_status.value_or(static_cast<int>(ErrorKind::communication));
       } else if (by_slurm_ && status == 0 && !ending.heard) {
         note("srun ended as though all were well, without a word of rank 0");
         status = static_cast<int>(ErrorKind::communication);

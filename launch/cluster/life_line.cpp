@@ -18,6 +18,7 @@
 #include <mutex>
 #include <random>
 #include <sstream>
+#include <string_view>
 #include <utility>
 
 #include "core/error.hpp"
@@ -25,7 +26,7 @@
 namespace tally {
 namespace {
 
-constexpr char beat_byte = '.', end_byte = 'e';
+constexpr char beat_byte = '.', end_byte = 'e';  // the exit status is the byte after the end
 constexpr int connect_patience_ms = 5000;
 
 // The addresses at which other hosts may reach this one.
@@ -136,7 +137,10 @@ LifeLineWatch::State LifeLineWatch::look() {
       break;
     }
     last_ = std::chrono::steady_clock::now();
-    if (bytes[static_cast<std::size_t>(count) - 1] == end_byte) state_ = State::ended;
+    for (const char byte : std::string_view(bytes.data(), static_cast<std::size_t>(count))) {
+      if (state_ == State::ended && !status_) status_ = static_cast<unsigned char>(byte);
+      if (byte == end_byte) state_ = State::ended;
+    }
   }
   return state_;
 }
@@ -174,7 +178,7 @@ LifeLine::~LifeLine() {
     beat_.request_stop();
     beat_.join();
   }
-  send_all(connection_, std::string(1, end_byte));
+  send_all(connection_, {end_byte, static_cast<char>(status_)});
   close(connection_);
 }
 

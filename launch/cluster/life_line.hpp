@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -27,6 +28,8 @@ class LifeLineWatch {
   // Takes what arrived meanwhile. `waiting`: not connected yet; `ended`: the job said that it ends; `lost`: the connection
   // broke without a word.
   State look();
+  // What the job said, when it ended, that it ends with.
+  std::optional<int> status() const noexcept { return status_; }
   // Since the last sign of life, or since the watch began.
   std::chrono::steady_clock::duration silence() const;
 
@@ -41,6 +44,7 @@ class LifeLineWatch {
   std::vector<Newcomer> newcomers_;
   std::string where_, token_;
   State state_ = State::waiting;
+  std::optional<int> status_;
   std::chrono::steady_clock::time_point last_;
 };
 
@@ -52,7 +56,11 @@ class LifeLine {
   LifeLine(const LifeLine&) = delete;
   LifeLine& operator=(const LifeLine&) = delete;
 
+  // The exit status, for the last word.
+  void ends_with(int status) noexcept { status_ = status; }
+
  private:
+  int status_ = 1;
   int connection_ = -1;
   std::jthread beat_;
 };

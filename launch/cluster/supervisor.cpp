@@ -189,6 +189,7 @@ Ending supervise(const StartLine& line, LifeLineWatch& watch, const Patience& pa
   }
   ending.status = child.status();
   ending.heard = watch.look() != LifeLineWatch::State::waiting;
+  ending.job_status = watch.status();
   end_orphans();
   return ending;
 }

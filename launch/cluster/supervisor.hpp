@@ -1,5 +1,6 @@
 #pragma once
 #include <chrono>
+#include <optional>
 #include <string>
 
 #include "launch/cluster/life_line.hpp"
@@ -20,6 +21,7 @@ struct Ending {
   bool interrupted = false;  // SIGINT or SIGTERM asked for it
   bool stop_requested = false;  // SIGUSR1 asked for a stop
   bool heard = false;        // the job gave a sign of life
+  std::optional<int> job_status;  // what the job said that it ends with
 };
 
 // Starts the command in a process group of its own and waits for it: passes SIGINT, SIGTERM, SIGHUP and, once the job has

@@ -106,6 +106,13 @@ esac
         self.assertEqual(launcher.returncode, 7, errors)
         self.assertEqual(len(self.attempts()), 1)
 
+    def test_none_where_the_job_ended_well_and_mpirun_did_not(self):
+        launched = self.succeed(*self.launch_words(self.mpirun('"$@"; exec sleep 1000')))
+
+        self.assertIn("it did not end within 15 s after the job had", launched.stderr)
+        self.assertTrue(os.path.exists(self.out))
+        self.assertEqual(len(self.attempts()), 1)
+
     def test_signals_that_are_ignored_end_nothing(self):
         launch = self.launch_words(self.mpirun('sleep 1; "$@"'))
         launcher = self.start("-c", "trap '' HUP INT; exec \"$@\"", "sh", command, *launch, program="sh")

@@ -60,6 +60,28 @@ TEST_F(LifeLineTest, FromTheFirstWordToTheLast) {
   EXPECT_EQ(after(State::alive), State::ended);
 }
 
+TEST_F(LifeLineTest, TheLastWordIsTheStatus) {
+  {
+    LifeLine line;
+    line.ends_with('e');
+    EXPECT_EQ(after(State::waiting), State::alive);
+    EXPECT_EQ(watch_.status(), std::nullopt);
+  }
+  EXPECT_EQ(after(State::alive), State::ended);
+  EXPECT_EQ(watch_.status(), 'e');
+}
+
+TEST_F(LifeLineTest, TheStatusMayComeLaterThanTheEnd) {
+  const int connection = say(token() + "\n..e");
+  after(State::waiting);
+  EXPECT_EQ(after(State::alive), State::ended);
+  EXPECT_EQ(watch_.status(), std::nullopt);
+  EXPECT_EQ(send(connection, "\3", 1, MSG_NOSIGNAL), 1);
+  for (int i = 0; i < 500 && !watch_.status(); ++i, std::this_thread::sleep_for(std::chrono::milliseconds(10))) watch_.look();
+  EXPECT_EQ(watch_.status(), 3);
+  close(connection);
+}
+
 TEST_F(LifeLineTest, ABrokenConnectionIsALostJob) {
   const int connection = say(token() + "\n.");
   EXPECT_EQ(after(State::waiting), State::alive);
