@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -42,17 +43,25 @@ double best_seconds(int threads, const Work& work) {
   {
     std::barrier together(threads);
     std::vector<std::jthread> running;
-    for (int thread = 0; thread < threads; ++thread)
-      running.emplace_back([&, thread] {
-        blas::use_one_thread_here();
+    running.reserve(static_cast<std::size_t>(threads));
+    const auto run = [&](int thread) {
+      blas::use_one_thread_here();
+      work(thread);
+      for (double& taken : seconds[static_cast<std::size_t>(thread)]) {
+        together.arrive_and_wait();
+        const Clock::time_point start = Clock::now();
         work(thread);
-        for (double& taken : seconds[static_cast<std::size_t>(thread)]) {
-          together.arrive_and_wait();
-          const Clock::time_point start = Clock::now();
-          work(thread);
-          taken = seconds_since(start);
-        }
-      });
+        taken = seconds_since(start);
+      }
+    };
+    try {
+      for (int thread = 0; thread < threads; ++thread) running.emplace_back(run, thread);
+    } catch (const std::system_error& error) {
+      const auto started = static_cast<int>(running.size());
+      for (int thread = started; thread < threads; ++thread) together.arrive_and_drop();  // nobody waits for those
+      throw Error(fmt::format("only {} of {} threads can be started ({}); give fewer with --threads", started, threads,
+                              error.code().message()));
+    }
   }
   double best = 0;
   for (std::size_t round = 0; round < rounds; ++round) {

@@ -2,13 +2,15 @@
 
 import json
 import os
+import resource
+import subprocess
 import unittest
 from unittest import mock
 
 import h5py
 import numpy as np
 
-from tally_cli import TallyTest, run, usage_status
+from tally_cli import TallyTest, command, run, usage_status
 
 
 class PreflightTest(TallyTest):
@@ -32,6 +34,24 @@ class PreflightTest(TallyTest):
         process = self.succeed("preflight", self.data)
         self.assertIn("GEMM GFLOP/s", process.stdout)
         self.assertTrue(process.stdout.endswith("nothing amiss\n"), process.stdout)
+
+    def test_too_many_threads_are_an_error(self):
+        def leave_room_for_a_few():
+            gib = 1 << 30
+            resource.setrlimit(resource.RLIMIT_STACK, (2 * gib, resource.getrlimit(resource.RLIMIT_STACK)[1]))  # of each thread
+            resource.setrlimit(resource.RLIMIT_AS, (16 * gib, 16 * gib))
+
+        def start(*words):
+            return subprocess.run([command, *words], capture_output=True, text=True, timeout=60, check=False,
+                                  preexec_fn=leave_room_for_a_few)
+
+        if start("--version").returncode != 0:
+            self.skipTest("no room for the program itself")  # as with a sanitizer
+
+        process = start("preflight", "--threads", "32")
+
+        self.assertEqual(process.returncode, 1, process.stderr)
+        self.assertRegex(process.stderr, r"only [1-9]\d* of 32 threads can be started \(.*\); give fewer with --threads")
 
     def test_every_rank_measures_and_reads(self):
         report = self.report("preflight", self.data, "--json", "--threads", 1, ranks=2)
