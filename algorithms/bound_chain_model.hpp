@@ -354,11 +354,12 @@ class BoundChainModel final : public BoundModel {
 
   // A piece in numbers of any size, all that the block needs of it.
   void recur_in_wide(Lane& lane, const StoredBlock& block, const cpu::ChainPiece& piece, int candidate) {
-    lane.wide.set(states_, start_of(candidate), transitions_of(candidate));
+    lane.wide.set_chain(states_, start_of(candidate), transitions_of(candidate));
+    lane.wide.set_piece(logs_of(lane, piece.first, piece.steps));
     lane.wide_rows.resize(static_cast<std::size_t>(piece.steps * (states_ + 1)));
     double* const log_scales = lane.wide_rows.data();
     const MatrixView<double> gamma(log_scales + piece.steps, piece.steps, states_);
-    const Index impossible = lane.wide.forward(piece.incoming, logs_of(lane, piece.first, piece.steps), log_scales);
+    const Index impossible = lane.wide.forward(piece.incoming, log_scales);
     const Index possible = impossible < 0 ? piece.steps : 0;
     if (possible > 0)
       lane.wide.backward(piece.outgoing, gamma, block.weights ? block.weights[piece.first] : 1, lane.transitions);
@@ -525,39 +526,41 @@ class BoundChainModel final : public BoundModel {
       lane.compute.chain_compose(weights_of(candidate), emissions, MatrixView<double>(place.vectors, states_, states_),
                                  place.log_scales);
     }
+    const auto impossible = [&](double log_scale) { return std::isinf(log_scale); };
+    if (std::none_of(place.log_scales, place.log_scales + states_, impossible)) return;
+    begin_wide(lane, block, known_columns, piece, candidate);
     for (Index i = 0; i < states_; ++i) {
-      if (!std::isinf(place.log_scales[i])) continue;
+      if (!impossible(place.log_scales[i])) continue;
       lane.scratch.assign(static_cast<std::size_t>(states_), 0.0);
       lane.scratch[static_cast<std::size_t>(i)] = 1;
-      place.log_scales[i] = carry_in_wide(lane, block, known_columns, piece, candidate, lane.scratch.data(), row_of(i));
+      place.log_scales[i] = carry_in_wide(lane, piece, lane.scratch.data(), row_of(i));
     }
   }
 
   // The message after a piece, forward.
   void carry(Lane& lane, const StoredBlock& block, Index known_columns, const Piece& piece, int candidate,
              const double* incoming, std::span<double> out) {
-    if (!mixes(candidate)) {
-      carry_in_wide(lane, block, known_columns, piece, candidate, incoming, out);
+    lane.pieces.assign(1, {piece.first, piece.steps, incoming, nullptr});
+    if (mixes(candidate) && go_forward(lane, block.rows, candidate)) {
+      std::copy_n(alpha_of(lane, block.rows).row(piece.first + piece.steps - 1), states_, out.begin());
       return;
     }
-    lane.pieces.assign(1, {piece.first, piece.steps, incoming, nullptr});
-    const MatrixView<Real> alpha = alpha_of(lane, block.rows);
-    const MatrixView<const Real> emissions = emissions_of(lane, block.rows);
-    if (lane.compute.chain_forward(weights_of(candidate), lane.pieces, emissions, alpha, lane.scales.data()) >= 0)
-      carry_in_wide(lane, block, known_columns, piece, candidate, incoming, out);
-    else
-      std::copy_n(alpha.row(piece.first + piece.steps - 1), states_, out.begin());
+    begin_wide(lane, block, known_columns, piece, candidate);
+    carry_in_wide(lane, piece, incoming, out);
   }
 
-  // The same in numbers of any size. The logarithm of the probability of the steps, relative to lane.maxima; -inf and a
-  // message of zeros where they are impossible.
-  double carry_in_wide(Lane& lane, const StoredBlock& block, Index known_columns, const Piece& piece, int candidate,
-                       const double* incoming, std::span<double> out) {
+  void begin_wide(Lane& lane, const StoredBlock& block, Index known_columns, const Piece& piece, int candidate) {
     emit_logs(lane, block, known_columns, candidate);
-    lane.wide.set(states_, start_of(candidate), transitions_of(candidate));
+    lane.wide.set_chain(states_, start_of(candidate), transitions_of(candidate));
+    lane.wide.set_piece(logs_of(lane, piece.first, piece.steps));
+  }
+
+  // The same in numbers of any size, after begin_wide. The logarithm of the probability of the steps, relative to lane.maxima; -inf and a
+  // message of zeros where they are impossible.
+  double carry_in_wide(Lane& lane, const Piece& piece, const double* incoming, std::span<double> out) {
     lane.wide_rows.resize(static_cast<std::size_t>(piece.steps));
     std::ranges::fill(out, 0.0);
-    if (lane.wide.forward(incoming, logs_of(lane, piece.first, piece.steps), lane.wide_rows.data()) >= 0)
+    if (lane.wide.forward(incoming, lane.wide_rows.data()) >= 0)
       return -std::numeric_limits<double>::infinity();
     write_message(lane.wide.alpha(piece.steps - 1), out);
     double elsewhere = 0;  // maxima are of columns, where those are more than one a state

@@ -18,7 +18,7 @@ void write_message(std::span<const Wide> values, std::span<double> message) {
   }
 }
 
-void WideChain::set(Index states, const double* start, const double* transitions) {
+void WideChain::set_chain(Index states, const double* start, const double* transitions) {
   states_ = states;
   start_.clear();
   transitions_.clear();
@@ -42,60 +42,65 @@ Wide WideChain::probability() const {
   return product;
 }
 
-Index WideChain::forward(const double* incoming, MatrixView<const double> log_b, double* log_scales) {
+void WideChain::set_piece(MatrixView<const double> log_b) {
+  steps_ = log_b.rows;
+  emissions_.resize(static_cast<std::size_t>(steps_ * states_));
+  largest_.resize(static_cast<std::size_t>(steps_));
+  for (Index t = 0; t < steps_; ++t) {
+    const double largest = *std::max_element(log_b.row(t), log_b.row(t) + states_);
+    largest_[static_cast<std::size_t>(t)] = largest;
+    const bool possible = std::abs(largest) < std::numeric_limits<double>::infinity();
+    for (Index k = 0; k < states_; ++k)
+      row(emissions_, t)[static_cast<std::size_t>(k)] = possible ? Wide::of_log(log_b(t, k) - largest) : Wide();
+  }
+}
+
+Index WideChain::forward(const double* incoming, double* log_scales) {
   begins_ = incoming == nullptr;
-  log_b_ = log_b;
-  const Index steps = log_b.rows;
-  alpha_.assign(static_cast<std::size_t>((steps + 1) * states_), Wide());
-  scales_.assign(static_cast<std::size_t>(steps), Wide());
-  largest_.assign(static_cast<std::size_t>(steps), 0.0);
+  alpha_.assign(static_cast<std::size_t>((steps_ + 1) * states_), Wide());
+  scales_.assign(static_cast<std::size_t>(steps_), Wide());
   for (Index k = 0; k < states_ && incoming; ++k) alpha_[static_cast<std::size_t>(k)] = from_message(incoming[k]);
-  for (Index t = 0; t < steps; ++t) {
-    const std::span<Wide> before = row(alpha_, t), after = row(alpha_, t + 1);
+  for (Index t = 0; t < steps_; ++t) {
+    const std::span<Wide> before = row(alpha_, t), after = row(alpha_, t + 1), emissions = row(emissions_, t);
     if (t == 0 && begins_) {
       std::copy(start_.begin(), start_.end(), after.begin());
     } else {
       for (const auto& [from, to, probability] : transitions_)
-        after[static_cast<std::size_t>(to)] += before[static_cast<std::size_t>(from)] * probability;
+        if (const Wide weight = before[static_cast<std::size_t>(from)]) after[static_cast<std::size_t>(to)] += weight * probability;
     }
-    const double largest = *std::max_element(log_b.row(t), log_b.row(t) + states_);
     Wide scale;
-    for (Index k = 0; k < states_; ++k) {
-      Wide& value = after[static_cast<std::size_t>(k)];
-      value = value * Wide::of_log(log_b(t, k) - largest);
-      scale += value;
-    }
-    if (!scale || !(std::abs(largest) < std::numeric_limits<double>::infinity())) return t;
-    for (Wide& value : after) value = value / scale;
+    for (std::size_t k = 0; k < after.size(); ++k)
+      if (after[k]) scale += after[k] = after[k] * emissions[k];
+    if (!scale) return t;
+    const Wide inverse = Wide(1) / scale;
+    for (Wide& value : after) value = value * inverse;
     scales_[static_cast<std::size_t>(t)] = scale;
-    largest_[static_cast<std::size_t>(t)] = largest;
-    log_scales[t] = scale.log() + largest;
+    log_scales[t] = scale.log() + largest_[static_cast<std::size_t>(t)];
   }
   return -1;
 }
 
 void WideChain::backward(const double* outgoing, MatrixView<double> gamma, double weight, std::span<double> sums) {
-  const Index steps = log_b_.rows;
   beta_.assign(static_cast<std::size_t>(states_), Wide(1));
   w_.resize(static_cast<std::size_t>(states_));
   Wide overlap;
   for (Index k = 0; k < states_; ++k) {
     const auto at_k = static_cast<std::size_t>(k);
     if (outgoing) beta_[at_k] = from_message(outgoing[k]);
-    overlap += alpha(steps - 1)[at_k] * beta_[at_k];
+    overlap += alpha(steps_ - 1)[at_k] * beta_[at_k];
   }
   if (!overlap) {  // what follows the piece is impossible, as its own piece tells
-    for (Index t = 0; t < steps; ++t) std::fill_n(gamma.row(t), states_, 0.0);
+    for (Index t = 0; t < steps_; ++t) std::fill_n(gamma.row(t), states_, 0.0);
     std::fill(beta_.begin(), beta_.end(), Wide());
     return;
   }
   for (Wide& value : beta_) value = value / overlap;
-  for (Index t = steps - 1; t >= 0; --t) {
-    const auto at_t = static_cast<std::size_t>(t);
+  for (Index t = steps_ - 1; t >= 0; --t) {
+    const Wide inverse = Wide(1) / scales_[static_cast<std::size_t>(t)];
     for (Index k = 0; k < states_; ++k) {
       const auto at_k = static_cast<std::size_t>(k);
       gamma(t, k) = (alpha(t)[at_k] * beta_[at_k]).value();
-      w_[at_k] = Wide::of_log(log_b_(t, k) - largest_[at_t]) * beta_[at_k] / scales_[at_t];
+      w_[at_k] = row(emissions_, t)[at_k] * beta_[at_k] * inverse;
     }
     if (t == 0 && begins_) return;
     std::fill(beta_.begin(), beta_.end(), Wide());

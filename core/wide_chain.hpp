@@ -21,13 +21,15 @@ TALLY_HD inline double linear_of_message(double entry) { return entry > 0 ? entr
 // One piece at a time; keeps what it needs between calls.
 class WideChain {
  public:
-  // Probabilities (K) and (K, K), row i from state i, which must outlive the use; zeros are skipped.
-  void set(Index states, const double* start, const double* transitions);
+  // Probabilities (K) and (K, K), row i from state i.
+  void set_chain(Index states, const double* start, const double* transitions);
+  // The piece's log-densities (steps, K), -inf where a state cannot emit the row.
+  void set_piece(MatrixView<const double> log_b);
 
-  // The distribution of the state before the piece: `incoming`, a message, or null where a sequence begins; then the
-  // steps, by log-densities (steps, K), -inf where a state cannot emit the row. log_scales[t] receives the logarithm of the
-  // probability of step t given those before it. Returns the first impossible step, after which nothing is known, or -1.
-  Index forward(const double* incoming, MatrixView<const double> log_b, double* log_scales);
+  // From the distribution of the state before the piece, a message, or null where a sequence begins. log_scales[t] receives the
+  // logarithm of the probability of step t given those before it. Returns the first impossible step, after which nothing is
+  // known, or -1.
+  Index forward(const double* incoming, double* log_scales);
   // The distribution of the state after step t.
   std::span<const Wide> alpha(Index t) const;
   // The probability of all steps, relative to the likeliest log-density of each.
@@ -50,11 +52,12 @@ class WideChain {
 
   Index states_ = 0;
   std::vector<Wide> start_;
-  std::vector<Transition> transitions_;
+  std::vector<Transition> transitions_;  // but those of probability 0
+  Index steps_ = 0;
   bool begins_ = false;
-  MatrixView<const double> log_b_;
+  std::vector<Wide> emissions_;  // (steps, K), relative to the likeliest of each step
   std::vector<Wide> alpha_;   // (steps + 1, K): that before the first step comes first
-  std::vector<Wide> scales_;  // (steps), relative to the likeliest emission
+  std::vector<Wide> scales_;  // (steps), relative likewise
   std::vector<double> largest_;
   std::vector<Wide> beta_, w_;
 };

@@ -63,10 +63,11 @@ TEST(Messages, KeepWhatIsTooSmallForDoubles) {
 TEST(WideChain, FindsWhatUnderflows) {
   const std::vector<double> start = {0.25, 0.75}, transitions = {1, 0, 0, 1}, log_b = {0, -1000, -2000, 0};
   WideChain chain;
-  chain.set(2, start.data(), transitions.data());
+  chain.set_chain(2, start.data(), transitions.data());
+  chain.set_piece({log_b.data(), 2, 2});
   std::vector<double> log_scales(2), gamma(4), sums(4, 0.0);
 
-  EXPECT_EQ(chain.forward(nullptr, {log_b.data(), 2, 2}, log_scales.data()), -1);
+  EXPECT_EQ(chain.forward(nullptr, log_scales.data()), -1);
   EXPECT_NEAR(chain.alpha(0)[1].log(), std::log(3.0) - 1000, 1e-12);
   EXPECT_NEAR(log_scales[0] + log_scales[1], std::log(0.75) - 1000, 1e-12);
   EXPECT_NEAR(chain.probability().log() + chain.likeliest(0) + chain.likeliest(1), std::log(0.75) - 1000, 1e-12);
@@ -81,11 +82,13 @@ TEST(WideChain, FindsWhatUnderflows) {
 TEST(WideChain, NamesTheFirstImpossibleStep) {
   const std::vector<double> start = {1, 0}, transitions = {1, 0, 0, 1}, log_b = {0, 0, -inf, 0};
   WideChain chain;
-  chain.set(2, start.data(), transitions.data());
+  chain.set_chain(2, start.data(), transitions.data());
   std::vector<double> log_scales(2);
-  EXPECT_EQ(chain.forward(nullptr, {log_b.data(), 2, 2}, log_scales.data()), 1);
+  chain.set_piece({log_b.data(), 2, 2});
+  EXPECT_EQ(chain.forward(nullptr, log_scales.data()), 1);
   const std::vector<double> nan = {0, 0, std::nan(""), std::nan("")};
-  EXPECT_EQ(chain.forward(nullptr, {nan.data(), 2, 2}, log_scales.data()), 1);
+  chain.set_piece({nan.data(), 2, 2});
+  EXPECT_EQ(chain.forward(nullptr, log_scales.data()), 1);
 }
 
 }  // namespace
