@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <utility>
@@ -112,10 +113,11 @@ class BoundChainModel final : public BoundModel {
     begin(shard);
     for (Lane& lane : lanes_) lane.impossible.assign(static_cast<std::size_t>(candidates_), -1);
     const bool smoothed = !wanted.filtered && (wanted.labels || wanted.responsibilities);
+    const bool stepwise = wanted.filtered || wanted.stepwise;
     shard.for_each_block(
         [&](int index, const StoredBlock& block) {
           Lane& lane = lanes_[static_cast<std::size_t>(index)];
-          recur(lane, block, 0, shard.plan().pieces_of(block.number), 0, smoothed);
+          recur(lane, block, 0, shard.plan().pieces_of(block.number), 0, smoothed, stepwise);
           report(lane, block, wanted, visit);
         },
         pulse);
@@ -272,23 +274,25 @@ class BoundChainModel final : public BoundModel {
                              messages_.outgoing(candidate, piece)});
   }
 
-  // Emissions, then the recursions over the block's pieces; `backward` asks for gamma and expected transitions.
+  // Emissions, then the recursions over the block's pieces; `backward` asks for gamma and expected transitions, `stepwise` for
+  // what each step says by itself.
   void recur(Lane& lane, const StoredBlock& block, Index known_columns, const std::vector<Piece>& pieces, int candidate,
-             bool backward) {
+             bool backward, bool stepwise = false) {
     if (pieces.empty()) throw UsageError("a chain computes rows that lie in sequences, these are independent");
     emit(lane, block, known_columns, candidate);
     set_pieces(lane, pieces, candidate);
     const double* const before = lane.pieces.front().incoming;
     for (Index k = 0; k < states_; ++k)
       lane.alpha[static_cast<std::size_t>(k)] = before ? static_cast<Real>(linear_of_message(before[k])) : Real{0};
-    recur_over_pieces(lane, block, known_columns, candidate, backward);
-  }
-
-  // Of lane.pieces, whose emissions are there. Without a recursion backward nobody could tell where states got lost, unless
-  // they mix.
-  void recur_over_pieces(Lane& lane, const StoredBlock& block, Index known_columns, int candidate, bool backward) {
     const bool possible = go_forward(lane, block.rows, candidate);
-    if (backward || !possible || !mixes(candidate)) go_backward(lane, block, known_columns, candidate);
+    // Unless states mix, what follows tells where they got lost, and may not matter to a step that came before.
+    if (stepwise && !mixes(candidate)) {
+      lane.beyond.resize(lane.pieces.size());
+      std::iota(lane.beyond.begin(), lane.beyond.end(), Index{0});
+      recur_in_wide(lane, block, known_columns, candidate);
+    } else if (backward || !possible || !mixes(candidate)) {
+      go_backward(lane, block, known_columns, candidate);
+    }
   }
 
   // Whether all steps are possible.
@@ -305,9 +309,13 @@ class BoundChainModel final : public BoundModel {
                                 gamma_of(lane, block.rows), lane.beyond);
     for (std::size_t p = 0; p < lane.pieces.size(); ++p)
       if (loses_incoming(lane, block.rows, lane.pieces[p], candidate)) lane.beyond.push_back(static_cast<Index>(p));
-    if (lane.beyond.empty()) return;
-    emit_logs(lane, block, known_columns, candidate);
     std::sort(lane.beyond.begin(), lane.beyond.end());
+    if (!lane.beyond.empty()) recur_in_wide(lane, block, known_columns, candidate);
+  }
+
+  // The pieces that are beyond the range of Real, in numbers of any size.
+  void recur_in_wide(Lane& lane, const StoredBlock& block, Index known_columns, int candidate) {
+    emit_logs(lane, block, known_columns, candidate);
     for (const Index p : lane.beyond) recur_in_wide(lane, block, lane.pieces[static_cast<std::size_t>(p)], candidate);
   }
 
@@ -316,13 +324,14 @@ class BoundChainModel final : public BoundModel {
     if (!piece.incoming || piece.steps == 0) return false;
     const MatrixView<Real> w = emissions_of(lane, rows);
     const double* const A = transitions_of(candidate);
+    constexpr double negligible = sizeof(Real) == 4 ? 0x1p-40 : 0x1p-60;
     for (Index i = 0; i < states_; ++i) {
       if (piece.incoming[i] == 0 ||
           static_cast<Real>(linear_of_message(piece.incoming[i])) >= std::numeric_limits<Real>::min())
         continue;
       double beta = 0;
       for (Index j = 0; j < states_; ++j) beta += A[i * states_ + j] * static_cast<double>(w(piece.first, j));
-      if (!(beta <= (sizeof(Real) == 4 ? 0x1p80 : 0x1p900))) return true;
+      if (Wide(negligible) < from_message(piece.incoming[i]) * Wide(beta)) return true;
     }
     return false;
   }

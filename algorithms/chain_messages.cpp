@@ -77,7 +77,7 @@ void ChainProducts::scan(std::span<const int> candidates, const std::vector<Piec
   }
 }
 
-// Of the likelihoods of what follows from each state on, those of states that cannot be there are left out.
+// Of the likelihoods of what follows from each state on, those of states that are known not to be there are left out.
 void ChainProducts::step_back(int candidate, const Piece& piece, ChainMessages& messages, Wide smallest) {
   const auto K = static_cast<std::size_t>(states_);
   const Place place = at(candidate, piece.number);
@@ -86,18 +86,20 @@ void ChainProducts::step_back(int candidate, const Piece& piece, ChainMessages& 
   std::vector<Wide> likelihoods(K);
   Wide total, missing;  // missing: what may have been lost of it, at most
   for (std::size_t i = 0; i < K; ++i) {
-    if (incoming[i] == 0) continue;
-    const Wide scale = Wide::of_log(place.log_scales[i]), weight = from_message(incoming[i]) * scale;
+    if (incoming[i] == 0 && !smallest) continue;
+    const Wide before = from_message(incoming[i]), scale = Wide::of_log(place.log_scales[i]);
+    const Wide weight = before * scale;
     for (std::size_t j = 0; j < K; ++j) {
       const Wide to = from_message(place.vectors[i * K + j]), then = after ? from_message(after[j]) : Wide(1);
       likelihoods[i] += to * then;
       if (to < smallest) missing += weight * smallest * then;
     }
     likelihoods[i] = likelihoods[i] * scale;
-    total += from_message(incoming[i]) * likelihoods[i];
+    total += before * likelihoods[i];
+    if (before < smallest) missing += smallest * likelihoods[i];
   }
   constexpr double negligible = 0x1p-46;
-  if (Wide(negligible) * total < missing)
+  if (total && Wide(negligible) * total < missing)  // else the steps are impossible, as passes tell
     throw DataError("the likelihoods of states that are cut off from each other are too far apart for this device; use --device cpu");
   write_message(likelihoods, messages.outgoing(candidate, piece.number - 1));
 }

@@ -307,7 +307,7 @@ FitOutcome fit(const Model& model, Shard& shard, const DataSummary& summary, Fit
         candidate.reason = StopReason::failed;
         candidate.failure = "the statistics of iteration " + std::to_string(state.iteration) +
                             " are not finite: " + passes.impossible_row(c) +
-                            " is impossible under the parameters, or numbers leave their range, which is widest with --device cpu";
+                            " is impossible under the parameters, or numbers leave their range (--device cpu has the widest)";
         continue;
       }
       const double objective = model.objective_in_user_units(passes.tally().objective(c), summary.total_weight);

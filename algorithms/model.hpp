@@ -198,6 +198,7 @@ class BoundModel {
   struct Wanted {
     bool labels = false, objectives = false, responsibilities = false;
     bool filtered = false;  // of sequences: given the steps up to each row alone, not all of the sequence
+    bool stepwise = false;  // of sequences: each row's objective counts by itself, not only their sum
   };
   using VisitRows = std::function<void(Index first_row, Index rows, const RowResults& results)>;
   virtual void evaluate(Shard& shard, Wanted wanted, const VisitRows& visit, const Shard::Pulse& pulse) = 0;

@@ -11,12 +11,14 @@ namespace tally {
 
 // A message between pieces: of each state a number, their sum being 1. One below `smallest_in_message` stands as its logarithm,
 // which is negative.
-inline constexpr double smallest_in_message = 0x1p-900;
+inline constexpr double smallest_in_message = 0x1p-1000;
 Wide from_message(double entry);
 // Scales to a sum of 1; zeros stay zeros.
 void write_message(std::span<const Wide> values, std::span<double> message);
 // The entry as the recursions in doubles take it: 0 where it is beyond them.
 TALLY_HD inline double linear_of_message(double entry) { return entry > 0 ? entry : 0; }
+// What is at least the entry, and beyond it by nothing that counts.
+TALLY_HD inline double bound_of_message(double entry) { return entry < 0 ? smallest_in_message : entry; }
 
 // One piece at a time; keeps what it needs between calls.
 class WideChain {

@@ -106,6 +106,13 @@ Evaluation::Evaluation(const EvaluationRequest& request, CommandContext& context
 
 Evaluation::~Evaluation() = default;
 
+bool Evaluation::has_tiny_transitions() const {
+  const Field& transitions = loaded_.model->parameters()["transmat"];
+  const double least = in_float(precision_) ? 0x1p-33 : 0x1p-470;  // cpu::states_mix
+  const auto first = loaded_.parameters.begin() + transitions.offset;
+  return std::any_of(first, first + transitions.size, [&](double probability) { return probability < least; });
+}
+
 void Evaluation::open(const EvaluationRequest& request) {
   loaded_ = load_model(context_.io, request.model, context_.registry);
   rows_ = std::make_unique<Hdf5Rows>(context_.io, request.data);
@@ -124,6 +131,12 @@ void Evaluation::open(const EvaluationRequest& request) {
       throw DataError(fmt::format("{} has {} rows of {} weights but {} has {} rows; one is needed for each row",
                                   weights_->name(), weights_->rows(), weights_->columns(), rows_->name(),
                                   rows_->rows()));
+  }
+  if (device_.device && sequences_ && has_tiny_transitions()) {
+    // Only the CPU has numbers of any size for states that are lost on the way.
+    device_ = DeviceChoice();
+    lanes_ = device_.lanes(request.threads);
+    if (context_.is_root()) fmt::print(stderr, "tally: note: computed on the CPU, as transitions of probability 0 may need\n");
   }
   plan_ = plan_for(*loaded_.model, sequences_, rows_->rows(), device_.block_rows(rows_->columns()));
   checked_ = std::make_unique<CheckedRows>(*rows_, *loaded_.model);

@@ -67,6 +67,7 @@ class Evaluation {
 
  private:
   class CheckedRows;
+  bool has_tiny_transitions() const;
   void open(const EvaluationRequest& request);
   void check_shape() const;
   void report_first_fault() const;

@@ -124,6 +124,7 @@ class ScoreJob {
     const Index first = evaluation_.rounds(1).plan.first_row(blocks.first);
     BoundModel::Wanted wanted;
     wanted.objectives = true;
+    wanted.stepwise = !request_.per_row.empty();
     evaluation_.run(blocks, wanted, [&](Index row, Index count, const RowResults& results) {
       std::vector<double> weights;
       evaluation_.read_weights(row, count, weights);

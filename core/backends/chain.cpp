@@ -375,10 +375,13 @@ struct Composed {
   }
 };
 
-// What a state's alpha or an emission loses by underflow, and all that could come of it, is smaller than this by far: where
-// beta and w stay below `farthest` it does not count.
+// What a step loses by underflow, of a state's alpha or emission, is below `smallest`, relative to the scale of the step. If beta
+// over the scale is at most `farthest` for every state, all that could come of it does not count. Nor do emissions and w's
+// that are raised to `smallest`, so that beta is never below its true value, nor 0 because of what underflowed on its way.
 template <class Real>
-constexpr Real farthest = sizeof(Real) == 4 ? Real(0x1p80f) : Real(0x1p900);
+constexpr Real smallest = sizeof(Real) == 4 ? Real(0x1p-112f) : Real(0x1p-1008);
+template <class Real>
+constexpr Real farthest = sizeof(Real) == 4 ? Real(0x1p72f) : Real(0x1p880);
 
 // Processors foresee the reads of several pieces badly where rows come in reverse.
 constexpr Index prefetched_rows = 4;
@@ -400,7 +403,7 @@ class Backward {
     walk.factor = 1;
     if (piece.steps == 0) return;
     const Real* last = alpha_.row(walk.row);
-    const auto after = [&](Index k) { return piece.outgoing ? linear_of_message(piece.outgoing[k]) : 1.0; };
+    const auto after = [&](Index k) { return piece.outgoing ? bound_of_message(piece.outgoing[k]) : 1.0; };
     double overlap = 0;
     for (Index k = 0; k < K; ++k) overlap += static_cast<double>(last[k]) * after(k);
     if (scales_[walk.row] == 0 || !possible(overlap)) return leave(walk);
@@ -462,9 +465,9 @@ class Backward {
       hwy::Prefetch(soon_b[p] + column);
       hwy::Prefetch(soon_gamma[p] + column);
       const auto at = load_part(d, alpha[p] + column, count);
-      const auto emission = hn::Mul(load_part(d, b[p] + column, count), factors[p]);
-      const auto w = hn::Mul(emission, beta);
-      worst[p] = hn::Max(worst[p], hn::Max(w, beta));
+      const auto onwards = hn::Mul(beta, factors[p]), least = hn::Set(d, smallest<Real>);
+      const auto w = hn::Max(hn::Mul(hn::Max(load_part(d, b[p] + column, count), least), onwards), least);
+      worst[p] = hn::Max(worst[p], onwards);
       store_part(d, hn::Mul(at, beta), gamma[p] + column, count);
       store_part(d, w, b[p] + column, count);
       hn::Store(w, d, next[p] + column);
@@ -498,7 +501,12 @@ class Backward {
       auto sums = hn::Zero(d);
       for (Index k = 0; k < K; k += lanes_of(d)) sums = hn::Add(sums, load_part(d, gamma_.row(walk.row) + k, K - k));
       const Real sum = hn::GetLane(hn::SumOfLanes(d, sums));
-      if (possible(sum)) walk.factor = 1 / sum;
+      constexpr Real rounding = sizeof(Real) == 4 ? Real(0x1p-10f) : Real(0x1p-30);
+      if (!(sum > 1 - rounding && sum < 1 + rounding)) {
+        leave(walk);
+        return false;
+      }
+      walk.factor = 1 / sum;
     }
     --walk.row;
     --walk.left;
@@ -631,7 +639,7 @@ void chain_compose(const ChainWeights<Real>& weights, MatrixView<const Real> b, 
 
 template <class Real>
 bool states_mix(const ChainWeights<Real>& weights) {
-  constexpr Real least = sizeof(Real) == 4 ? Real(0x1p-80f) : Real(0x1p-900);
+  constexpr Real least = sizeof(Real) == 4 ? Real(0x1p-33f) : Real(0x1p-470);
   return std::all_of(weights.transitions, weights.transitions + weights.states * weights.states,
                      [](Real probability) { return probability >= least; });
 }

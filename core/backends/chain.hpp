@@ -46,15 +46,17 @@ Index chain_forward(const ChainWeights<Real>& weights, std::span<const ChainPiec
 // w_t = b_t o beta_t / scales[t], zeros at the first step of a sequence. The expected transitions into step t are
 // A o (alpha_{t-1} w_t'), where an entry of A that is 0 counts as 0 whatever stands beside it. `beyond` receives the numbers
 // of the pieces that are not to be had in this way and get zeros throughout: those with an impossible step, and those where
-// what follows speaks so strongly for a state (a beta or w above 2^900, in float 2^80) that it might count although its
-// alpha has underflowed. Elsewhere what was lost by underflow is smaller than the whole by 2^120 (2^46) a step and state.
+// what follows speaks so strongly for a state (beta over the scale above 2^880, in float 2^72) that it might count although
+// its alpha or its emission has underflowed. Elsewhere what was lost is at most 2^-128 (2^-40) of the whole for each step and
+// state: a path counts first where it is lost, with less than 2^-1008 (2^-112) of the step's scale, and beta bounds what it
+// could still come to.
 template <class Real>
 void chain_backward(const ChainWeights<Real>& weights, std::span<const ChainPiece> pieces, MatrixView<Real> b,
                     MatrixView<const Real> alpha, const double* scales, MatrixView<Real> gamma,
                     std::vector<Index>& beyond);
 
-// Whether every transition is so likely that states cannot be lost in `Real` by underflow: each gets from another what
-// makes its loss negligible. Then chain_forward and chain_compose alone tell the probability of the steps.
+// Whether every transition is so likely (2^-470, in float 2^-33) that states cannot be lost in `Real` by underflow: each gets
+// from another what makes its loss negligible. Then chain_forward and chain_compose alone tell the probability of the steps.
 template <class Real>
 bool states_mix(const ChainWeights<Real>& weights);
 

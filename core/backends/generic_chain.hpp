@@ -306,7 +306,7 @@ struct ChainBackward {
     const Piece piece = block.pieces[index];
     const Index K = block.states, last = piece.first + piece.steps - 1;
     const double* const outgoing = block.outgoing(piece);
-    const auto after = [&](Index k) { return outgoing ? linear_of_message(outgoing[k]) : 1.0; };
+    const auto after = [&](Index k) { return outgoing ? bound_of_message(outgoing[k]) : 1.0; };
     Walk::load(block.transposed, K, group);
     Walk::begin(K, [](Index) { return Real(0); }, group, shared);
     group.each([&](int thread, Own& own) {
@@ -334,8 +334,9 @@ struct ChainBackward {
             beta = static_cast<Real>(smaller(after(k) / overlap, static_cast<double>(std::numeric_limits<Real>::max())));
           else
             beta = Walk::product(own, before, block.transposed, K, k);
-          const Real gamma = block.alpha(row, k) * beta, w = block.emissions(row, k) * scaled * beta;
-          own.far = own.far || !(beta <= farthest && w <= farthest);
+          const Real gamma = block.alpha(row, k) * beta, onwards = beta * scaled;
+          const Real w = larger(larger(block.emissions(row, k), smallest) * onwards, smallest);
+          own.far = own.far || !(onwards <= farthest);
           block.gamma(row, k) = gamma;
           block.emissions(row, k) = piece.begins && row == piece.first ? Real(0) : w;
           next[k] = w;
@@ -346,20 +347,26 @@ struct ChainBackward {
       factor = 1;
       if (!looks) continue;
       Walk::gather(Plus{}, group, shared);
-      if (!Walk::possible(shared.total)) return give_up(index, row, group);
+      constexpr double rounding = sizeof(Real) == 4 ? 0x1p-10 : 0x1p-30;
+      if (!(std::abs(shared.total - 1) < rounding)) return give_up(index, row, group);
       factor = static_cast<Real>(1 / shared.total);
     }
   }
 
  private:
-  // Beyond it a state might count although its alpha has underflowed (chain.hpp): such a piece is given up.
-  static constexpr Real farthest = sizeof(Real) == 4 ? Real(0x1p80f) : Real(0x1p900);
+  // As in chain.cpp; a piece in which a state might count although its alpha has underflowed is given up.
+  static constexpr Real smallest = sizeof(Real) == 4 ? Real(0x1p-112f) : Real(0x1p-1008);
+  static constexpr Real farthest = sizeof(Real) == 4 ? Real(0x1p72f) : Real(0x1p880);
   // Now and then the sums of gamma are looked at: rounding would let them drift from 1, which the next step corrects.
   static constexpr Index looks_every = 16;
 
   template <class T>
   TALLY_HD static T smaller(T a, T b) {
     return b < a ? b : a;
+  }
+  template <class T>
+  TALLY_HD static T larger(T a, T b) {
+    return a < b ? b : a;
   }
 
   // As if the row were impossible.
