@@ -103,11 +103,16 @@ class Launch {
 
   int run() {
     check_words();
-    find_hosts();
-    find_starter();
-    read_nodes();
-    if (words_.dry_run) return print_only();
-    return run_with_restarts();
+    block_signals_of_supervisor();
+    try {
+      find_hosts();
+      find_starter();
+      read_nodes();
+      if (words_.dry_run) return print_only();
+      return run_with_restarts();
+    } catch (const Interrupted& interrupted) {
+      return 128 + interrupted.signal;
+    }
   }
 
  private:
@@ -148,7 +153,7 @@ class Launch {
     request_.program = words_.mpirun.empty() ? "mpirun" : words_.mpirun;
     StartLine version;
     version.words = {request_.program, "--version"};
-    const Output output = output_of(version, std::chrono::seconds(20));
+    const Output output = uninterrupted(version, std::chrono::seconds(20));
     if (output.text.find("HYDRA") != std::string::npos) request_.starter = Starter::mpich;
     else if (output.text.find("Open MPI") == std::string::npos && output.text.find("OpenRTE") == std::string::npos &&
              output.text.find("PRRTE") == std::string::npos)
@@ -188,7 +193,17 @@ class Launch {
   Output look(const std::vector<std::string>& hosts, const std::string& command, std::chrono::seconds at_most) const {
     const StartLine line = without_users_own(start_on_each_host(hosts, request_, {this_program(), command}));
     if (words_.verbose) print(line, stderr);
-    return output_of(line, at_most);
+    return uninterrupted(line, at_most);
+  }
+
+  struct Interrupted {
+    int signal;
+  };
+
+  static Output uninterrupted(const StartLine& line, std::chrono::seconds at_most) {
+    Output output = output_of(line, at_most);
+    if (output.interrupted_by > 0) throw Interrupted{output.interrupted_by};
+    return output;
   }
 
   // A host need not call itself what it was asked for by: localhost, an address, an alias of ssh. mpirun numbers the ranks in the
@@ -310,7 +325,6 @@ class Launch {
   }
 
   int run_with_restarts() {
-    block_signals_of_supervisor();
     if (words_.max_restarts > 0 && !words_.preflight) check_checkpoints();
     for (int attempt = 0;; ++attempt) {
       place();

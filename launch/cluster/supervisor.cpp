@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -195,23 +196,35 @@ Ending supervise(const StartLine& line, LifeLineWatch& watch, const Patience& pa
 }
 
 Output output_of(const StartLine& line, std::chrono::seconds at_most) {
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) throw UsageError(std::string("no pipe: ") + std::strerror(errno));
   Output output;
-  const auto deadline = Clock::now() + at_most;
+  auto deadline = Clock::now() + at_most;
+  sigset_t taken = taken_signals();
+  sigdelset(&taken, SIGUSR1);  // it waits for the job
   try {
     Child child(line, ends[1]);
+    const auto in_time = [&] {
+      const timespec at_once{};
+      if (const int number = sigtimedwait(&taken, nullptr, &at_once); number > 0 && output.interrupted_by == 0) {
+        output.interrupted_by = number;
+        child.signal(SIGTERM);
+        deadline = std::min(deadline, Clock::now() + until_killed);
+      }
+      return Clock::now() < deadline;
+    };
     close(ends[1]);
     ends[1] = -1;
     std::array<char, 4096> bytes{};
     pollfd readable{ends[0], POLLIN, 0};
-    while (Clock::now() < deadline) {
+    while (in_time()) {
       if (poll(&readable, 1, 100) == 0) continue;
       const ssize_t count = read(ends[0], bytes.data(), bytes.size());
       if (count <= 0) break;
       output.text.append(bytes.data(), static_cast<std::size_t>(count));
     }
-    while (child.running() && Clock::now() < deadline) std::this_thread::sleep_for(between_looks);
+    while (child.running() && in_time()) std::this_thread::sleep_for(between_looks);
     output.status = child.running() ? 128 + SIGKILL : child.status();
   } catch (...) {
     for (const int end : ends)
@@ -219,6 +232,7 @@ Output output_of(const StartLine& line, std::chrono::seconds at_most) {
     throw;
   }
   close(ends[0]);
+  if (output.interrupted_by > 0 || output.status == 128 + SIGKILL) end_orphans();
   return output;
 }
 

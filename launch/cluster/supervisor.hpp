@@ -31,9 +31,12 @@ struct Ending {
 // left alone. Throws UsageError where the command cannot be started.
 Ending supervise(const StartLine& line, LifeLineWatch& watch, const Patience& patience);
 
-// Runs a command to its end for its output; at most so long. Throws UsageError where it cannot be started.
+// Runs a command to its end for its output; at most so long, and not much longer once SIGINT, SIGTERM or SIGHUP has come, which
+// the calling thread must have blocked. What an unfinished one leaves on this host is ended. Throws UsageError where it cannot
+// be started.
 struct Output {
   int status = 0;
+  int interrupted_by = 0;  // the signal; 0: none came
   std::string text;
 };
 Output output_of(const StartLine& line, std::chrono::seconds at_most);

@@ -295,6 +295,21 @@ class LaunchTest(TallyTest):
         self.assertIn("wrote the last completed parameters", errors)
         self.assert_all_gone(out)
 
+    def test_an_interrupt_while_the_hosts_are_looked_at(self):
+        mark = self.path("")
+        agent = self.script(f"touch {mark}\nwhile [ -e {mark} ]; do sleep 0.2; done\n")
+        with unittest.mock.patch.dict(os.environ, OMPI_MCA_plm_rsh_agent=agent):
+            process = self.start("--hosts", "one,two", job=["models"])
+        self.addCleanup(os.remove, mark)
+        deadline = time.monotonic() + 60
+        while not os.path.exists(mark):
+            self.assertLess(time.monotonic(), deadline, "the hosts are not looked at")
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 128 + signal.SIGINT)
+        self.assert_all_gone(agent)
+
     def test_sigusr1_stops_with_a_checkpoint(self):
         out, folder = self.path(), self.path("")
         process = self.start("-n", "2", "--max-restarts", "1",
