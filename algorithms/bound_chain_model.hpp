@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <numeric>
@@ -154,6 +155,8 @@ class BoundChainModel final : public BoundModel {
     std::vector<cpu::ChainPiece> pieces;
     std::vector<double> statistics, products, scratch;
     // For pieces that are beyond the range of Real.
+    std::unique_ptr<bool[]> kept;     // of each piece: whether its recursion forward lost no state
+    std::size_t kept_room = 0;
     std::vector<Index> beyond;        // their numbers
     bool has_logs = false;            // of the emissions at hand
     std::vector<Real> logits;         // (rows, components) of a block
@@ -285,12 +288,13 @@ class BoundChainModel final : public BoundModel {
     for (Index k = 0; k < states_; ++k)
       lane.alpha[static_cast<std::size_t>(k)] = before ? static_cast<Real>(linear_of_message(before[k])) : Real{0};
     const bool possible = go_forward(lane, block.rows, candidate);
-    // Unless states mix, what follows tells where they got lost, and may not matter to a step that came before.
-    if (stepwise && !mixes(candidate)) {
+    const bool kept = mixes(candidate) || std::all_of(lane.kept.get(), lane.kept.get() + lane.pieces.size(), std::identity());
+    // What follows tells where states got lost; to a step that came before they may matter all the same.
+    if (stepwise && !kept) {
       lane.beyond.resize(lane.pieces.size());
       std::iota(lane.beyond.begin(), lane.beyond.end(), Index{0});
       recur_in_wide(lane, block, known_columns, candidate);
-    } else if (backward || !possible || !mixes(candidate)) {
+    } else if (backward || !possible || !kept) {
       go_backward(lane, block, known_columns, candidate);
     }
   }
@@ -298,8 +302,12 @@ class BoundChainModel final : public BoundModel {
   // Whether all steps are possible.
   bool go_forward(Lane& lane, Index rows, int candidate) {
     const MatrixView<const Real> emissions = emissions_of(lane, rows);
+    if (lane.kept_room < lane.pieces.size()) {
+      lane.kept_room = lane.pieces.size();
+      lane.kept = std::make_unique<bool[]>(lane.kept_room);
+    }
     return lane.compute.chain_forward(weights_of(candidate), lane.pieces, emissions, alpha_of(lane, rows),
-                                      lane.scales.data()) < 0;
+                                      lane.scales.data(), lane.kept.get()) < 0;
   }
 
   void go_backward(Lane& lane, const StoredBlock& block, Index known_columns, int candidate) {
@@ -529,12 +537,9 @@ class BoundChainModel final : public BoundModel {
       carry(lane, block, known_columns, piece, candidate, nullptr, row_of(0));
       return;
     }
-    std::fill_n(place.log_scales, states_, -std::numeric_limits<double>::infinity());
-    if (mixes(candidate)) {
-      const MatrixView<const Real> emissions = part(emissions_of(lane, block.rows), piece.first, piece.steps);
-      lane.compute.chain_compose(weights_of(candidate), emissions, MatrixView<double>(place.vectors, states_, states_),
-                                 place.log_scales);
-    }
+    const MatrixView<const Real> emissions = part(emissions_of(lane, block.rows), piece.first, piece.steps);
+    lane.compute.chain_compose(weights_of(candidate), emissions, MatrixView<double>(place.vectors, states_, states_),
+                               place.log_scales);
     const auto impossible = [&](double log_scale) { return std::isinf(log_scale); };
     if (std::none_of(place.log_scales, place.log_scales + states_, impossible)) return;
     begin_wide(lane, block, known_columns, piece, candidate);
@@ -550,7 +555,7 @@ class BoundChainModel final : public BoundModel {
   void carry(Lane& lane, const StoredBlock& block, Index known_columns, const Piece& piece, int candidate,
              const double* incoming, std::span<double> out) {
     lane.pieces.assign(1, {piece.first, piece.steps, incoming, nullptr});
-    if (mixes(candidate) && go_forward(lane, block.rows, candidate)) {
+    if (go_forward(lane, block.rows, candidate) && (mixes(candidate) || lane.kept[0])) {
       std::copy_n(alpha_of(lane, block.rows).row(piece.first + piece.steps - 1), states_, out.begin());
       return;
     }

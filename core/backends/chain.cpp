@@ -32,21 +32,21 @@ template <class Real>
 struct ChainTable {
   void (*scale_emissions)(MatrixView<Real>, double*);
   Index (*forward)(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<const Real>, MatrixView<Real>,
-                   double*);
+                   double*, bool*);
   void (*backward)(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<Real>, MatrixView<const Real>,
                    const double*, MatrixView<Real>, std::vector<Index>&);
   void (*compose)(const ChainWeights<Real>&, MatrixView<const Real>, MatrixView<double>, double*);
 };
 
-// Rows that begin on a cache line, zeros behind their last column.
+// Rows that begin on a cache line, with `padding` behind their last column.
 template <class Real>
 class AlignedRows {
  public:
-  AlignedRows(Index rows, Index width)
+  AlignedRows(Index rows, Index width, Real padding = 0)
       : width_(width), values_(hwy::AllocateAligned<Real>(static_cast<std::size_t>(rows * width))) {
-    std::fill_n(values_.get(), rows * width, Real(0));
+    std::fill_n(values_.get(), rows * width, padding);
   }
-  AlignedRows(const Real* from, Index rows, Index cols, Index width) : AlignedRows(rows, width) {
+  AlignedRows(const Real* from, Index rows, Index cols, Index width, Real padding = 0) : AlignedRows(rows, width, padding) {
     for (Index i = 0; i < rows; ++i) std::copy_n(from + i * cols, cols, row(i));
   }
 
@@ -68,6 +68,8 @@ struct Walk {
   Real* next = nullptr;   // where the next state goes
   Real scale = 1;         // sum of the state
   Real factor = 1;        // its inverse, or 1 once it has been applied
+  Real since_full = 1;    // product of the scales since every state was last predicted
+  bool kept = true;       // whether no state can have been lost for good
 };
 
 // Below the smallest normal number a scale has lost its digits and its inverse may overflow.
@@ -231,13 +233,14 @@ class Forward {
       : weights_(weights), b_(b), output_(output) {}
 
   void start(Walk<Real>& walk) {
-    walk.factor = 1;
+    walk.factor = walk.since_full = 1;
+    walk.kept = true;
     const Real* start = output_.start(walk);
     if (!start || walk.left == 0) return;
     Products<1> products(*this, &walk);
     for (Index column = 0; column < weights_.width(); column += lanes_of(D()))
       products(0, column, hn::Load(D(), start + column));
-    if (!conclude(walk, products.sums[0])) settle(walk);
+    if (!conclude(walk, products.sums[0], products.fewest[0])) settle(walk);
   }
 
   template <int pieces>
@@ -248,7 +251,7 @@ class Forward {
       for (int p = 0; p < pieces; ++p) states[p] = walks[p].state;
       multiply<Shape::parts, pieces>(D(), weights_, b_.cols, states, products);
       bool ordinary = true;
-      for (int p = 0; p < pieces; ++p) ordinary &= conclude(walks[p], products.sums[p]);
+      for (int p = 0; p < pieces; ++p) ordinary &= conclude(walks[p], products.sums[p], products.fewest[p]);
       if (!ordinary) {
         for (int p = 0; p < pieces; ++p) settle(walks[p]);
         return;
@@ -256,7 +259,7 @@ class Forward {
     }
   }
 
-  void finish(const Walk<Real>& walk) { output_.finish(walk); }
+  void finish(Walk<Real>& walk) { output_.finish(walk); }
 
  private:
   template <int pieces>
@@ -264,7 +267,7 @@ class Forward {
     Index K;
     const Real* b[pieces];
     Real* next[pieces];
-    hn::Vec<D> factors[pieces], sums[pieces];
+    hn::Vec<D> factors[pieces], sums[pieces], fewest[pieces];
 
     HWY_INLINE Products(const Forward& forward, const Walk<Real>* walks) : K(forward.b_.cols) {
       for (int p = 0; p < pieces; ++p) {
@@ -272,18 +275,26 @@ class Forward {
         next[p] = walks[p].next;
         factors[p] = hn::Set(D(), walks[p].factor);
         sums[p] = hn::Zero(D());
+        fewest[p] = hn::Set(D(), std::numeric_limits<Real>::max());
       }
     }
     HWY_INLINE void operator()(int p, Index column, hn::Vec<D> product) {
+      fewest[p] = hn::Min(fewest[p], product);
       const auto v = hn::Mul(product, hn::Mul(load_part(D(), b[p] + column, K - column), factors[p]));
       hn::Store(v, D(), next[p] + column);
       sums[p] = hn::Add(sums[p], v);
     }
   };
 
-  // Whether the next step may go on from here.
-  HWY_INLINE bool conclude(Walk<Real>& walk, hn::Vec<D> sums) {
+  // Whether the next step may go on from here. What was lost by underflow counts for nothing once every state is predicted with
+  // a probability of at least `refilled`, unless what is left has become as small itself meanwhile.
+  HWY_INLINE bool conclude(Walk<Real>& walk, hn::Vec<D> sums, hn::Vec<D> fewest) {
     const Real scale = hn::GetLane(hn::SumOfLanes(D(), sums));
+    constexpr Real refilled = sizeof(Real) == 4 ? Real(0x1p-30f) : Real(0x1p-300);
+    constexpr Real least_left = sizeof(Real) == 4 ? Real(0x1p-40f) : Real(0x1p-500);
+    const bool full = hn::AllTrue(D(), hn::Ge(hn::Mul(fewest, hn::Set(D(), walk.factor)), hn::Set(D(), refilled)));
+    walk.since_full = full ? Real(1) : walk.since_full * scale;
+    walk.kept &= walk.since_full >= least_left && (full || walk.left > 1);
     walk.scale = scale;
     walk.factor = 1 / scale;
     std::swap(walk.state, walk.next);
@@ -316,6 +327,7 @@ struct Filtered {
   std::span<const ChainPiece> pieces;
   MatrixView<Real> alpha;
   double* scales;
+  bool* kept;  // (pieces) or null
   Index first_impossible = -1;
 
   const Real* start(Walk<Real>& walk) const {
@@ -343,7 +355,9 @@ struct Filtered {
       scales[t] = 0;
     }
   }
-  void finish(const Walk<Real>&) const {}
+  void finish(const Walk<Real>& walk) const {
+    if (kept) kept[walk.number] = walk.kept;
+  }
 };
 
 // Begins with each state in turn and keeps the last distribution alone.
@@ -370,7 +384,8 @@ struct Composed {
     std::fill_n(walk.state, product.cols, Real(0));
     walk.factor = 1;
   }
-  void finish(const Walk<Real>& walk) const {
+  void finish(Walk<Real>& walk) const {
+    if (!walk.kept) impossible(walk);
     for (Index k = 0; k < product.cols; ++k) product(walk.number, k) = static_cast<double>(walk.state[k] * walk.factor);
   }
 };
@@ -540,12 +555,12 @@ HWY_INLINE void with_shape(Index K, const Body& body) {
 
 template <class Real>
 Index chain_forward(const ChainWeights<Real>& weights, std::span<const ChainPiece> pieces, MatrixView<const Real> b,
-                    MatrixView<Real> alpha, double* scales) {
+                    MatrixView<Real> alpha, double* scales, bool* kept) {
   Index impossible = -1;
   with_shape<Real>(weights.states, [&]<class S, class D>(S, D, Index width) HWY_ATTR {
     const Index K = weights.states;
-    const AlignedRows<Real> start(weights.start, 1, K, width), transitions(weights.transitions, K, K, width);
-    Filtered<Real> filtered{start, pieces, alpha, scales};
+    const AlignedRows<Real> start(weights.start, 1, K, width), transitions(weights.transitions, K, K, width, 1);
+    Filtered<Real> filtered{start, pieces, alpha, scales, kept};
     Forward<S, D, Filtered<Real>> forward(transitions, b, filtered);
     walk_all<S::group>(forward, static_cast<Index>(pieces.size()), width);
     impossible = filtered.first_impossible;
@@ -571,7 +586,7 @@ void chain_compose(const ChainWeights<Real>& weights, MatrixView<const Real> b, 
                    double* log_scales) {
   with_shape<Real>(weights.states, [&]<class S, class D>(S, D, Index width) HWY_ATTR {
     const Index K = weights.states;
-    const AlignedRows<Real> transitions(weights.transitions, K, K, width);
+    const AlignedRows<Real> transitions(weights.transitions, K, K, width, 1);
     std::vector<LogProduct> probabilities(static_cast<std::size_t>(K));
     Composed<Real> composed{b.rows, product, probabilities.data()};
     Forward<S, D, Composed<Real>> forward(transitions, b, composed);
@@ -620,8 +635,8 @@ void scale_emissions(MatrixView<Real> logits, double* maxima) {
 
 template <class Real>
 Index chain_forward(const ChainWeights<Real>& weights, std::span<const ChainPiece> pieces, MatrixView<const Real> b,
-                    MatrixView<Real> alpha, double* scales) {
-  return chain_of_processor<Real>().forward(weights, pieces, b, alpha, scales);
+                    MatrixView<Real> alpha, double* scales, bool* kept) {
+  return chain_of_processor<Real>().forward(weights, pieces, b, alpha, scales, kept);
 }
 
 template <class Real>
@@ -647,7 +662,7 @@ bool states_mix(const ChainWeights<Real>& weights) {
 #define TALLY_INSTANTIATE(Real)                                                                                          \
   template void scale_emissions(MatrixView<Real>, double*);                                                              \
   template Index chain_forward(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<const Real>,           \
-                               MatrixView<Real>, double*);                                                               \
+                               MatrixView<Real>, double*, bool*);                                                        \
   template void chain_backward(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<Real>,                 \
                                MatrixView<const Real>, const double*, MatrixView<Real>, std::vector<Index>&);            \
   template void chain_compose(const ChainWeights<Real>&, MatrixView<const Real>, MatrixView<double>, double*);           \

@@ -36,10 +36,12 @@ void scale_emissions(MatrixView<Real> logits, double* maxima);
 // Row t of `alpha` becomes the distribution of the state given the steps of the sequence up to t, and scales[t] the
 // probability of step t given those before it: sum_j (A' alpha_{t-1})_j b_t(j), of emissions b (rows, K) as
 // scale_emissions leaves them. A step whose scale is no positive normal number is impossible: alpha and scale are 0 there
-// and at all later steps of the piece. Returns the first impossible row of all pieces, or -1.
+// and at all later steps of the piece. Returns the first impossible row of all pieces, or -1. kept[p], where
+// wanted, tells that underflow has lost no state for good in piece p: soon after each loss every state was predicted with at
+// least 2^-300 (in float 2^-30), and so at the last step.
 template <class Real>
 Index chain_forward(const ChainWeights<Real>& weights, std::span<const ChainPiece> pieces, MatrixView<const Real> b,
-                    MatrixView<Real> alpha, double* scales);
+                    MatrixView<Real> alpha, double* scales, bool* kept = nullptr);
 
 // With beta_T = 1, or `outgoing` scaled to alpha_T . beta_T = 1, and beta_{t-1} = A (b_t o beta_t) / scales[t]: row t of
 // `gamma` becomes alpha_t o beta_t, the distribution of the state given the whole sequence, and row t of `b` becomes
@@ -61,7 +63,7 @@ template <class Real>
 bool states_mix(const ChainWeights<Real>& weights);
 
 // Row i of `product` (K, K) becomes the distribution of the state after the steps of b given state i before them, and
-// log_scales[i] the log of their probability; zeros and -inf where they are impossible.
+// log_scales[i] the log of their probability; zeros and -inf where they are impossible, or may have lost a state for good.
 template <class Real>
 void chain_compose(const ChainWeights<Real>& weights, MatrixView<const Real> b, MatrixView<double> product,
                    double* log_scales);

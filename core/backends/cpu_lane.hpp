@@ -84,8 +84,8 @@ class CpuLane {
   }
   template <class Real>
   Index chain_forward(const cpu::ChainWeights<Real>& weights, std::span<const cpu::ChainPiece> pieces,
-                      MatrixView<const Real> emissions, MatrixView<Real> alpha, double* scales) {
-    return cpu::chain_forward(weights, pieces, emissions, alpha, scales);
+                      MatrixView<const Real> emissions, MatrixView<Real> alpha, double* scales, bool* kept = nullptr) {
+    return cpu::chain_forward(weights, pieces, emissions, alpha, scales, kept);
   }
   template <class Real>
   void chain_backward(const cpu::ChainWeights<Real>& weights, std::span<const cpu::ChainPiece> pieces,
