@@ -1,6 +1,7 @@
 #include "launch/bench/bench_command.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -214,7 +215,10 @@ class Bench {
     model->set_standardisation(Standardisation::none(columns));
     const auto bound = bind_model(*model, {precision_, 1, 1, Summation::exact, device_.device.get()});
     DeviceEngine& engine = dynamic_cast<BoundDeviceModel&>(*bound).engine();
-    std::vector<std::int64_t> sent(engine.buffer().size()), received(sent.size());
+    bound->prepare(0, std::vector<double>(static_cast<std::size_t>(model->parameters().size()), 0.0));
+    const std::array<std::int32_t, 1> only = {0};
+    engine.begin(only, std::vector<Grid>(model->statistics().fields().size(), make_grid(1, 20)), 1);
+    std::vector<std::int64_t> sent(static_cast<std::size_t>(Tally::buffer_size(1, model->statistics()))), received(sent.size());
     for (std::size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<std::int64_t>(i);
     const auto bytes = static_cast<double>(sent.size() * sizeof sent.front());
     const auto name = [&](const char* way) { return fmt::format("{} {:.0f} MB", way, 1e-6 * bytes); };

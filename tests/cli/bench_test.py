@@ -55,6 +55,12 @@ class Bench(TallyTest):
         fitted = self.report("--only", "hmm gaussian", ranks=2)["entries"][-1]
         self.assertEqual((fitted["name"], fitted["check"]), ("hmm gaussian 500 x 3, K 2", "right"))
 
+    def test_copies_to_and_from_a_device(self):
+        entries = {entry["name"]: entry for entry in self.report("--only", "device", "--device", "generic")["entries"]}
+        for name in ("host to device 8 MB", "device to host 8 MB"):
+            self.assertEqual((entries[name]["unit"], entries[name]["check"]), ("GB/s", "right"))
+            self.assertGreater(entries[name]["worst_rank_rate"], 0)
+
     def test_a_table_and_a_file(self):
         out = self.path(".json")
         done = self.succeed("bench", "--quick", *tiny, "--only", "kmeans", "--precision", "single", "--out", out)
