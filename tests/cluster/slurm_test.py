@@ -224,7 +224,8 @@ class SlurmTest(TallyTest):
             "squeue", "--noheader", "--jobs", job, "--format", " %T "))
         self.wait_until("the first try has ended", lambda: not self.processes(f"slurmstepd: [{job}.", "slurmstepd"))
         self.assertLess(len(Model(out).trace), 1500)
-        self.slurm_run("scontrol", "update", f"JobId={job}", "StartTime=now")
+        # Not at once: for the rest of a second a node takes the new job for the old one, which it was told to end.
+        self.slurm_run("scontrol", "update", f"JobId={job}", "StartTime=now+2")
         self.wait_until("it is done", lambda: not self.slurm_run("squeue", "--noheader", "--jobs", job, "--states=PD,R,CG"))
         with open(log, encoding="utf-8") as file:
             text = file.read()
