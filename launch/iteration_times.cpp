@@ -11,6 +11,14 @@
 namespace tally {
 namespace {
 
+// The parts by their names in the file.
+constexpr std::pair<const char*, double IterationTimes::*> parts[] = {
+    {"iteration_seconds", &IterationTimes::whole},     {"read_seconds", &IterationTimes::read},
+    {"compute_seconds", &IterationTimes::compute},     {"wait_seconds", &IterationTimes::wait},
+    {"allreduce_seconds", &IterationTimes::allreduce}, {"maximize_seconds", &IterationTimes::maximize},
+    {"processor_seconds", &IterationTimes::processor},
+};
+
 // How it travels: the start, the number of iterations, these, and the name of the host.
 std::vector<std::byte> pack(const RankTimes& times, const std::string& host) {
   const std::size_t count = times.iterations.size(), iteration_bytes = count * sizeof(IterationTimes);
@@ -88,20 +96,28 @@ std::string to_json(std::span<const RankTimes> ranks) {
   nlohmann::json list = nlohmann::json::array();
   for (const RankTimes& rank : ranks) {
     nlohmann::json entry = {{"rank", list.size()}, {"host", rank.host}, {"start_seconds", rank.start}};
-    const auto add = [&](const char* name, double IterationTimes::*part) {
+    for (const auto& [name, part] : parts) {
       nlohmann::json& values = entry[name] = nlohmann::json::array();
       for (const IterationTimes& times : rank.iterations) values.push_back(times.*part);
-    };
-    add("iteration_seconds", &IterationTimes::whole);
-    add("read_seconds", &IterationTimes::read);
-    add("compute_seconds", &IterationTimes::compute);
-    add("wait_seconds", &IterationTimes::wait);
-    add("allreduce_seconds", &IterationTimes::allreduce);
-    add("maximize_seconds", &IterationTimes::maximize);
-    add("processor_seconds", &IterationTimes::processor);
+    }
     list.push_back(std::move(entry));
   }
   return nlohmann::json{{"ranks", std::move(list)}}.dump(1) + "\n";
+}
+
+std::vector<RankTimes> times_of_json(const std::string& text) {
+  const auto json = nlohmann::json::parse(text);
+  std::vector<RankTimes> ranks;
+  for (const auto& entry : json.at("ranks")) {
+    RankTimes& rank = ranks.emplace_back();
+    rank.host = entry.at("host");
+    rank.start = entry.at("start_seconds");
+    rank.iterations.resize(entry.at("iteration_seconds").size());
+    for (const auto& [name, part] : parts)
+      for (std::size_t i = 0; i < rank.iterations.size(); ++i)
+        rank.iterations[i].*part = entry.at(name).at(i);
+  }
+  return ranks;
 }
 
 }  // namespace tally

@@ -22,8 +22,7 @@ struct IterationTimes {
 
 struct RankTimes {
   std::string host;
-  double start =
-      0;  // seconds until the first iteration began: opening, reading, the first scan, start parameters
+  double start = 0;  // seconds until the first iteration: opening, reading, the first scan, start parameters
   std::vector<IterationTimes> iterations;
 };
 
@@ -46,7 +45,8 @@ class TimesRecorder {
 // the one that came last and waited for nobody, so that its time is what they cost; what the others spent beyond that they waited.
 void split_waiting(std::span<RankTimes> ranks);
 
-// The file of `tally fit --times`.
+// The file of `tally fit --times`, and what it holds; throws nlohmann::json::exception where it is not one.
 std::string to_json(std::span<const RankTimes> ranks);
+std::vector<RankTimes> times_of_json(const std::string& text);
 
 }  // namespace tally

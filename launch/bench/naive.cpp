@@ -16,7 +16,8 @@ namespace {
 // log p(x | component k) of one row.
 using LogDensity = std::function<double(const double* x, Index k)>;
 
-double log_sum_over_components(const std::vector<double>& weights, const LogDensity& log_density, const double* x) {
+double log_sum_over_components(const std::vector<double>& weights, const LogDensity& log_density,
+                               const double* x) {
   std::vector<double> terms;
   for (std::size_t k = 0; k < weights.size(); ++k)
     terms.push_back(std::log(weights[k]) + log_density(x, static_cast<Index>(k)));
@@ -27,8 +28,8 @@ double log_sum_over_components(const std::vector<double>& weights, const LogDens
 }
 
 // Entry (i, j) of the covariance of component k, from any of the four shapes.
-double covariance_entry(const std::string& shape, const std::vector<double>& values, Index D, Index k, Index i,
-                        Index j) {
+double covariance_entry(const std::string& shape, const std::vector<double>& values, Index D, Index k,
+                        Index i, Index j) {
   const auto at = [&](Index position) { return values[static_cast<std::size_t>(position)]; };
   if (shape == "full") return at((k * D + i) * D + j);
   if (shape == "tied") return at(i * D + j);
@@ -62,40 +63,39 @@ LogDensity gaussian_log_density(const std::string& shape, const NamedArrays& par
   };
 }
 
-LogDensity poisson_log_density(const NamedArrays& parameters, Index D) {
-  return [=, rates = parameters.at("rates").values](const double* x, Index k) {
+// Of a product over columns: `log_factor` is given a value of the row and the number of its parameter.
+template <typename LogFactor>
+LogDensity column_log_density(Index D, LogFactor log_factor) {
+  return [=](const double* x, Index k) {
     double result = 0;
-    for (Index d = 0; d < D; ++d) {
-      const double rate = rates[static_cast<std::size_t>(k * D + d)];
-      result += x[d] * std::log(rate) - rate - std::lgamma(x[d] + 1);
-    }
+    for (Index d = 0; d < D; ++d) result += log_factor(x[d], static_cast<std::size_t>(k * D + d));
     return result;
   };
+}
+
+LogDensity poisson_log_density(const NamedArrays& parameters, Index D) {
+  return column_log_density(D, [rates = parameters.at("rates").values](double count, std::size_t at) {
+    return count * std::log(rates[at]) - rates[at] - std::lgamma(count + 1);
+  });
 }
 
 LogDensity symbol_log_density(const NamedArrays& parameters, Index D) {
   const Array& probabilities = parameters.at("probabilities");
-  return [=, S = probabilities.shape.back(), values = probabilities.values](const double* x, Index k) {
-    double result = 0;
-    for (Index d = 0; d < D; ++d)
-      result += std::log(values[static_cast<std::size_t>((k * D + d) * S + static_cast<Index>(x[d]))]);
-    return result;
-  };
+  const auto symbols = static_cast<std::size_t>(probabilities.shape.back());
+  return column_log_density(D, [symbols, values = probabilities.values](double symbol, std::size_t at) {
+    return std::log(values[at * symbols + static_cast<std::size_t>(symbol)]);
+  });
 }
 
 LogDensity bit_log_density(const NamedArrays& parameters, Index D) {
-  return [=, ones = parameters.at("probabilities").values](const double* x, Index k) {
-    double result = 0;
-    for (Index d = 0; d < D; ++d) {
-      const double one = ones[static_cast<std::size_t>(k * D + d)];
-      result += std::log(x[d] == 0 ? 1 - one : one);
-    }
-    return result;
-  };
+  return column_log_density(D, [ones = parameters.at("probabilities").values](double bit, std::size_t at) {
+    return std::log(bit == 0 ? 1 - ones[at] : ones[at]);
+  });
 }
 
 // Of a family by its word as a mixture or as an emission; nothing for one that is not known.
-LogDensity log_density_of(const std::string& family, const Model& model, const NamedArrays& parameters, Index D) {
+LogDensity log_density_of(const std::string& family, const Model& model, const NamedArrays& parameters,
+                          Index D) {
   if (family == "gmm" || family == "gaussian")
     return gaussian_log_density(model.options().at("covariance"), parameters, D);
   if (family == "poisson") return poisson_log_density(parameters, D);
@@ -151,7 +151,8 @@ std::optional<std::vector<double>> naive_objectives(const Model& model, std::spa
   }
   const bool chain = model.name() == "hmm";
   if (chain && model.densities() != model.components()) return std::nullopt;  // states that emit mixtures
-  const LogDensity density = log_density_of(chain ? model.options().at("emission") : model.name(), model, arrays, D);
+  const LogDensity density =
+      log_density_of(chain ? model.options().at("emission") : model.name(), model, arrays, D);
   if (!density) return std::nullopt;
   if (chain) return forward_log_densities(arrays, density, x, *sequences);
   for (Index i = 0; i < x.rows; ++i)

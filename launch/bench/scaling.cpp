@@ -68,29 +68,6 @@ std::string this_program() {
   return std::filesystem::read_symlink("/proc/self/exe").string();
 }
 
-std::vector<RankTimes> read_times(const std::string& file) {
-  const auto json = nlohmann::json::parse(read_text(file));
-  std::vector<RankTimes> ranks;
-  for (const auto& entry : json.at("ranks")) {
-    RankTimes& rank = ranks.emplace_back();
-    rank.host = entry.at("host");
-    rank.start = entry.at("start_seconds");
-    rank.iterations.resize(entry.at("iteration_seconds").size());
-    const auto take = [&](const char* name, double IterationTimes::*part) {
-      for (std::size_t i = 0; i < rank.iterations.size(); ++i)
-        rank.iterations[i].*part = entry.at(name).at(i);
-    };
-    take("iteration_seconds", &IterationTimes::whole);
-    take("read_seconds", &IterationTimes::read);
-    take("compute_seconds", &IterationTimes::compute);
-    take("wait_seconds", &IterationTimes::wait);
-    take("allreduce_seconds", &IterationTimes::allreduce);
-    take("maximize_seconds", &IterationTimes::maximize);
-    take("processor_seconds", &IterationTimes::processor);
-  }
-  return ranks;
-}
-
 class Scaling {
  public:
   Scaling(const ScalingWords& words, std::string command_line)
@@ -217,7 +194,7 @@ class Scaling {
       const auto result = nlohmann::json::parse(printed);
       run.rows = result.at("rows");
       run.total = result.at("total");
-      run.ranks = read_times(folder_.file("times.json"));
+      run.ranks = times_of_json(read_text(folder_.file("times.json")));
     } catch (const nlohmann::json::exception& error) {
       throw DataError(fmt::format("'{}' did not say what it should: {}", quoted(words), error.what()));
     }

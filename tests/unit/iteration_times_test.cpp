@@ -61,6 +61,11 @@ TEST(IterationTimes, WhatWasRecordedIsGathered) {
       ElementsAre(1, 2, 3, 0, 4, 5));
   const auto json = nlohmann::json::parse(to_json(all));
   EXPECT_EQ(json["ranks"][0]["maximize_seconds"], (nlohmann::json{4.0, 4.0}));
+  const std::vector<RankTimes> read = times_of_json(to_json(all));
+  ASSERT_EQ(read.size(), 1u);
+  EXPECT_EQ(read[0].host, all[0].host);
+  EXPECT_EQ(read[0].iterations[1].whole, last.whole);
+  EXPECT_EQ(to_json(read), to_json(all));
 }
 
 }  // namespace
