@@ -70,7 +70,8 @@ std::vector<WorstResult> worst_of(const std::vector<std::vector<CheckResult>>& o
 
 std::string name_of(const CheckedModel& checked) {
   std::string name = checked.entry->name;
-  for (const auto& [option, value] : checked.options) name += " " + value;
+  for (const ModelOption& option : checked.entry->options)
+    if (const auto chosen = checked.options.find(option.name); chosen != checked.options.end()) name += " " + chosen->second;
   return name;
 }
 
@@ -145,7 +146,7 @@ class Report {
 
   void print(const CheckedModel& checked, const std::vector<WorstResult>& worst, const WorstResult& gravest,
              bool passed) {
-    fmt::print("{:<18} {}  {}{}\n", name_of(checked), name_of(checked.precision), passed ? "passed" : "FAILED",
+    fmt::print("{:<22} {}  {}{}\n", name_of(checked), name_of(checked.precision), passed ? "passed" : "FAILED",
                devices_.size() > 1 ? fmt::format(", worst on rank {} ({})", gravest.rank, gravest.result.check) : "");
     std::string line = "   ";
     const auto flush = [&] {

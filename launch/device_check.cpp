@@ -1,6 +1,7 @@
 #include "launch/device_check.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include <utility>
 
 #include "algorithms/bound_device_model.hpp"
+#include "algorithms/em_exchange.hpp"
 #include "algorithms/em_fit.hpp"
 #include "algorithms/em_scan.hpp"
 #include "algorithms/tolerances.hpp"
@@ -103,6 +105,26 @@ void take(std::vector<CheckResult>& results, CheckResult result) {
     *found = std::move(result);
 }
 
+// The model with each choice of these options.
+void add_choices(CheckedModel model, std::span<const ModelOption> options, std::vector<CheckedModel>& models) {
+  const auto with_choices = std::ranges::find_if(options, [](const ModelOption& option) { return !option.choices.empty(); });
+  if (with_choices == options.end()) {
+    models.push_back(std::move(model));
+    return;
+  }
+  for (const std::string& choice : with_choices->choices) {
+    model.options[with_choices->name] = choice;
+    add_choices(model, {with_choices + 1, options.end()}, models);
+  }
+}
+
+// What a chain starts from: labels that follow each other, and a prior by which every transition stays possible.
+OptionValues start_options(const CheckedModel& checked) {
+  OptionValues options = checked.options;
+  if (checked.entry->of_sequences) options.insert({{"count-transitions", "true"}, {"transmat-prior", "2"}});
+  return options;
+}
+
 }  // namespace
 
 double CheckResult::severity() const noexcept {
@@ -112,31 +134,25 @@ double CheckResult::severity() const noexcept {
 }
 
 std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& name) {
-  // An error that lists what there is, or says what is not checked.
-  if (!name.empty() && registry.find(name).of_sequences)
-    throw UsageError(name + " is not checked so far: its rows form sequences");
+  if (!name.empty()) registry.find(name);  // an error that lists what there is
   std::vector<CheckedModel> models;
   for (const Precision precision : {Precision::double_precision, Precision::single_precision, Precision::tf32})
     for (const ModelEntry& entry : registry.entries()) {
-      if ((!name.empty() && entry.name != name) || entry.of_sequences) continue;
-      std::vector<CheckedModel> of_entry = {{&entry, {}, precision}};
-      for (const ModelOption& option : entry.options) {
-        if (option.choices.empty()) continue;
-        std::vector<CheckedModel> chosen;
-        for (const CheckedModel& model : of_entry)
-          for (const std::string& choice : option.choices)
-            chosen.emplace_back(model).options[option.name] = choice;
-        of_entry = std::move(chosen);
+      if (!name.empty() && entry.name != name) continue;
+      if (!entry.of_sequences) {
+        add_choices({&entry, {}, precision}, entry.options, models);
+        continue;
       }
-      models.insert(models.end(), of_entry.begin(), of_entry.end());
+      for (const EmissionEntry& emission : registry.emissions())
+        add_choices({&entry, {{"emission", emission.word}}, precision}, emission.options, models);
     }
   return models;
 }
 
-// Few components in some columns, with weights; and many components in few columns.
+// Few components in some columns, with weights and, of sequences, one that is cut; and many components in few columns.
 struct DeviceCheck::Shape {
   Index components, columns;
-  bool weighted;
+  bool weighted, cut;
 };
 
 // Where and how a fit runs.
@@ -155,7 +171,7 @@ class DeviceCheck::Problem {
         make_([checked, shape](const OptionValues& options) {
           return checked.entry->make(checked.entry->has_components ? shape.components : 1, shape.columns, options);
         }),
-        options_(checked.options),
+        options_(start_options(checked)),
         model_(make_(options_)) {}
 
   const Model& model() const { return *model_; }
@@ -224,6 +240,9 @@ class DeviceCheck::Problem {
     with_shard(place, nullptr, single_, [&](Shard& shard) {
       const auto bound = bind_model(*model_, {precision_, place.lanes, 1, Summation::exact, place.device, 0});
       bound->prepare(0, parameters);
+      RankExchange exchange(shard, single_);
+      bound->exchange_messages(shard, std::array{0}, PassKind::evaluation, exchange, [] {});
+      exchange.rethrow();
       bound->evaluate(shard, {true, true, true}, keep, [] {});
     });
     return all;
@@ -236,6 +255,8 @@ class DeviceCheck::Problem {
   const RowSource* weighted(const RowSource* weights) const { return planted_->weights.empty() ? nullptr : weights; }
   BlockPlan plan_of(const Place& place) const {
     const Index columns = planted_->columns;
+    if (const auto cut = model_->sequence_cut())
+      return BlockPlan::of_sequences(planted_->sequences, cut->piece_steps, cut->block_rows);
     return BlockPlan::uniform(planted_->rows(),
                               place.device ? place.device->block_rows(columns) : block_rows_for(columns));
   }
@@ -282,15 +303,25 @@ DeviceCheck::DeviceCheck(Device& alone, Device& linked, Communicator& communicat
 
 DeviceCheck::~DeviceCheck() = default;
 
-// Some whole blocks of the device, one for each rank up to a point, and a ragged one.
-const PlantedRows& DeviceCheck::rows_of(Domain domain, const Shape& shape) {
-  const auto [found, absent] = planted_.try_emplace({domain, shape.columns});
-  if (absent) {
-    const Index block_rows = alone_.block_rows(shape.columns);
-    const Index whole_blocks = std::clamp<Index>(communicator_.size(), 2, 16);
-    found->second = plant_rows(domain, whole_blocks * block_rows + block_rows / 3 + 17, shape.columns,
-                               shape.components, shape.weighted);
+// Some whole blocks, one for each rank up to a point, and a ragged one. Where a sequence is to be cut it has that length, and
+// short ones fill another block.
+const PlantedRows& DeviceCheck::rows_of(const Model& model, const Shape& shape) {
+  const auto cut = model.sequence_cut();
+  const auto [found, absent] = planted_.try_emplace({model.domain(), shape.columns, cut.has_value()});
+  if (!absent) return found->second;
+  const Index block_rows = cut ? cut->block_rows : alone_.block_rows(shape.columns);
+  const Index rows = std::clamp<Index>(communicator_.size(), 2, 16) * block_rows + block_rows / 3 + 17;
+  if (!cut) {
+    found->second = plant_rows(model.domain(), rows, shape.columns, shape.components, shape.weighted);
+    return found->second;
   }
+  std::vector<Index> lengths;
+  if (shape.cut) lengths.push_back(rows);
+  constexpr Index longest = 97;
+  for (Index left = shape.cut ? block_rows / 3 : rows; left > 0; left -= lengths.back())
+    lengths.push_back(std::min(left, 1 + static_cast<Index>(lengths.size()) * 29 % longest));
+  found->second = plant_rows(model.domain(), std::make_shared<const Sequences>(Sequences::of_lengths(lengths)), shape.columns,
+                             shape.components, shape.weighted);
   return found->second;
 }
 
@@ -346,14 +377,14 @@ CheckResult DeviceCheck::check_ranks(std::vector<std::unique_ptr<Problem>>& prob
 }
 
 std::vector<CheckResult> DeviceCheck::run(const CheckedModel& checked) {
-  constexpr Shape shapes[] = {{5, 7, true}, {37, 2, false}};
+  constexpr Shape shapes[] = {{5, 7, true, true}, {37, 2, false, false}};
   std::vector<CheckResult> results;
   std::vector<std::unique_ptr<Problem>> problems;
   std::int64_t broken = 0;
   for (const Shape& shape : shapes) {
     problems.push_back(std::make_unique<Problem>(checked, shape, io_));
     Problem& problem = *problems.back();
-    problem.prepare(rows_of(problem.model().domain(), shape));
+    problem.prepare(rows_of(problem.model(), shape));
     communicator_.pulse();
     try {
       check_alone(problem, results);

@@ -2,6 +2,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "algorithms/registry.hpp"
@@ -18,7 +19,8 @@ struct CheckedModel {
   OptionValues options;
   Precision precision = Precision::double_precision;
 };
-// Every choice of every model, or of the one that is named, in double, then in single, then in tf32. Throws UsageError.
+// Every choice of every model, of hidden Markov models every emission, or those of the model that is named; in double, then in
+// single, then in tf32. Throws UsageError.
 std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& name);
 
 // What one check found: a difference and what is allowed, or why there is none.
@@ -48,7 +50,7 @@ class DeviceCheck {
   struct Shape;
   struct Place;
   class Problem;
-  const PlantedRows& rows_of(Domain domain, const Shape& shape);
+  const PlantedRows& rows_of(const Model& model, const Shape& shape);
   void check_alone(Problem& problem, std::vector<CheckResult>& results);
   CheckResult check_ranks(std::vector<std::unique_ptr<Problem>>& problems);
 
@@ -56,7 +58,7 @@ class DeviceCheck {
   Device& linked_;
   Communicator& communicator_;
   IoExecutor& io_;
-  std::map<std::pair<Domain, Index>, PlantedRows> planted_;
+  std::map<std::tuple<Domain, Index, bool>, PlantedRows> planted_;
 };
 
 }  // namespace tally

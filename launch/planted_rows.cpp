@@ -1,6 +1,7 @@
 #include "launch/planted_rows.hpp"
 
 #include <cmath>
+#include <utility>
 
 #include "core/philox.hpp"
 #include "core/random_streams.hpp"
@@ -44,20 +45,32 @@ std::vector<double> PlantedRows::blurred_labels(std::uint64_t seed) const {
 }
 
 PlantedRows plant_rows(Domain domain, Index rows, Index columns, Index components, bool weighted) {
+  std::vector<Index> single(static_cast<std::size_t>(rows), 1);
+  PlantedRows planted =
+      plant_rows(domain, std::make_shared<const Sequences>(Sequences::of_lengths(single)), columns, components, weighted);
+  planted.sequences.reset();
+  return planted;
+}
+
+PlantedRows plant_rows(Domain domain, std::shared_ptr<const Sequences> sequences, Index columns, Index components,
+                       bool weighted) {
   PlantedRows planted;
   planted.columns = columns;
   planted.components = components;
-  planted.values.reserve(static_cast<std::size_t>(rows * columns));
+  planted.values.reserve(static_cast<std::size_t>(sequences->rows() * columns));
   const Index places = places_of(columns, components);
-  for (Index i = 0; i < rows; ++i) {
-    const auto row = static_cast<std::uint64_t>(i);
-    auto cluster = static_cast<Index>(below(key, row, 0, static_cast<std::uint64_t>(components)));
-    planted.clusters.push_back(static_cast<std::int32_t>(cluster));
-    for (Index d = 0; d < columns; ++d, cluster /= places)
-      planted.values.push_back(draw_value(domain, row, d, cluster % places));
-    constexpr double weights[] = {0, 1, 0.5, 3};
-    if (weighted) planted.weights.push_back(weights[below(key, row, 0x40000000, 4)]);
-  }
+  for (Index s = 0; s < sequences->count(); ++s)
+    for (Index i = sequences->first_row(s); i < sequences->first_row(s + 1); ++i) {
+      const auto row = static_cast<std::uint64_t>(i), first = static_cast<std::uint64_t>(sequences->first_row(s));
+      auto cluster = static_cast<Index>(below(key, row, 0, static_cast<std::uint64_t>(components)));
+      if (row > first && below(key, row, 0x40000001, 2) == 0) cluster = (planted.clusters.back() + 1) % components;
+      planted.clusters.push_back(static_cast<std::int32_t>(cluster));
+      for (Index d = 0; d < columns; ++d, cluster /= places)
+        planted.values.push_back(draw_value(domain, row, d, cluster % places));
+      constexpr double weights[] = {0, 1, 0.5, 3};
+      if (weighted) planted.weights.push_back(weights[below(key, first, 0x40000000, 4)]);
+    }
+  planted.sequences = std::move(sequences);
   return planted;
 }
 

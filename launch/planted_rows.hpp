@@ -1,8 +1,10 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "algorithms/model.hpp"
+#include "core/sequences.hpp"
 #include "core/view.hpp"
 
 namespace tally {
@@ -11,7 +13,8 @@ namespace tally {
 struct PlantedRows {
   Index columns = 1, components = 1;
   std::vector<double> values;   // (rows, columns), of the domain asked for
-  std::vector<double> weights;  // (rows): 0, 1, 1/2 or 3; or empty
+  std::vector<double> weights;  // (rows): 0, 1, 1/2 or 3, the same throughout a sequence; or empty
+  std::shared_ptr<const Sequences> sequences;  // null: rows are independent
   std::vector<std::int32_t> clusters;  // (rows)
 
   Index rows() const noexcept { return static_cast<Index>(clusters.size()); }
@@ -21,5 +24,8 @@ struct PlantedRows {
 };
 
 PlantedRows plant_rows(Domain domain, Index rows, Index columns, Index components, bool weighted);
+// Steps of sequences: every other step is about the cluster after that of the step before.
+PlantedRows plant_rows(Domain domain, std::shared_ptr<const Sequences> sequences, Index columns, Index components,
+                       bool weighted);
 
 }  // namespace tally

@@ -7,8 +7,9 @@ import unittest
 from tally_cli import TallyTest, run
 
 device_status, communication_status = 4, 5
-models = [("gmm", "full"), ("gmm", "tied"), ("gmm", "diag"), ("gmm", "spherical"), ("kmeans", None), ("poisson", None),
-          ("bernoulli", None), ("categorical", None)]
+models = ["gmm full", "gmm tied", "gmm diag", "gmm spherical", "kmeans", "poisson", "bernoulli", "categorical",
+          "hmm gaussian full", "hmm gaussian tied", "hmm gaussian diag", "hmm gaussian spherical", "hmm poisson",
+          "hmm bernoulli", "hmm categorical"]
 from_the_cpu = ["first M-step", "parameters", "trace", "objectives", "responsibilities", "labels"]
 same_bits = ["lanes", "streamed", "candidates"]
 
@@ -34,7 +35,9 @@ class ARightDevice(CheckDevice):
     def assert_all_passed(self, verdict, ranks):
         self.assertTrue(verdict["passed"])
         self.assertEqual(len(verdict["devices"]), ranks)
-        self.assertEqual([(model["model"], model["options"].get("covariance")) for model in verdict["models"]], models * 3)
+        chosen = [[model["model"]] + [model["options"].get(option) for option in ("emission", "covariance")]
+                  for model in verdict["models"]]
+        self.assertEqual([" ".join(filter(None, words)) for words in chosen], models * 3)
         self.assertEqual([model["precision"] for model in verdict["models"]],
                          [precision for precision in ("double", "single", "tf32") for _ in models])
         for model in verdict["models"]:
@@ -59,8 +62,7 @@ class ARightDevice(CheckDevice):
         self.with_environment(TALLY_GENERIC_SUM="on", TALLY_GENERIC_LOG=log)
         done = run("check-device", "--device", "generic", ranks=2)
         self.assertEqual(done.returncode, 0, done.stderr)
-        for model, covariance in models:
-            name = f"{model} {covariance}" if covariance else model
+        for name in models:
             for precision in ("double", "single", "tf32"):
                 self.assertRegex(done.stdout, rf"(?m)^{name} +{precision}  passed, worst on rank [01] ")
         self.assertIn("rank 1: generic 1: host memory on ", done.stdout)
@@ -106,6 +108,14 @@ class AWrongDevice(CheckDevice):
         self.assertIn("first gmm full, double: first M-step differ by ", error)
         self.assertIn("on rank 1 (generic 1: host memory on ", error)
 
+    def test_messages_of_a_cut_sequence_that_are_off_are_found(self):
+        failing, _, error = self.failing("messages", "hmm")
+        for precision, checks in failing:
+            self.assertEqual(checks & {"first M-step", *same_bits}, {"candidates"})  # the first of several is off
+            if precision == "double":
+                self.assertLessEqual({"parameters", "trace", "objectives", "responsibilities"}, checks)
+        self.assertIn("first hmm gaussian full, double: parameters differ by ", error)
+
     def test_a_label_that_is_off_is_found(self):
         self.with_environment(TALLY_GENERIC_BLOCKS="2")  # rows enough that one label is nothing in single precision
         failing, _, _ = self.failing("label", "kmeans")
@@ -118,9 +128,6 @@ class ADeviceThatIsNotUsable(CheckDevice):
             for ranks in (1, 2):
                 with self.subTest(device=device, ranks=ranks):
                     self.refuse("check-device", "--device", device, status=device_status, says=says, ranks=ranks)
-
-    def test_sequences_are_not_checked(self):
-        self.refuse("check-device", "--device", "generic", "--model", "hmm", status=2, says="not checked so far")
 
     def test_the_cpu_is_no_device_to_check(self):
         self.refuse("check-device", "--device", "cpu", status=2, says="names no backend")

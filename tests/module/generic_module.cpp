@@ -12,13 +12,15 @@
 //
 // TALLY_GENERIC_FAULT makes its devices wrong in one small way, or only device D where ":D" follows: "statistic", off by
 // 2^-24 of it; "lanes", "streamed", "candidates", off in the last bits with several lanes, where few rows may be kept, in
-// all candidates but the first; "label", of row 0.
+// all candidates but the first; "label", of row 0; "messages", the first piece's under the first candidate, whose
+// states are mixed up.
 // TALLY_GENERIC_FAIL makes one rank's device break, "open:R", "prepare:R" (its third time) or "read:R", or be slow,
 // "slow:R".
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -150,6 +152,8 @@ void add_faults(Interface& interface) {
   original<&Interface::open>() = interface.open;
   original<&Interface::close>() = interface.close;
   original<&Interface::finish>() = interface.finish;
+  original<&Interface::compose>() = interface.compose;
+  original<&Interface::compose_kept>() = interface.compose_kept;
   original<&Interface::evaluate>() = interface.evaluate;
   interface.open = [](const Request* request, Status* status) {
     Model* const model = original<&Interface::open>()(request, status);
@@ -163,6 +167,17 @@ void add_faults(Interface& interface) {
   interface.finish = [](Model* model, Status* status) {
     original<&Interface::finish>()(model, status);
     if (status->kind == 0) guarded(status, [&] { spoil_sums(model); });
+  };
+  interface.compose = [](Model* model, std::int32_t lane, const HostBlock* block, std::int64_t slot,
+                         const std::int32_t* candidates, std::int32_t count, double* products, Status* status) {
+    const auto kept = original<&Interface::compose>()(model, lane, block, slot, candidates, count, products, status);
+    if (has_fault("messages", model)) std::reverse(products, products + model->model->components());
+    return kept;
+  };
+  interface.compose_kept = [](Model* model, std::int32_t lane, std::int64_t slot, const std::int32_t* candidates,
+                              std::int32_t count, double* products, Status* status) {
+    original<&Interface::compose_kept>()(model, lane, slot, candidates, count, products, status);
+    if (has_fault("messages", model)) std::reverse(products, products + model->model->components());
   };
   interface.evaluate = [](Model* model, std::int32_t lane, const HostBlock* block, const RowOutputs* outputs,
                           Status* status) {
