@@ -1,7 +1,7 @@
 #!/bin/sh
-# run.sh [--quick]: builds Release in build/bench, makes a virtual environment for the peers there and runs every
-# benchmark; reports in bench/results. Where the peers cannot be installed they are left out, and it says so.
-# TALLY_PYTHON names the Python (3.8 to 3.11) that makes the environment. Fails where a result is wrong.
+# run.sh [--quick]: builds Release in build/bench, makes virtual environments for the peers there and runs every
+# benchmark; reports in bench/results. Peers that cannot be installed are left out, and it says so.
+# TALLY_PYTHON names the Python (3.9 to 3.11) that makes the environments. Fails where a result is wrong.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=$root/build/bench
@@ -34,22 +34,16 @@ if [ -z "$quick" ]; then
   "$build/bench/tally_kernels_bench" --benchmark_out="$results/kernels.json" --benchmark_out_format=json >/dev/null
 fi
 
+# The rows that every program gets are made by an environment of our own.
 venv=$build/venv
 python=${TALLY_PYTHON:-python3}
 if { [ -x "$venv/bin/pip" ] || "$python" -m venv "$venv"; } &&
   "$venv/bin/pip" install --quiet --only-binary :all: -r "$root/bench/requirements.txt"; then
-  "$venv/bin/python" "$root/bench/peers.py" "$build/bench/tally_bench" $quick || status=1
+  "$root/bench/peers/install.sh" "$build/peers"
+  "$venv/bin/python" "$root/bench/peers/mixtures.py" "$build/bench/tally_bench" "$build/peers" $quick || status=1
+  "$venv/bin/python" "$root/bench/peers/chains.py" "$build/bench/tally_bench" "$build/peers" $quick || status=1
   "$venv/bin/python" "$root/bench/memory.py" "$build/launch/tally" $quick || status=1
 else
-  echo "SKIPPED: the peers of bench/requirements.txt cannot be installed here"
-fi
-
-# Another environment: these need a newer NumPy than scikit-learn 1.2.1 bears.
-venv=$build/hmm-venv
-if { [ -x "$venv/bin/pip" ] || "$python" -m venv "$venv"; } &&
-  "$venv/bin/pip" install --quiet --only-binary :all: -r "$root/bench/hmm_requirements.txt"; then
-  "$venv/bin/python" "$root/bench/hmm_peers.py" "$build/bench/tally_bench" $quick || status=1
-else
-  echo "SKIPPED: the peers of bench/hmm_requirements.txt cannot be installed here"
+  echo "SKIPPED: h5py and NumPy of bench/requirements.txt cannot be installed here"
 fi
 exit $status
