@@ -1,11 +1,17 @@
 #!/usr/bin/env python3
-"""Times iterations of k-means and of Gaussian mixtures in scikit-learn and Tally, from the same rows and the same start, in
-turns, and compares the objectives after as many iterations.
+"""Times iterations of k-means and of Gaussian mixtures in scikit-learn, scikit-learn-intelex, faiss, Armadillo and Tally, from
+the same rows and the same start, in turns, and compares the objectives after as many iterations.
 
 An iteration of a peer is the difference of two fits of different length, so that setting up does not count; one of Tally is
 the median of a fit's. All have two threads. The objective is computed here, in double, from the parameters that a peer found;
-it must be Tally's. scikit-learn runs 'lloyd', its default; 'elkan', which skips distances, and mini batches are other
-algorithms. It moves centres that have lost all their rows: the clusters overlap, so that none does.
+it must be Tally's. What is not alike:
+
+- scikit-learn runs 'lloyd', its default; 'elkan', which skips distances, and mini batches are other algorithms. It moves
+  centres that have lost all their rows, as do faiss, oneDAL and Armadillo, each in its own way: the clusters overlap, so that none does.
+- scikit-learn-intelex replaces scikit-learn's k-means (not its mixtures) by oneDAL's, in the newer scikit-learn of its own environment.
+- faiss and Armadillo sum k-means in float as the rows are; Tally sums exactly. Close calls between centres fall either way.
+- Armadillo puts a floor under variances where others add `reg_covar` to them: here both are 0. It is compiled for this processor,
+  without its checks. Its threads compute means of their own, which are then joined, and its products are loops: no BLAS.
 
 The goals beside the ratios, of wall time, are those of this project; that of exact sums is their cost in Tally.
 """
@@ -24,7 +30,7 @@ THREADS = 2
 TOLERANCES = {"single": 1e-4, "double": 1e-8}
 CHUNK = 1 << 14  # rows
 EXACT_SUMS_GOAL = 2  # percent
-SKLEARN = "scikit-learn"
+SKLEARN, INTELEX, FAISS, ARMADILLO = "scikit-learn", "scikit-learn-intelex", "faiss", "Armadillo"
 
 
 class Workload:
@@ -177,8 +183,14 @@ def notes(workload, figures):
 
 
 def commands(workload, installed, folder):
-    """Of the peers by name; each writes what it found into a folder of its name."""
-    found = {SKLEARN: [installed.python("sklearn"), common.FOLDER / "sklearn_peer.py"]} if installed.has("sklearn") else {}
+    """Of the peers that have this model, by name; each writes what it found into a folder of its name."""
+    python_peers = [(SKLEARN, "sklearn", "sklearn_peer.py")]
+    if workload.model == "kmeans":
+        python_peers += [(INTELEX, "intelex", "intelex_peer.py"), (FAISS, "faiss", "faiss_peer.py")]
+    found = {name: [installed.python(environment), common.FOLDER / script]
+             for name, environment, script in python_peers if installed.has(environment)}
+    if installed.has("armadillo"):
+        found[ARMADILLO] = [installed.folder / "armadillo" / "armadillo_peer"]
     for name, command in found.items():
         (folder / name).mkdir()
         command += [folder, folder / name, *workload.words()]

@@ -12,8 +12,6 @@ import sklearn.mixture
 import common
 from mixtures import Workload
 
-VERSIONS = {"scikit-learn": sklearn.__version__, "numpy of scikit-learn": numpy.__version__}
-
 
 def estimator(workload, start, iterations):
     if workload.model == "kmeans":
@@ -33,7 +31,8 @@ def parameters(workload, fitted):
     return {"weights": fitted.weights_, "means": fitted.means_, "covariances": fitted.covariances_}
 
 
-def main():
+def run(versions, check=lambda fitted: None):
+    """Serves; each fit of scikit-learn must pass the check."""
     folder, out = map(pathlib.Path, sys.argv[1:3])
     workload = Workload.from_words(sys.argv[3:])
     data, start = workload.read_data(folder), workload.read_parameters(folder)
@@ -44,6 +43,7 @@ def main():
             fitted = estimator(workload, start, iterations).fit(data)
         if fitted.n_iter_ != iterations:
             raise SystemExit(f"stopped after {fitted.n_iter_} iterations of {iterations}")
+        check(fitted)
         return fitted
 
     def measure_once():
@@ -51,7 +51,8 @@ def main():
         workload.write_parameters(out, parameters(workload, fitted))
         return measurement
 
-    common.serve(VERSIONS, measure_once)
+    common.serve(versions, measure_once)
 
 
-main()
+if __name__ == "__main__":
+    run({"scikit-learn": sklearn.__version__, "numpy of scikit-learn": numpy.__version__})
