@@ -94,6 +94,7 @@ void BoundDeviceModel::for_each_block(Shard& shard, std::span<const Index> block
     lane = (lane + 1) % lanes_;
     if (pulse) pulse();
   }
+  if (arriving.empty()) return;  // no lane's thread is started for nothing
   for_each_host_block(
       shard, arriving, true,
       [&](int on, HostBlock host) {
