@@ -73,12 +73,6 @@ int Node::core_count() const noexcept {
   return static_cast<int>(count);
 }
 
-Index Node::memory_bytes() const noexcept {
-  Index bytes = 0;
-  for (const MemoryDomain& domain : domains) bytes += domain.memory_bytes;
-  return bytes;
-}
-
 Cluster parse_cluster(const std::string& text, const std::string& source) {
   Cluster cluster;
   try {

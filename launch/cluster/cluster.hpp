@@ -29,7 +29,6 @@ struct Node {
   std::vector<Gpu> gpus;
 
   int core_count() const noexcept;
-  Index memory_bytes() const noexcept;
 };
 
 struct Cluster {
