@@ -70,7 +70,7 @@ std::vector<std::string> preflight_of(std::span<const std::string> job) {
 
 // Variables of ours and of the libraries that the ranks need, which mpirun does not pass on by itself.
 std::vector<std::string> variables_to_forward() {
-  static const std::set<std::string> names = {"PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"};
+  static const std::set<std::string> names = {"PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"};
   std::vector<std::string> found;
   for (char** each = environ; *each; ++each) {
     const std::string entry(*each), name = entry.substr(0, entry.find('='));

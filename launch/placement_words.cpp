@@ -21,7 +21,8 @@ PlacementRequest PlacementWords::request(const Cluster& on, const std::string& d
   const bool all_have_gpus =
       std::all_of(on.nodes.begin(), on.nodes.end(), [](const Node& node) { return !node.gpus.empty(); });
   PlacementRequest request;
-  request.gpus = device == "cuda" || (device == "auto" && all_have_gpus);
+  request.gpus_welcome = device == "auto";
+  request.gpus = device == "cuda" || (request.gpus_welcome && all_have_gpus);
   request.ranks = ranks;
   request.ranks_per_node = ranks_per_node;
   request.threads = threads;

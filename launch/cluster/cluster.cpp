@@ -35,6 +35,7 @@ Node parse_node(const json& from) {
         {parse_cpu_list(domain.at("cores").get<std::string>()), get<Index>(domain, "memory_bytes", 0)});
   if (from.contains("gpus"))
     for (const json& gpu : from["gpus"]) node.gpus.push_back(parse_gpu(gpu));
+  node.hidden_gpus = get<std::vector<std::string>>(from, "hidden_gpus", {});
   return node;
 }
 
@@ -115,6 +116,7 @@ std::string to_json(const Cluster& cluster) {
                       {"domain", gpu.domain}});
     nodes.push_back({{"name", node.name}, {"domains", std::move(domains)}, {"gpus", std::move(gpus)}});
     if (node.most_ranks > 0) nodes.back()["most_ranks"] = node.most_ranks;
+    if (!node.hidden_gpus.empty()) nodes.back()["hidden_gpus"] = node.hidden_gpus;
   }
   return json{{"nodes", std::move(nodes)}}.dump(2);
 }

@@ -27,6 +27,7 @@ struct Node {
   int most_ranks = 0;  // that the allocation allows; 0: any number
   std::vector<MemoryDomain> domains;
   std::vector<Gpu> gpus;
+  std::vector<std::string> hidden_gpus;  // PCI bus ids of those that the driver has and that CUDA does not show
 
   int core_count() const noexcept;
 };

@@ -1,6 +1,9 @@
 #include "launch/cluster/placement.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <strings.h>
 
 #include <algorithm>
 #include <numeric>
@@ -90,9 +93,13 @@ std::vector<RankPlace> place_near_gpus(const Node& node, int ranks) {
   return places;
 }
 
+constexpr const char* what_hides_gpus = "CUDA_VISIBLE_DEVICES, the allocation or the container";
+
 // As many ranks as a node is made for, or as were asked for.
 int ranks_for(const Node& node, const PlacementRequest& request) {
-  if (request.gpus && node.gpus.empty()) throw UsageError("node " + node.name + " has no usable GPU");
+  if (request.gpus && node.gpus.empty())
+    throw UsageError(fmt::format("node {} has no usable GPU{}", node.name,
+                                 node.hidden_gpus.empty() ? "" : fmt::format(": {} hides all of them", what_hides_gpus)));
   const auto gpus = static_cast<int>(node.gpus.size());
   if (request.ranks_per_node == 0) {
     const int ranks = request.gpus ? gpus : static_cast<int>(node.domains.size());
@@ -151,7 +158,40 @@ std::vector<int> share_among_nodes(const Cluster& cluster, const PlacementReques
   return counts;
 }
 
+template <class What>
+std::vector<const Node*> nodes_that(const Cluster& cluster, const What& is_so) {
+  std::vector<const Node*> found;
+  for (const Node& node : cluster.nodes)
+    if (is_so(node)) found.push_back(&node);
+  return found;
+}
+
+// "node a", or "node a and 3 more"
+std::string named(const std::vector<const Node*>& nodes) {
+  const std::string first = "node " + nodes.front()->name;
+  return nodes.size() == 1 ? first : fmt::format("{} and {} more", first, nodes.size() - 1);
+}
+
+bool numbers_gpus_by_bus(const Node& node) {
+  return std::is_sorted(node.gpus.begin(), node.gpus.end(), [](const Gpu& a, const Gpu& b) {
+    return strcasecmp(a.identity.c_str(), b.identity.c_str()) < 0;
+  });
+}
+
+void warn_of_gpus(const Cluster& cluster, const PlacementRequest& request, std::vector<std::string>& warnings) {
+  const auto hiding = nodes_that(cluster, [](const Node& node) { return !node.hidden_gpus.empty(); });
+  if ((request.gpus || request.gpus_welcome) && !hiding.empty())
+    warnings.push_back(fmt::format("{} hides GPUs of {}: {}", what_hides_gpus, named(hiding),
+                                   fmt::join(hiding.front()->hidden_gpus, ", ")));
+  const auto unordered = nodes_that(cluster, [](const Node& node) { return !numbers_gpus_by_bus(node); });
+  if (request.gpus && !unordered.empty())
+    warnings.push_back(fmt::format("CUDA does not number the GPUs of {} in the order of their buses: the ranks need the "
+                                   "CUDA_DEVICE_ORDER with which the hosts were described; PCI_BUS_ID is nvidia-smi's order",
+                                   named(unordered)));
+}
+
 void warn(const Cluster& cluster, const PlacementRequest& request, Placement& placement) {
+  warn_of_gpus(cluster, request, placement.warnings);
   const std::vector<int> counts = placement.ranks_of_nodes(cluster);
   for (std::size_t n = 0; n < cluster.nodes.size(); ++n) {
     const Node& node = cluster.nodes[n];

@@ -20,6 +20,7 @@ struct PlacementRequest {
   int ranks_per_node = 0;  // 0: as above
   int ranks = 0;           // in all, node after node; more than that is spread by cores; 0: as above
   int threads = 0;         // cores of a rank at most; 0: its share
+  bool gpus_welcome = false;  // the job takes GPUs where every rank has one
 };
 
 struct Placement {

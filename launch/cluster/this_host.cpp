@@ -1,6 +1,10 @@
 #include "launch/cluster/this_host.hpp"
 
+#include <strings.h>
+
+#include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 #include "comm/host_name.hpp"
 #include "core/device_module.hpp"
@@ -17,23 +21,53 @@ std::string node_name() {
   return name ? name : local_host_name();
 }
 
-}  // namespace
+constexpr const char* gpus_of_driver = "/proc/driver/nvidia/gpus";
 
-std::vector<Gpu> usable_gpus() {
-  std::vector<Gpu> gpus;
-  if (!why_no_nvidia_driver().empty()) return gpus;
+struct Gpus {
+  std::vector<Gpu> usable;
+  std::vector<std::string> hidden;
+};
+
+Gpus look_for_gpus() {
+  Gpus found;
+  const bool shows_some = why_no_nvidia_driver().empty();
+  if (!shows_some && hidden_gpus(gpus_of_driver, {}).empty()) return found;
   try {
     const auto cuda = DeviceModule::load("cuda", module_folders());
-    for (int device = 0; device < cuda->device_count(); ++device) {
+    std::vector<std::string> shown;
+    for (int device = 0; shows_some && device < cuda->device_count(); ++device) {
       const module::DeviceInfo info = cuda->describe(device);
-      if (info.unusable[0] == 0) gpus.push_back({device, info.identity, info.name, info.memory_bytes, -1});
+      shown.emplace_back(info.identity);
+      if (info.unusable[0] == 0) found.usable.push_back({device, info.identity, info.name, info.memory_bytes, -1});
     }
+    found.hidden = hidden_gpus(gpus_of_driver, shown);
   } catch (const DeviceError&) {
-    gpus.clear();  // a host without CUDA has none that Tally could use
+    found = {};  // a host without CUDA has none that Tally could use
   }
-  return gpus;
+  return found;
 }
 
-Node describe_this_host() { return Topology().describe(node_name(), usable_gpus()); }
+}  // namespace
+
+std::vector<std::string> hidden_gpus(const std::filesystem::path& driver_folder, const std::vector<std::string>& shown) {
+  std::vector<std::string> hidden;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(driver_folder, none)) {
+    std::string gpu = entry.path().filename().string();
+    if (std::none_of(shown.begin(), shown.end(), [&](const auto& other) { return strcasecmp(other.c_str(), gpu.c_str()) == 0; }))
+      hidden.push_back(std::move(gpu));
+  }
+  std::sort(hidden.begin(), hidden.end());
+  return hidden;
+}
+
+std::vector<Gpu> usable_gpus() { return look_for_gpus().usable; }
+
+Node describe_this_host() {
+  Gpus gpus = look_for_gpus();
+  Node node = Topology().describe(node_name(), std::move(gpus.usable));
+  node.hidden_gpus = std::move(gpus.hidden);
+  return node;
+}
 
 }  // namespace tally

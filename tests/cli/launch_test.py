@@ -122,10 +122,11 @@ class LaunchTest(TallyTest):
         self.assertFalse(os.path.exists("m.h5"))
 
     def test_variables_of_the_libraries_are_passed_on(self):
-        with unittest.mock.patch.dict(os.environ, {"UCX_TLS": "tcp", "NCCL_DEBUG": "INFO", "MINE": "1"}):
+        with unittest.mock.patch.dict(os.environ, {"UCX_TLS": "tcp", "NCCL_DEBUG": "INFO", "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "MINE": "1"}):
             shown = self.launch("--dry-run", "-n", 2, job=["models"])
         self.assertIn(" -x UCX_TLS ", shown.stdout)
         self.assertIn(" -x NCCL_DEBUG ", shown.stdout)
+        self.assertIn(" -x CUDA_DEVICE_ORDER ", shown.stdout)
         self.assertNotIn("MINE", shown.stdout)
 
     def test_a_job_for_other_hosts_is_planned_from_their_description(self):

@@ -14,8 +14,11 @@ using testing::IsEmpty;
 
 Cluster nodes(int count, Index memory) {
   Cluster cluster;
-  for (int i = 0; i < count; ++i)
-    cluster.nodes.push_back({"n" + std::to_string(i), 0, {{{0, 1}, memory}, {{2, 3}, memory}}, {}});
+  for (int i = 0; i < count; ++i) {
+    Node& node = cluster.nodes.emplace_back();
+    node.name = "n" + std::to_string(i);
+    node.domains = {{{0, 1}, memory}, {{2, 3}, memory}};
+  }
   return cluster;
 }
 

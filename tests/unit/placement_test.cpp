@@ -9,6 +9,8 @@
 
 #include "core/error.hpp"
 #include "launch/cluster/cpu_list.hpp"
+#include "launch/cluster/this_host.hpp"
+#include "tests/unit/temporary_folder.hpp"
 
 namespace tally {
 namespace {
@@ -172,6 +174,34 @@ TEST(Placement, RefusesMoreRanksThanGpus) {
   EXPECT_THAT(message_of(recorded("two_sockets"), {true, 0, 0, 0}), HasSubstr("node cpu0 has no usable GPU"));
 }
 
+TEST(Placement, GpusThatAreHiddenAreNamedWhereTheJobWantsSome) {
+  Cluster cluster = recorded("gpu_nodes");
+  for (const std::size_t n : {1, 3}) {
+    cluster.nodes[n].gpus.resize(6);
+    cluster.nodes[n].hidden_gpus = {"0000:d1:00.0", "0000:df:00.0"};
+  }
+  PlacementRequest request;
+  EXPECT_THAT(place_ranks(cluster, request).warnings, IsEmpty());
+  request.gpus_welcome = true;
+  const auto hidden = HasSubstr("hides GPUs of node gpu1 and 1 more: 0000:d1:00.0, 0000:df:00.0");
+  EXPECT_THAT(place_ranks(cluster, request).warnings, ElementsAre(hidden));
+  request.gpus = true;
+  EXPECT_THAT(place_ranks(cluster, request).warnings, ElementsAre(hidden));
+  cluster.nodes[1].gpus.clear();
+  EXPECT_THAT(message_of(cluster, request), HasSubstr("node gpu1 has no usable GPU: CUDA_VISIBLE_DEVICES, the allocation or"));
+}
+
+TEST(Placement, GpusThatAreNumberedOtherwiseThanTheirBusesAreNamed) {
+  Cluster cluster = recorded("gpu_nodes");
+  std::swap(cluster.nodes[2].gpus[0].identity, cluster.nodes[2].gpus[7].identity);
+  cluster.nodes[3].gpus[7].identity = "0000:DF:00.0";  // as CUDA writes it
+  PlacementRequest request;
+  EXPECT_THAT(place_ranks(cluster, request).warnings, IsEmpty());
+  request.gpus = true;
+  EXPECT_THAT(place_ranks(cluster, request).warnings,
+              ElementsAre(HasSubstr("CUDA does not number the GPUs of node gpu2 in the order of their buses")));
+}
+
 TEST(Placement, AThousandNodes) {
   Cluster cluster;
   const Node node = recorded("gpu_nodes").nodes[0];
@@ -191,6 +221,20 @@ TEST(Cluster, ReadsWhatItWrites) {
     const std::string text = to_json(recorded(name));
     EXPECT_EQ(to_json(parse_cluster(text, "itself")), text);
   }
+}
+
+TEST(Cluster, HiddenGpusAreWritten) {
+  Cluster cluster = recorded("uneven");
+  cluster.nodes[1].hidden_gpus = {"0000:1b:00.0"};
+  EXPECT_EQ(parse_cluster(to_json(cluster), "itself").nodes[1].hidden_gpus, cluster.nodes[1].hidden_gpus);
+}
+
+TEST(ThisHost, GpusOfTheDriverThatCudaDoesNotShowAreHidden) {
+  const TemporaryFolder driver;
+  for (const char* gpu : {"0000:df:00.0", "0000:1b:00.0", "0000:43:00.0"}) std::filesystem::create_directory(driver.path() / gpu);
+  EXPECT_THAT(hidden_gpus(driver.path(), {"0000:43:00.0", "0000:DF:00.0"}), ElementsAre("0000:1b:00.0"));
+  EXPECT_THAT(hidden_gpus(driver.path(), {}), ElementsAre("0000:1b:00.0", "0000:43:00.0", "0000:df:00.0"));
+  EXPECT_THAT(hidden_gpus(driver.path() / "none", {}), IsEmpty());
 }
 
 TEST(Cluster, RefusesWhatIsNone) {

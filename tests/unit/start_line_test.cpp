@@ -21,7 +21,8 @@ using testing::StartsWith;
 using testing::UnorderedElementsAre;
 
 Cluster two_nodes() {
-  return {{{"a", 0, {{{0, 1, 2, 3}, 0}}, {}}, {"b", 0, {{{0, 1}, 0}}, {}}}};
+  return parse_cluster(R"({"nodes": [{"name": "a", "domains": [{"cores": "0-3"}]}, {"name": "b", "domains": [{"cores": "0-1"}]}]})",
+                       "the test");
 }
 
 Placement placed(int ranks_per_node) {
