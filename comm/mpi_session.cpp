@@ -1,5 +1,6 @@
 #include "comm/mpi_session.hpp"
 
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -10,6 +11,14 @@
 #include "core/error.hpp"
 
 namespace tally {
+
+std::string mpi_library_version() {
+  std::string text(MPI_MAX_LIBRARY_VERSION_STRING, '\0');
+  int length = 0;
+  check_mpi(MPI_Get_library_version(text.data(), &length));
+  text.resize(static_cast<std::size_t>(length));
+  return text;
+}
 
 MpiSession::MpiSession() : exceptions_at_start_(std::uncaught_exceptions()) {
   int initialized = 0;

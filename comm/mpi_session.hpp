@@ -1,6 +1,10 @@
 #pragma once
+#include <string>
 
 namespace tally {
+
+// What the MPI library calls itself, also before it is initialised. Throws CommunicationError.
+std::string mpi_library_version();
 
 // Owns the initialisation of MPI: for a program, never for a library. Outlives every MpiCommunicator.
 class MpiSession {

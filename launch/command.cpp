@@ -23,6 +23,8 @@
 #include "core/blas.hpp"
 #include "launch/bench/bench_command.hpp"
 #include "launch/cluster/life_line.hpp"
+#include "launch/cluster/mpi_support.hpp"
+#include "launch/cluster/rank_environment.hpp"
 #include "launch/cluster/slurm_step.hpp"
 #include "launch/cluster/start_line.hpp"
 #include "launch/cluster/topology.hpp"
@@ -33,13 +35,6 @@
 
 namespace tally {
 namespace {
-
-// Whether mpirun or srun started this process: a lone one does without MPI.
-bool started_by_launcher() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"})
-    if (std::getenv(name)) return true;
-  return false;
-}
 
 // The rank as MPI knows it, before there is a communicator; without MPI that of the task.
 int world_rank(bool with_mpi) {
@@ -54,6 +49,13 @@ void check_alone() {
     throw UsageError("srun started " + std::to_string(tasks) +
                      " tasks without MPI: give it --mpi=pmix (srun --mpi=list shows what there is); for as many separate runs "
                      "unset SLURM_STEP_NUM_TASKS");
+}
+
+// Whether MPI finds the ranks that were started with this one: those of another MPI's mpirun would each run the whole command.
+bool finds_the_others() {
+  int size = 1;
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  return size > 1 || ranks_started() <= 1;
 }
 
 // Where `tally launch` has placed this rank.
@@ -219,7 +221,13 @@ int run_command(int argc, char** argv, const Registry& registry) {
   blas::use_one_thread();
   std::optional<MpiSession> session;
   try {
-    if (started_by_launcher()) session.emplace();
+    if (started_as_rank()) session.emplace();  // a lone process does without MPI
+    if (session && !finds_the_others()) {
+      if (number_of_rank() == 0)
+        report(std::to_string(ranks_started()) + " ranks were started, and each finds itself alone: this Tally was built with " +
+               parse_mpi_name(mpi_library_version()).words() + "; start it by that MPI's own mpirun, or by srun --mpi=pmix");
+      return static_cast<int>(ErrorKind::usage);
+    }
     bind_to_cores(world_rank(session.has_value()));
   } catch (const Error& error) {
     report(error.what());

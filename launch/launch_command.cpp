@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -12,11 +13,14 @@
 #include <set>
 #include <utility>
 
+#include "comm/mpi_session.hpp"
 #include "core/error.hpp"
 #include "core/io_executor.hpp"
 #include "launch/checkpoint.hpp"
 #include "launch/cluster/cpu_list.hpp"
 #include "launch/cluster/hosts.hpp"
+#include "launch/cluster/mpi_support.hpp"
+#include "launch/cluster/rank_environment.hpp"
 #include "launch/cluster/slurm_step.hpp"
 #include "launch/cluster/start_line.hpp"
 #include "launch/cluster/supervisor.hpp"
@@ -90,11 +94,7 @@ std::string this_program() {
 }
 
 // Whether this process is part of a job already: one rank of it would start the ranks once more.
-bool is_a_rank() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"})
-    if (std::getenv(name)) return true;
-  return tasks_of_slurm_step() > 1;
-}
+bool is_part_of_a_job() { return started_as_rank() || tasks_of_slurm_step() > 1; }
 
 class Launch {
  public:
@@ -118,7 +118,7 @@ class Launch {
  private:
   void check_words() const {
     if (job_.empty()) throw UsageError("launch needs the command that the ranks run, after --: tally launch -n 4 -- fit ...");
-    if (is_a_rank()) throw UsageError("launch starts the ranks itself: run it once, not under mpirun or srun");
+    if (is_part_of_a_job()) throw UsageError("launch starts the ranks itself: run it once, not under mpirun or srun");
     if (!words_.hosts.empty() && !words_.hostfile.empty()) throw UsageError("--hosts contradicts --hostfile");
     if (words_.max_restarts > 0 && value_of(job_, "--checkpoint").empty())
       throw UsageError("--max-restarts needs a command with --checkpoint: the folder to go on from");
@@ -145,20 +145,36 @@ class Launch {
     request_.local = hosts_.empty();
     request_.as_root = geteuid() == 0;
     request_.forwarded = variables_to_forward();
-    if (by_slurm_) {
-      request_.starter = Starter::slurm;
-      request_.program = "srun";
-      return;
-    }
-    request_.program = words_.mpirun.empty() ? "mpirun" : words_.mpirun;
-    StartLine version;
-    version.words = {request_.program, "--version"};
-    const Output output = uninterrupted(version, std::chrono::seconds(20));
-    if (output.text.find("HYDRA") != std::string::npos) request_.starter = Starter::mpich;
-    else if (output.text.find("Open MPI") == std::string::npos && output.text.find("OpenRTE") == std::string::npos &&
-             output.text.find("PRRTE") == std::string::npos)
+    request_.program = by_slurm_ ? "srun" : words_.mpirun.empty() ? "mpirun" : words_.mpirun;
+    by_slurm_ ? check_srun() : check_mpirun();
+  }
+
+  void check_srun() {
+    request_.starter = Starter::slurm;
+    // Some say it to the one, some to the other of their outputs.
+    const std::vector<std::string> plugins = parse_srun_plugins(said_by({"sh", "-c", "exec srun --mpi=list 2>&1"}));
+    if (!plugins.empty() && std::none_of(plugins.begin(), plugins.end(), [](const auto& name) { return name.starts_with("pmix"); }))
+      throw UsageError(fmt::format("srun starts no ranks of MPI by pmix here, only by {}: --mpirun mpirun does without srun",
+                                   fmt::join(plugins, ", ")));
+  }
+
+  void check_mpirun() {
+    const std::string version = said_by({request_.program, "--version"});
+    const MpiName mpirun = parse_mpi_name(version), library = parse_mpi_name(mpi_library_version());
+    if (mpirun.family == MpiName::Family::unknown)
       throw UsageError(request_.program + " is neither Open MPI's nor MPICH's mpirun: --version says '" +
-                       output.text.substr(0, output.text.find('\n')) + "'");
+                       version.substr(0, version.find('\n')) + "'");
+    if (const std::string why = why_not_started_by(mpirun, library); !why.empty())
+      throw UsageError(request_.program + " is the wrong one: " + why + "; --mpirun names another");
+    if (const std::string doubts = doubts_about(mpirun, library); !doubts.empty())
+      note("warning: " + request_.program + " may be the wrong one: " + doubts);
+    if (mpirun.family == MpiName::Family::mpich) request_.starter = Starter::mpich;
+  }
+
+  static std::string said_by(const std::vector<std::string>& words) {
+    StartLine line;
+    line.words = words;
+    return uninterrupted(line, std::chrono::seconds(20)).text;
   }
 
   std::vector<std::string> host_names() const {

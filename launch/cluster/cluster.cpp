@@ -36,6 +36,7 @@ Node parse_node(const json& from) {
   if (from.contains("gpus"))
     for (const json& gpu : from["gpus"]) node.gpus.push_back(parse_gpu(gpu));
   node.hidden_gpus = get<std::vector<std::string>>(from, "hidden_gpus", {});
+  node.mpi = get<std::string>(from, "mpi", "");
   return node;
 }
 
@@ -117,6 +118,7 @@ std::string to_json(const Cluster& cluster) {
     nodes.push_back({{"name", node.name}, {"domains", std::move(domains)}, {"gpus", std::move(gpus)}});
     if (node.most_ranks > 0) nodes.back()["most_ranks"] = node.most_ranks;
     if (!node.hidden_gpus.empty()) nodes.back()["hidden_gpus"] = node.hidden_gpus;
+    if (!node.mpi.empty()) nodes.back()["mpi"] = node.mpi;
   }
   return json{{"nodes", std::move(nodes)}}.dump(2);
 }

@@ -28,6 +28,7 @@ struct Node {
   std::vector<MemoryDomain> domains;
   std::vector<Gpu> gpus;
   std::vector<std::string> hidden_gpus;  // PCI bus ids of those that the driver has and that CUDA does not show
+  std::string mpi;  // the library that its ranks load: "Open MPI 4.1.4"; empty: not known
 
   int core_count() const noexcept;
 };

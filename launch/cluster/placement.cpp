@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "launch/cluster/mpi_support.hpp"
 
 namespace tally {
 namespace {
@@ -192,6 +193,7 @@ void warn_of_gpus(const Cluster& cluster, const PlacementRequest& request, std::
 
 void warn(const Cluster& cluster, const PlacementRequest& request, Placement& placement) {
   warn_of_gpus(cluster, request, placement.warnings);
+  warn_of_libraries(cluster, placement.warnings);
   const std::vector<int> counts = placement.ranks_of_nodes(cluster);
   for (std::size_t n = 0; n < cluster.nodes.size(); ++n) {
     const Node& node = cluster.nodes[n];

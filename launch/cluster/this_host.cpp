@@ -7,8 +7,10 @@
 #include <utility>
 
 #include "comm/host_name.hpp"
+#include "comm/mpi_session.hpp"
 #include "core/device_module.hpp"
 #include "core/error.hpp"
+#include "launch/cluster/mpi_support.hpp"
 #include "launch/cluster/topology.hpp"
 #include "launch/device_choice.hpp"
 
@@ -67,6 +69,7 @@ Node describe_this_host() {
   Gpus gpus = look_for_gpus();
   Node node = Topology().describe(node_name(), std::move(gpus.usable));
   node.hidden_gpus = std::move(gpus.hidden);
+  node.mpi = parse_mpi_name(mpi_library_version()).words();
   return node;
 }
 

@@ -164,6 +164,33 @@ class LaunchTest(TallyTest):
         self.assertEqual(process.returncode, data_status, process.stderr)
         self.assertIn("host one calls itself two, which is another of the hosts", process.stderr)
 
+    def test_an_mpirun_of_another_mpi_is_refused(self):
+        hydra = self.script('echo HYDRA build details:; echo "    Version: 4.0.2"\n')
+        self.refuse("launch", "--mpirun", hydra, "--", "models", status=usage_status,
+                    says=f"{hydra} is the wrong one: it is of MPICH 4.0.2, and this Tally was built with Open MPI")
+        later = self.script('[ "$1" != --version ] || exec echo "mpirun (Open MPI) 99.0"\nexec mpirun "$@"\n')
+        process = self.launch("--mpirun", later, "-n", 2, job=["models"])
+        self.assertEqual(process.returncode, 0, process.stderr)
+        self.assertIn(f"warning: {later} may be the wrong one: it is of Open MPI 99.0, and the ranks load Open MPI", process.stderr)
+
+    def test_ranks_that_do_not_find_each_other_are_refused(self):
+        """As those of another MPI's mpirun: each is alone in its world."""
+        for rank, messages in (0, 1), (1, 0):
+            with self.subTest(rank=rank):
+                environment = {**os.environ, "PMI_RANK": str(rank), "PMI_SIZE": "3"}
+                process = subprocess.run([command, *self.fit_words(self.path())], capture_output=True, text=True, timeout=60,
+                                         check=False, env=environment)
+                self.assertEqual(process.returncode, usage_status, process.stderr)
+                self.assertEqual(process.stderr.count("tally: error: 3 ranks were started, and each finds itself alone: this "
+                                                      "Tally was built with Open MPI"), messages, process.stderr)
+
+    def test_an_srun_without_pmix_is_refused(self):
+        srun = self.path("")
+        os.mkdir(srun)
+        os.rename(self.script('echo "MPI plugin types are..."; echo none; echo pmi2\n'), os.path.join(srun, "srun"))
+        with unittest.mock.patch.dict(os.environ, SLURM_JOB_NODELIST="n[0-1]", PATH=f"{srun}:{os.environ['PATH']}"):
+            self.refuse("launch", "--", "models", status=usage_status, says="no ranks of MPI by pmix here, only by none, pmi2: --mpirun")
+
     def test_looks_take_the_settings_of_the_user(self):
         log = self.path(".log")
         mpirun = self.script('[ "$1" != --version ] || exec echo "mpirun (Open MPI) 4.1.4"\n'

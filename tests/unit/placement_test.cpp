@@ -223,10 +223,20 @@ TEST(Cluster, ReadsWhatItWrites) {
   }
 }
 
-TEST(Cluster, HiddenGpusAreWritten) {
+TEST(Placement, NodesOfDifferentMpiLibrariesAreNamed) {
+  Cluster cluster = recorded("uneven");
+  cluster.nodes[0].mpi = "Open MPI 4.1.4";
+  cluster.nodes[1].mpi = "Open MPI 5.0.3";
+  EXPECT_THAT(place_ranks(cluster, {}).warnings, ElementsAre(HasSubstr("ranks of different MPI libraries")));
+}
+
+TEST(Cluster, HiddenGpusAndTheMpiLibraryAreWritten) {
   Cluster cluster = recorded("uneven");
   cluster.nodes[1].hidden_gpus = {"0000:1b:00.0"};
-  EXPECT_EQ(parse_cluster(to_json(cluster), "itself").nodes[1].hidden_gpus, cluster.nodes[1].hidden_gpus);
+  cluster.nodes[1].mpi = "Open MPI 4.1.4";
+  const Node read = parse_cluster(to_json(cluster), "itself").nodes[1];
+  EXPECT_EQ(read.hidden_gpus, cluster.nodes[1].hidden_gpus);
+  EXPECT_EQ(read.mpi, cluster.nodes[1].mpi);
 }
 
 TEST(ThisHost, GpusOfTheDriverThatCudaDoesNotShowAreHidden) {
