@@ -220,6 +220,7 @@ int run_command(int argc, char** argv, const Registry& registry) {
   block_signals();  // before any thread starts, so that one thread alone takes them
   blas::use_one_thread();
   std::optional<MpiSession> session;
+  std::optional<LifeLine> life_line;
   try {
     if (started_as_rank()) session.emplace();  // a lone process does without MPI
     if (session && !finds_the_others()) {
@@ -228,15 +229,15 @@ int run_command(int argc, char** argv, const Registry& registry) {
                parse_mpi_name(mpi_library_version()).words() + "; start it by that MPI's own mpirun, or by srun --mpi=pmix");
       return static_cast<int>(ErrorKind::usage);
     }
-    bind_to_cores(world_rank(session.has_value()));
+    const int rank = world_rank(session.has_value());
+    bind_to_cores(rank);
+    if (rank == 0) life_line.emplace();
   } catch (const Error& error) {
     report(error.what());
     if (session) session->abort(static_cast<int>(error.kind()));  // the others must not wait for this rank
     return static_cast<int>(error.kind());
   }
   const bool root = world_rank(session.has_value()) == 0;
-  std::optional<LifeLine> life_line;
-  if (root) life_line.emplace();
   const int status = run_words(argc, argv, registry, session ? &*session : nullptr, root);
   if (life_line) life_line->ends_with(status);
   return status;

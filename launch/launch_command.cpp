@@ -365,11 +365,11 @@ class Launch {
   }
 
   Ending run_once(bool resuming) {
-    LifeLineWatch watch(request_.local);
-    const StartLine line = line_for(resuming, watch.where());
-    if (words_.verbose) print(line, stderr);
     Patience patience;
     patience.silence = std::chrono::seconds(words_.silence);
+    LifeLineWatch watch(request_.local, patience.silence);
+    const StartLine line = line_for(resuming, watch.where());
+    if (words_.verbose) print(line, stderr);
     return supervise(line, watch, patience);
   }
 

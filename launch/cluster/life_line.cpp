@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -83,9 +85,22 @@ bool send_all(int connection, const std::string& text) {
   return send(connection, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT) == static_cast<ssize_t>(text.size());
 }
 
+// Whether the connection still stands: a launcher that is stopped takes nothing more at some time.
+bool beat(int connection) {
+  return send_all(connection, std::string(1, beat_byte)) || errno == EAGAIN || errno == EWOULDBLOCK;
+}
+
+template <class Number>
+Number number_in(const std::string& text) {
+  Number value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
 }  // namespace
 
-LifeLineWatch::LifeLineWatch(bool local) : token_(random_token()), last_(std::chrono::steady_clock::now()) {
+LifeLineWatch::LifeLineWatch(bool local, std::chrono::seconds patience)
+    : token_(random_token()), last_(std::chrono::steady_clock::now()) {
   listening_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   sockaddr_in address = address_of(local ? "127.0.0.1" : "0.0.0.0", 0);
   socklen_t size = sizeof address;
@@ -95,7 +110,7 @@ LifeLineWatch::LifeLineWatch(bool local) : token_(random_token()), last_(std::ch
     if (listening_ >= 0) close(listening_);
     throw CommunicationError("no port to listen at for the job's signs of life: " + why);
   }
-  where_ = addresses(local) + ":" + std::to_string(ntohs(address.sin_port)) + ":" + token_;
+  where_ = addresses(local) + ":" + std::to_string(ntohs(address.sin_port)) + ":" + std::to_string(patience.count()) + ":" + token_;
 }
 
 LifeLineWatch::~LifeLineWatch() {
@@ -151,24 +166,29 @@ LifeLine::LifeLine() {
   const char* const where = std::getenv(life_line_variable);
   if (!where) return;
   std::istringstream parts(where);
-  std::string names, port_text, token;
-  std::getline(parts, names, ':');
-  std::getline(parts, port_text, ':');
+  std::string names, port, seconds, token;
+  for (std::string* part : {&names, &port, &seconds}) std::getline(parts, *part, ':');
   std::getline(parts, token);
-  std::uint16_t port = 0;
-  std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
   std::istringstream list(names);
-  for (std::string name; connection_ < 0 && std::getline(list, name, ',');) connection_ = connect_to(name, port);
+  for (std::string name; connection_ < 0 && std::getline(list, name, ',');)
+    connection_ = connect_to(name, number_in<std::uint16_t>(port));
   if (connection_ < 0 || !send_all(connection_, token + "\n")) {
-    std::fprintf(stderr, "tally: warning: rank 0 cannot reach the launcher at %s: it will take the job for dead\n", names.c_str());
-    return;
+    if (connection_ >= 0) close(connection_);
+    throw CommunicationError("rank 0 cannot reach the launcher at " + names + ", which would take the job for dead: is a firewall "
+                             "between them? Run tally launch on a host of the job");
   }
+  const unsigned milliseconds = 1000 * number_in<unsigned>(seconds);
+  setsockopt(connection_, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
   beat_ = std::jthread([connection = connection_](const std::stop_token& stopping) {
     std::mutex mutex;
     std::condition_variable_any wake;
     std::unique_lock lock(mutex);
-    while (!wake.wait_for(lock, stopping, std::chrono::seconds(1), [&] { return stopping.stop_requested(); }))
-      send_all(connection, std::string(1, beat_byte));
+    while (!wake.wait_for(lock, stopping, std::chrono::seconds(1), [&] { return stopping.stop_requested(); })) {
+      if (beat(connection)) continue;
+      std::fprintf(stderr, "tally: error: rank 0 has lost the launcher, which takes the job for dead: it ends\n");
+      kill(getpid(), SIGTERM);
+      return;
+    }
   });
 }
 

@@ -10,13 +10,14 @@ namespace tally {
 
 // A connection by which `tally launch` knows that the job it started is alive: mpirun may hang when its own host is cut off
 // from the ranks, or when a rank dies at a bad moment, and only who started it can end it.
-inline constexpr const char* life_line_variable = "TALLY_LIFE_LINE";  // "address,address:port:token"
+inline constexpr const char* life_line_variable = "TALLY_LIFE_LINE";  // "address,address:port:seconds:token"
 
 // The launcher's end.
 class LifeLineWatch {
  public:
-  // Listens; at the loopback address alone where the job is `local`. Throws CommunicationError.
-  explicit LifeLineWatch(bool local);
+  // Listens; at the loopback address alone where the job is `local`. The job ends itself where it cannot be heard for
+  // `patience`. Throws CommunicationError.
+  LifeLineWatch(bool local, std::chrono::seconds patience);
   ~LifeLineWatch();
   LifeLineWatch(const LifeLineWatch&) = delete;
   LifeLineWatch& operator=(const LifeLineWatch&) = delete;
@@ -48,9 +49,12 @@ class LifeLineWatch {
   std::chrono::steady_clock::time_point last_;
 };
 
-// The job's end, on rank 0: beats once a second until it is destroyed. Does nothing where no launcher waits for it.
+// The job's end, on rank 0: beats once a second until it is destroyed. Where the launcher is gone, or has not been reached for
+// as long as it waits, it has given the job up, whose ranks may not know: this process gets SIGTERM. Does nothing where no
+// launcher waits for it.
 class LifeLine {
  public:
+  // Throws CommunicationError where the launcher cannot be reached: it would kill the job after minutes.
   LifeLine();
   ~LifeLine();
   LifeLine(const LifeLine&) = delete;

@@ -310,6 +310,10 @@ class LaunchTest(TallyTest):
         self.ranks_of(out, 2)
         process.kill()
         process.communicate(timeout=60)
+    def test_ranks_that_cannot_reach_the_launcher_end_at_once(self):
+        with unittest.mock.patch.dict(os.environ, TALLY_LIFE_LINE="127.0.0.1:1:90:token"):
+            self.refuse("models", status=5, says="rank 0 cannot reach the launcher at 127.0.0.1, which would take the job for dead")
+
         self.assert_all_gone(out)
 
     def test_an_interrupt_ends_all_and_saves(self):

@@ -3,12 +3,16 @@
 #include <gtest/gtest.h>
 
 #include <arpa/inet.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <optional>
 #include <string>
+#include <utility>
+
+#include "core/error.hpp"
 
 namespace tally {
 namespace {
@@ -45,7 +49,7 @@ class LifeLineTest : public testing::Test {
 
   std::string token() const { return watch_.where().substr(watch_.where().rfind(':') + 1); }
 
-  LifeLineWatch watch_{true};
+  LifeLineWatch watch_{true, std::chrono::seconds(5)};
 };
 
 TEST_F(LifeLineTest, FromTheFirstWordToTheLast) {
@@ -100,6 +104,31 @@ TEST_F(LifeLineTest, StrangersAreNotHeard) {
   EXPECT_EQ(after(State::waiting), State::alive);
   close(stranger);
   close(partial);
+}
+
+TEST_F(LifeLineTest, ALauncherThatCannotBeReachedIsAnError) {
+  std::string where = watch_.where();
+  const auto port = where.find(':') + 1;
+  where.replace(port, where.find(':', port) - port, "1");
+  setenv(life_line_variable, where.c_str(), 1);
+  EXPECT_THROW(LifeLine(), CommunicationError);
+}
+
+TEST_F(LifeLineTest, ALauncherThatIsGoneEndsTheJob) {
+  sigset_t termination, before;
+  sigemptyset(&termination);
+  sigaddset(&termination, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &termination, &before);
+  const timespec patience{10, 0};
+  {
+    std::optional<LifeLineWatch> launcher(std::in_place, true, std::chrono::seconds(5));
+    setenv(life_line_variable, launcher->where().c_str(), 1);
+    const LifeLine line;
+    while (launcher->look() == State::waiting) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    launcher.reset();
+    EXPECT_EQ(sigtimedwait(&termination, nullptr, &patience), SIGTERM);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 TEST_F(LifeLineTest, WithoutALauncherNothingHappens) {
