@@ -21,6 +21,7 @@
 #include "launch/cluster/hosts.hpp"
 #include "launch/cluster/mpi_support.hpp"
 #include "launch/cluster/rank_environment.hpp"
+#include "launch/cluster/slurm_allocation.hpp"
 #include "launch/cluster/slurm_step.hpp"
 #include "launch/cluster/start_line.hpp"
 #include "launch/cluster/supervisor.hpp"
@@ -241,22 +242,16 @@ class Launch {
     return a == b || a.starts_with(b + ".") || b.starts_with(a + ".");
   }
 
-  // Jobs that share a node to which Slurm does not confine them would be bound to the same cores.
   void warn_of_shared_nodes() const {
     const char* const processors = std::getenv("SLURM_JOB_CPUS_PER_NODE");
-    if (!processors) return;
-    const std::vector<Host> allocated = parse_slurm_nodes(std::getenv("SLURM_JOB_NODELIST"));
-    for (std::size_t i = 0; i < allocated.size(); ++i)
-      for (const Node& node : cluster_.nodes)
-        if (const int ours = slurm_number_of_node(processors, static_cast<int>(i));
-            node.name == allocated[i].name && ours > 0 && ours < node.core_count())
-          return note(fmt::format("warning: the allocation has {} of the {} cores of node {}, and nothing keeps the job to them: "
-                                  "ask Slurm for --exclusive or for --cpus-per-task",
-                                  ours, node.core_count(), node.name));
+    if (!nodes || !processors) return;
+    const std::string sizes = said_by({"sinfo", "--noheader", "--Node", "--format=%N %c %z", std::string("--nodes=") + nodes});
+    if (const std::string shared = shared_node_of(cluster_, nodes, processors, sizes); !shared.empty()) note("warning: " + shared);
   }
 
   // In the order of the hosts, with their slots.
   void keep_only_hosts() {
+    const char* const nodes = std::getenv("SLURM_JOB_NODELIST");
     if (hosts_.empty()) return;
     Cluster kept;
     for (const Host& host : hosts_) {
