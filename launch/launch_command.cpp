@@ -35,6 +35,8 @@ extern char** environ;
 namespace tally {
 namespace {
 
+constexpr std::chrono::seconds patience_for_words(20);
+
 struct LaunchWords {
   PlacementWords placement;
   std::string hosts, hostfile, mpirun;
@@ -152,15 +154,19 @@ class Launch {
 
   void check_srun() {
     request_.starter = Starter::slurm;
-    // Some say it to the one, some to the other of their outputs.
-    const std::vector<std::string> plugins = parse_srun_plugins(said_by({"sh", "-c", "exec srun --mpi=list 2>&1"}));
+    const std::vector<std::string> plugins = parse_srun_plugins(said_by("srun --mpi=list 2>&1"));
     if (!plugins.empty() && std::none_of(plugins.begin(), plugins.end(), [](const auto& name) { return name.starts_with("pmix"); }))
       throw UsageError(fmt::format("srun starts no ranks of MPI by pmix here, only by {}: --mpirun mpirun does without srun",
                                    fmt::join(plugins, ", ")));
   }
 
   void check_mpirun() {
-    const std::string version = said_by({request_.program, "--version"});
+    StartLine asking;
+    asking.words = {request_.program, "--version"};
+    const Output answer = uninterrupted(asking, patience_for_words);
+    if (!answer.in_time)
+      throw CommunicationError(fmt::format("{} did not end within {} s", quoted(asking.words), patience_for_words.count()));
+    const std::string& version = answer.text;
     const MpiName mpirun = parse_mpi_name(version), library = parse_mpi_name(mpi_library_version());
     if (mpirun.family == MpiName::Family::unknown)
       throw UsageError(request_.program + " is neither Open MPI's nor MPICH's mpirun: --version says '" +
@@ -172,10 +178,11 @@ class Launch {
     if (mpirun.family == MpiName::Family::mpich) request_.starter = Starter::mpich;
   }
 
-  static std::string said_by(const std::vector<std::string>& words) {
+  // What a command of the shell prints; nothing where it is not there.
+  static std::string said_by(const std::string& command) {
     StartLine line;
-    line.words = words;
-    return uninterrupted(line, std::chrono::seconds(20)).text;
+    line.words = {"sh", "-c", command};
+    return uninterrupted(line, patience_for_words).text;
   }
 
   std::vector<std::string> host_names() const {
@@ -195,7 +202,11 @@ class Launch {
     } else if (request_.local) {
       cluster_.nodes = {describe_this_host()};
     } else {
-      const Output output = look(host_names(), "topology", std::chrono::seconds(120));
+      constexpr std::chrono::seconds at_most(120);
+      const Output output = look(host_names(), "topology", at_most);
+      if (!output.in_time)
+        throw CommunicationError(fmt::format("the hosts did not say within {} s what they have; --cluster takes a description, which "
+                                             "spares the look", at_most.count()));
       if (output.status != 0)
         throw CommunicationError(fmt::format("the hosts could not be looked at: {} ended with status {}", request_.program,
                                              output.status));
@@ -219,6 +230,7 @@ class Launch {
 
   static Output uninterrupted(const StartLine& line, std::chrono::seconds at_most) {
     Output output = output_of(line, at_most);
+    note_left(output.left);
     if (output.interrupted_by > 0) throw Interrupted{output.interrupted_by};
     return output;
   }
@@ -237,21 +249,27 @@ class Launch {
     }
   }
 
+  static void note_left(const std::vector<int>& processes) {
+    if (!processes.empty())
+      note(fmt::format("{} {} cannot be ended: {} for a disk or a network file system to answer", processes.size() == 1 ? "process" : "processes",
+                       fmt::join(processes, ", "), processes.size() == 1 ? "it waits" : "they wait"));
+  }
+
   // With or without a domain.
   static bool same_host(const std::string& a, const std::string& b) {
     return a == b || a.starts_with(b + ".") || b.starts_with(a + ".");
   }
 
   void warn_of_shared_nodes() const {
+    const char* const nodes = std::getenv("SLURM_JOB_NODELIST");
     const char* const processors = std::getenv("SLURM_JOB_CPUS_PER_NODE");
     if (!nodes || !processors) return;
-    const std::string sizes = said_by({"sinfo", "--noheader", "--Node", "--format=%N %c %z", std::string("--nodes=") + nodes});
+    const std::string sizes = said_by("sinfo --noheader --Node --format='%N %c %z' --nodes=\"$SLURM_JOB_NODELIST\" 2>&1");
     if (const std::string shared = shared_node_of(cluster_, nodes, processors, sizes); !shared.empty()) note("warning: " + shared);
   }
 
   // In the order of the hosts, with their slots.
   void keep_only_hosts() {
-    const char* const nodes = std::getenv("SLURM_JOB_NODELIST");
     if (hosts_.empty()) return;
     Cluster kept;
     for (const Host& host : hosts_) {
@@ -365,7 +383,9 @@ class Launch {
     LifeLineWatch watch(request_.local, patience.silence);
     const StartLine line = line_for(resuming, watch.where());
     if (words_.verbose) print(line, stderr);
-    return supervise(line, watch, patience);
+    Ending ending = supervise(line, watch, patience);
+    note_left(ending.left);
+    return ending;
   }
 
   // What went wrong with the words or the data would go wrong again, and who asked for a stop wants one.
@@ -382,11 +402,11 @@ class Launch {
     ranks_left_ = 0;
     for (std::size_t h = 0; h < hosts_.size(); ++h) {
       const Host& host = hosts_[h];
-      const Output output = look({host.name}, "--version", std::chrono::seconds(30));
-      if (output.status != 0) {
-        note("host " + host.name + " is gone: going on without it");
-        continue;
-      }
+      constexpr std::chrono::seconds at_most(30);
+      const Output output = look({host.name}, "--version", at_most);
+      if (!output.in_time) note(fmt::format("host {} did not answer within {} s: going on without it", host.name, at_most.count()));
+      else if (output.status != 0) note("host " + host.name + " is gone: going on without it");
+      if (output.status != 0) continue;
       kept.push_back(host);
       ranks_left_ += ranks[h];
     }

@@ -27,6 +27,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::initializer_list<int> passed_on = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
 constexpr auto between_looks = std::chrono::milliseconds(100);
 constexpr auto until_killed = std::chrono::seconds(10);  // from SIGTERM to SIGKILL
+constexpr auto until_given_up = std::chrono::seconds(10);  // from SIGKILL on
 
 sigset_t set_of(std::initializer_list<int> signals) {
   sigset_t set;
@@ -53,26 +54,31 @@ std::vector<pid_t> children() {
   return found;
 }
 
-// Ends what a command that was killed has left on this host: ranks that were stopped, or that ignore the end of mpirun.
-void end_orphans() {
+// Ends what a command that was killed has left on this host: ranks that were stopped, or that ignore the end of mpirun. Returns
+// those that SIGKILL does not end: in the midst of a call to a disk or a network file system a process ends when that answers.
+std::vector<pid_t> end_orphans() {
+  const auto deadline = Clock::now() + until_given_up;
   for (;;) {
-    const std::vector<pid_t> left = children();
-    if (left.empty()) return;
-    for (const pid_t child : left) {
+    std::vector<pid_t> left;
+    for (const pid_t child : children()) {
       kill(child, SIGKILL);
-      waitpid(child, nullptr, 0);
+      if (waitpid(child, nullptr, WNOHANG) == 0) left.push_back(child);
     }
+    if (Clock::now() > deadline) return left;
+    if (left.empty() && children().empty()) return {};
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }
 
-// A child that leads a process group. Its destructor kills that group.
+// A child that leads a process group. Its destructor kills that group, and waits for the child unless that does not end.
 class Child {
  public:
   // `output`: where its standard output goes; -1: where ours goes.
   Child(const StartLine& line, int output);
   ~Child() {
     if (running()) kill_group(SIGKILL);
-    while (running()) std::this_thread::sleep_for(between_looks);
+    const auto deadline = Clock::now() + until_given_up;
+    while (running() && Clock::now() < deadline) std::this_thread::sleep_for(between_looks);
   }
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
@@ -80,6 +86,12 @@ class Child {
   bool running() {
     if (id_ > 0 && waitpid(id_, &status_, WNOHANG) == id_) id_ = -1;
     return id_ > 0;
+  }
+  // Kills the group and forgets the child, which end_orphans() waits for.
+  void abandon() {
+    kill_group(SIGKILL);
+    id_ = -1;
+    status_ = SIGKILL;  // as though it had ended by it
   }
   int status() const { return WIFSIGNALED(status_) ? 128 + WTERMSIG(status_) : WEXITSTATUS(status_); }
   void signal(int number) const {
@@ -186,12 +198,12 @@ Ending supervise(const StartLine& line, LifeLineWatch& watch, const Patience& pa
         end_by_force();
       }
     }
-    if (Clock::now() > kill_at) child.kill_group(SIGKILL);
+    if (Clock::now() > kill_at) child.abandon();
   }
   ending.status = child.status();
   ending.heard = watch.look() != LifeLineWatch::State::waiting;
   ending.job_status = watch.status();
-  end_orphans();
+  ending.left = end_orphans();
   return ending;
 }
 
@@ -225,14 +237,16 @@ Output output_of(const StartLine& line, std::chrono::seconds at_most) {
       output.text.append(bytes.data(), static_cast<std::size_t>(count));
     }
     while (child.running() && in_time()) std::this_thread::sleep_for(between_looks);
-    output.status = child.running() ? 128 + SIGKILL : child.status();
+    output.in_time = !child.running() || output.interrupted_by > 0;
+    if (child.running()) child.abandon();
+    output.status = child.status();
   } catch (...) {
     for (const int end : ends)
       if (end >= 0) close(end);
     throw;
   }
   close(ends[0]);
-  if (output.interrupted_by > 0 || output.status == 128 + SIGKILL) end_orphans();
+  if (output.interrupted_by > 0 || output.status == 128 + SIGKILL) output.left = end_orphans();
   return output;
 }
 

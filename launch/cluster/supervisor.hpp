@@ -2,6 +2,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "launch/cluster/life_line.hpp"
 #include "launch/cluster/start_line.hpp"
@@ -22,11 +23,12 @@ struct Ending {
   bool stop_requested = false;  // SIGUSR1 asked for a stop
   bool heard = false;        // the job gave a sign of life
   std::optional<int> job_status;  // what the job said that it ends with
+  std::vector<int> left;  // processes of it on this host that SIGKILL did not end
 };
 
 // Starts the command in a process group of its own and waits for it: passes SIGINT, SIGTERM, SIGHUP and, once the job has
 // given a sign of life, SIGUSR1 on, and kills it where the job gives none any more, or where the command does not end after
-// the job has; what is left of it on this host is ended, too. Should this process be killed, the command gets SIGTERM. The
+// the job has; what is left of it on this host is ended, too, if it can be within ten seconds. Should this process be killed, the command gets SIGTERM. The
 // calling thread must have blocked those signals. Those that this process was started to ignore, as nohup does with SIGHUP, are
 // left alone. Throws UsageError where the command cannot be started.
 Ending supervise(const StartLine& line, LifeLineWatch& watch, const Patience& patience);
@@ -37,7 +39,9 @@ Ending supervise(const StartLine& line, LifeLineWatch& watch, const Patience& pa
 struct Output {
   int status = 0;
   int interrupted_by = 0;  // the signal; 0: none came
+  bool in_time = true;  // it ended by itself, or was interrupted
   std::string text;
+  std::vector<int> left;  // as of Ending
 };
 Output output_of(const StartLine& line, std::chrono::seconds at_most);
 

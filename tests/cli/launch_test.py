@@ -91,6 +91,12 @@ class LaunchTest(TallyTest):
             self.assertLess(time.monotonic(), deadline, "no checkpoint")
             time.sleep(0.02)
 
+    def wait_until(self, what, condition, seconds=60):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, f"not within {seconds} s: {what}")
+            time.sleep(0.05)
+
     def assert_all_gone(self, word):
         deadline = time.monotonic() + 20
         while processes_with(word):
@@ -304,16 +310,34 @@ class LaunchTest(TallyTest):
         self.assertIn("rank 0 gave no sign of life for 2 s", errors)
         self.assert_all_gone(out)
 
+    def test_a_process_that_cannot_be_killed_is_not_waited_for(self):
+        """As in the midst of a call to a disk: here its tracer does not let its parent see that it has ended."""
+        mark = self.path("")
+        mpirun = self.script('[ "$1" != --version ] || exec echo "mpirun (Open MPI) 4.1.4"\n'
+                             f'echo $$ >{mark}\nmv {mark} {mark}-\nwhile :; do sleep 1; done\n')
+        process = self.start("--mpirun", mpirun, "-n", "2", job=["models"])
+        self.wait_until("it runs", lambda: os.path.exists(mark + "-"))
+        with open(mark + "-", encoding="utf-8") as file:
+            number = int(file.read())
+        seize = 0x4206  # of ptrace
+        if ctypes.CDLL(None).ptrace(seize, number, None, None) != 0:
+            self.skipTest("no process can be traced here")
+        self.addCleanup(os.waitpid, number, 0)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        self.assertIn(f"process {number} cannot be ended: it waits for a disk or a network file system to answer", errors)
+        self.assertEqual(process.returncode, 128 + signal.SIGKILL, errors)
+
+    def test_ranks_that_cannot_reach_the_launcher_end_at_once(self):
+        with unittest.mock.patch.dict(os.environ, TALLY_LIFE_LINE="127.0.0.1:1:90:token"):
+            self.refuse("models", status=5, says="rank 0 cannot reach the launcher at 127.0.0.1, which would take the job for dead")
+
     def test_nothing_is_left_of_a_launcher_that_is_killed(self):
         out = self.path()
         process = self.start("-n", "2", job=self.fit_words(out, "--max-iter", 1000000))
         self.ranks_of(out, 2)
         process.kill()
         process.communicate(timeout=60)
-    def test_ranks_that_cannot_reach_the_launcher_end_at_once(self):
-        with unittest.mock.patch.dict(os.environ, TALLY_LIFE_LINE="127.0.0.1:1:90:token"):
-            self.refuse("models", status=5, says="rank 0 cannot reach the launcher at 127.0.0.1, which would take the job for dead")
-
         self.assert_all_gone(out)
 
     def test_an_interrupt_ends_all_and_saves(self):
