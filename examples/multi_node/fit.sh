@@ -2,7 +2,8 @@
 # fit.sh HOSTFILE FIT...: a fit on hosts that ssh reaches, without a batch system. It asks each host whether Tally is there,
 # shows what will run where, and fits; where a host is lost it goes on from the last checkpoint on the others:
 #   fit.sh hosts gmm data.h5:/x -k 64 --out model.h5 --checkpoint state
-# Tally, MPI, the data and the checkpoints are at the same place on all hosts. The words of another ssh: OMPI_MCA_plm_rsh_agent.
+# The fit needs --checkpoint. Tally, MPI, the data and the checkpoints must be at the same place on all hosts. Where they are reached by
+# another command than ssh, OMPI_MCA_plm_rsh_agent holds it.
 set -eu
 hosts=$1
 shift
