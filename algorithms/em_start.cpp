@@ -174,16 +174,37 @@ std::vector<Index> usable_rows(const Sample& sample, Index components) {
   return usable;
 }
 
-// Distinct positions of the sample, uniformly among rows of positive weight.
-std::vector<Index> choose_rows(const Sample& sample, Index components, const StartOptions& options) {
-  std::vector<Index> usable = usable_rows(sample, components);
-  for (Index k = 0; k < components; ++k) {  // the first steps of a shuffle
+// `count` of these positions of the sample, distinct, uniformly.
+std::vector<Index> choose_rows(std::vector<Index> usable, Index count, const StartOptions& options) {
+  for (Index k = 0; k < count; ++k) {  // the first steps of a shuffle
     const auto left = static_cast<double>(static_cast<Index>(usable.size()) - k);
     const Index other = k + std::min(static_cast<Index>(draw(options, k) * left), static_cast<Index>(left) - 1);
     std::swap(usable[static_cast<std::size_t>(k)], usable[static_cast<std::size_t>(other)]);
   }
-  usable.resize(static_cast<std::size_t>(components));
+  usable.resize(static_cast<std::size_t>(count));
   return usable;
+}
+
+// Distinct positions of the sample, uniformly among rows of positive weight.
+std::vector<Index> choose_rows(const Sample& sample, Index components, const StartOptions& options) {
+  return choose_rows(usable_rows(sample, components), components, options);
+}
+
+// Leaves out rows that are known to be of a component, as long as `wanted` others are left.
+std::vector<Index> without_known(std::vector<Index> positions, const Scan& scan, std::size_t wanted) {
+  const auto D = static_cast<std::size_t>(scan.summary.columns);
+  const auto row_of = [&](const std::vector<double>& values, std::size_t row) {
+    return std::span(values).subspan(row * D, D);
+  };
+  const auto before = [](auto a, auto b) { return std::ranges::lexicographical_compare(a, b); };
+  std::vector<std::span<const double>> known;
+  for (std::size_t i = 0; i < scan.known.components.size(); ++i) known.push_back(row_of(scan.known.values, i));
+  std::ranges::sort(known, before);
+  std::vector<Index> others = positions;
+  std::erase_if(others, [&](Index row) {
+    return std::ranges::binary_search(known, row_of(scan.sample.values, static_cast<std::size_t>(row)), before);
+  });
+  return others.size() < wanted ? positions : others;
 }
 
 }  // namespace
@@ -247,42 +268,58 @@ std::vector<Index> choose_seeds(const Sample& sample, Index columns, Index compo
 
 namespace {
 
-// Puts rows that are known to be of a component in the place of its first densities, any of them first.
-void place_known(const Model& model, const KnownRows& known, const StartOptions& options, std::vector<double>& rows) {
+// Puts rows that are known to be of a component in the place of its first densities, any of them first. Tells which densities
+// have one.
+std::vector<bool> place_known(const Model& model, const KnownRows& known, const StartOptions& options,
+                              std::vector<double>& rows) {
   const Index D = model.columns(), each = model.densities() / model.components();
+  std::vector<bool> placed(static_cast<std::size_t>(model.densities()), false);
   for (Index k = 0; k < model.components(); ++k) {
     const auto [first, last] = std::equal_range(known.components.begin(), known.components.end(), k);
     const Index count = last - first, begin = first - known.components.begin();
     const auto start = static_cast<Index>(draw(options, k, 3) * static_cast<double>(count));
-    for (Index m = 0; m < std::min(each, count); ++m)
+    for (Index m = 0; m < std::min(each, count); ++m) {
       std::copy_n(known.values.begin() + (begin + (start + m) % count) * D, D, rows.begin() + (k * each + m) * D);
+      placed[static_cast<std::size_t>(k * each + m)] = true;
+    }
   }
+  return placed;
+}
+
+// A row for each density (densities, D): one that is known to be of its component, else one of the sample, all of them distinct.
+std::vector<double> draw_rows(const Model& model, const Scan& scan, const StartOptions& options) {
+  const Index K = model.densities(), D = model.columns();
+  std::vector<double> rows(static_cast<std::size_t>(K * D));
+  const std::vector<bool> placed = place_known(model, scan.known, options, rows);
+  const Index wanted = std::count(placed.begin(), placed.end(), false);
+  const std::vector<Index> positions =
+      choose_rows(without_known(usable_rows(scan.sample, K), scan, static_cast<std::size_t>(wanted)), wanted, options);
+  auto position = positions.begin();
+  for (Index k = 0; k < K; ++k)
+    if (!placed[static_cast<std::size_t>(k)])
+      std::copy_n(scan.sample.values.begin() + *position++ * D, D, rows.begin() + k * D);
+  return rows;
 }
 
 // Parameters that the sampled rows tell.
 std::vector<double> start_from_rows(const Model& model, const Scan& scan, const StartOptions& options, IoExecutor& io) {
   const Index K = model.densities(), D = model.columns();
-  const auto at_rows = [&](const std::vector<Index>& positions) {
-    std::vector<double> rows;
-    for (const Index row : positions)
-      rows.insert(rows.end(), scan.sample.values.begin() + row * D, scan.sample.values.begin() + (row + 1) * D);
-    place_known(model, scan.known, options, rows);
+  const auto at_rows = [&](const std::vector<double>& rows) {
     std::vector<double> parameters(static_cast<std::size_t>(model.parameters().size()));
     model.start_at(MatrixView<const double>(rows.data(), K, D), scan.summary, parameters);
     return parameters;
   };
   const bool centroids = !model.larger_is_better();
   switch (options.start) {
-    case SampleStart::random_from_data: return at_rows(choose_rows(scan.sample, K, options));
+    case SampleStart::random_from_data: return at_rows(draw_rows(model, scan, options));
     case SampleStart::random:
-      if (centroids) return at_rows(choose_rows(scan.sample, K, options));
+      if (centroids) return at_rows(draw_rows(model, scan, options));
       return m_step_of(model, scan, random_responsibilities(scan, K, options), options, io);
     case SampleStart::kmeans_plus_plus:
     case SampleStart::kmeans: break;
   }
   usable_rows(scan.sample, K);  // enough rows, or a clear error
-  if (options.start == SampleStart::kmeans_plus_plus && centroids)
-    return at_rows(choose_seeds(scan.sample, D, K, options));
+  if (options.start == SampleStart::kmeans_plus_plus && centroids) return at_rows(seed_rows(scan, K, options));
   constexpr int lloyd_iterations = 50;
   const int iterations = options.start == SampleStart::kmeans ? lloyd_iterations : 0;
   return m_step_of(model, scan, labels_of_densities(model, scan, iterations, options, io), options, io);

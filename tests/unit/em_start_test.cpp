@@ -101,6 +101,33 @@ TEST(Start, TransitionsOfAChainDifferBetweenStates) {
   }
 }
 
+TEST(Start, NoRowIsDrawnTwiceWhereSomeAreKnown) {
+  const Table table{2, {0, 0, 10, 0, 0, 10, 10, 10}, {}};
+  Scan seen = scan_of(table);
+  seen.known = {{0, 0, 10, 10}, {0, 2}};
+  IoExecutor io;
+  const auto gmm = make_gaussian_mixture(4, 2, {});
+  gmm->set_standardisation(standardise_for(gmm->scaling(), seen.summary));
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    const auto start = start_from_sample(*gmm, seen, {.start = SampleStart::random_from_data, .seed = seed}, io);
+    const auto means = gmm->parameters()["means"].matrix(std::span(start));
+
+    std::set<std::pair<double, double>> different;
+    for (Index k = 0; k < 4; ++k) different.emplace(means(k, 0), means(k, 1));
+    EXPECT_EQ(different.size(), 4u) << "seed " << seed;
+  }
+}
+
+TEST(Start, KnownRowsAreDrawnWhereThereAreNoOthers) {
+  const Table table{2, {0, 0, 10, 10, 0, 0, 10, 10}, {}};
+  Scan seen = scan_of(table);
+  seen.known = {{0, 0, 10, 10}, {0, 0}};
+  IoExecutor io;
+  for (const auto& model : models(seen, 4))
+    for (const double value : start_from_sample(*model, seen, {.start = SampleStart::random_from_data}, io))
+      EXPECT_TRUE(std::isfinite(value));
+}
+
 TEST(Start, EveryNumberIsFinite) {
   const Scan seen = scan_of(clustered(300));
   IoExecutor io;
