@@ -235,11 +235,8 @@ class TwoJobs(Checkpoints):
             job = subprocess.Popen([command, *self.words(self.data, endless, *words)], stderr=file)
         job.log = log
         self.addCleanup(lambda: (job.poll() is None and job.kill(), job.wait()))
-        deadline = time.monotonic() + patience
-        while not until(job):
-            self.assertIsNone(job.poll(), self.says(job))
-            self.assertLess(time.monotonic(), deadline, self.says(job))
-            time.sleep(0.02)
+        self.wait_until("the fit is under way", lambda: job.poll() is not None or until(job), patience, lambda: self.says(job))
+        self.assertIsNone(job.poll(), self.says(job))
         return job
 
     def says(self, job):
@@ -285,10 +282,7 @@ class TwoJobs(Checkpoints):
         self.assertNotIn("resuming", self.says(second))
         first.kill()
 
-        deadline = time.monotonic() + patience
-        while "resuming after" not in self.says(second):
-            self.assertLess(time.monotonic(), deadline, self.says(second))
-            time.sleep(0.02)
+        self.wait_until("the second goes on", lambda: "resuming after" in self.says(second), patience, lambda: self.says(second))
 
     def test_a_fit_that_ends_leaves_checkpoints_alone(self):
         self.succeed(*self.words(self.data, 5, "--every", "2"))

@@ -11,40 +11,14 @@ import unittest
 import h5py
 import numpy as np
 
-from tally_cli import TallyTest, command, mpirun, option_words
+from processes import Process, is_running, processes_with, ranks_among
+from tally_cli import TallyTest, bits_of, command, mpirun, option_words
 
 data_status, communication_status, stopped_status = 3, 5, 6
 rows, columns, components = 8 * 4096 + 500, 3, 4
 endless = 10**9  # iterations
 patience = 120  # seconds for what takes one or two on an idle machine
 ranks = 3
-
-
-def wait_until(what, seconds=patience):
-    """Whether `what()` came true in time."""
-    end = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def is_running(process_id):
-    """Not ended; a zombie has."""
-    try:
-        with open(f"/proc/{process_id}/stat", encoding="utf-8") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def environment_of(process_id):
-    try:
-        with open(f"/proc/{process_id}/environ", "rb") as file:
-            return dict(word.split(b"=", 1) for word in file.read().split(b"\0") if b"=" in word)
-    except OSError:
-        return {}
 
 
 class Faults(TallyTest):
@@ -72,7 +46,7 @@ class Faults(TallyTest):
         job = subprocess.Popen(launcher + self.words(**options), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True, env=environment)
         self.addCleanup(self.end, job)
-        self.assertTrue(wait_until(lambda: self.iterations() >= 3 or job.poll() is not None))
+        self.wait_until("three iterations", lambda: self.iterations() >= 3 or job.poll() is not None, patience)
         self.assertIsNone(job.poll())
         return job
 
@@ -89,18 +63,8 @@ class Faults(TallyTest):
 
     def ranks_of(self, job):
         """Process ids by rank. Only this job's processes carry the name of its data."""
-        found = {}
-        for folder in glob.glob("/proc/[0-9]*"):
-            process_id = int(os.path.basename(folder))
-            try:
-                with open(f"{folder}/cmdline", "rb") as file:
-                    arguments = file.read().split(b"\0")
-            except OSError:
-                continue
-            rank = environment_of(process_id).get(b"OMPI_COMM_WORLD_RANK")
-            if rank is not None and arguments[0] == command.encode() and self.data.encode() in arguments:
-                found[int(rank)] = process_id
-        self.assertEqual(sorted(found), list(range(ranks)))
+        found = ranks_among(processes_with(self.data))
+        self.assertEqual(len(found), ranks)
         self.assertIsNone(job.poll())
         return found
 
@@ -109,7 +73,7 @@ class Faults(TallyTest):
         return job.returncode, out, error
 
     def assert_gone(self, process_ids):
-        self.assertTrue(wait_until(lambda: not any(is_running(one) for one in process_ids), 30))
+        self.wait_until("all ranks have ended", lambda: not any(is_running(one) for one in process_ids), 30)
 
     def errors(self, stderr):
         return [line for line in stderr.splitlines() if line.startswith("tally: error:")]
@@ -124,18 +88,13 @@ class Faults(TallyTest):
         self.assertIn(says, done.stderr)
         return out
 
-    def contents(self, path):
-        with h5py.File(path, "r") as file:
-            names = ["training/objective", *("parameters/" + name for name in file["parameters"])]
-            return {name: file[name][()].tobytes() for name in names}
-
     def assert_unfinished(self, path):
         """It holds completed parameters: what a fit of as many iterations ends with."""
         with h5py.File(path, "r") as file:
             self.assertEqual(file["training"].attrs["status"], "unfinished")
             iterations = int(file["training"].attrs["iterations"])
-        whole = self.contents(self.finish(max_iter=iterations))
-        stopped = self.contents(path)
+        whole = bits_of(self.finish(max_iter=iterations))
+        stopped = bits_of(path)
         trace = np.frombuffer(stopped.pop("training/objective"))
         np.testing.assert_array_equal(trace, np.frombuffer(whole.pop("training/objective"))[: len(trace)])
         self.assertGreaterEqual(len(trace), iterations)
@@ -159,7 +118,7 @@ class Requests(Faults):
             iterations = int(file["training"].attrs["iterations"]) + 5
         resumed = self.finish(then_rank_count, "resuming", max_iter=iterations, checkpoint=self.checkpoints,
                               resume=True)
-        self.assertEqual(self.contents(resumed), self.contents(self.finish(max_iter=iterations)))
+        self.assertEqual(bits_of(resumed), bits_of(self.finish(max_iter=iterations)))
 
     def test_stop_a_lone_fit_with_a_checkpoint(self):
         self.check_stop(None, 2)
@@ -191,7 +150,7 @@ class Requests(Faults):
 
                 self.assertNotEqual(status, 0)
                 self.assertEqual(error.count("marked unfinished"), 1, error)
-                self.assert_gone(processes.values())
+                self.assert_gone(processes)
                 self.assert_unfinished(self.out)
                 os.remove(self.out)
 
@@ -207,7 +166,7 @@ class LostRanks(Faults):
                 status, _, error = self.ended(job)
 
                 self.assertEqual(status, 128 + signal.SIGKILL, error)
-                self.assert_gone(processes.values())
+                self.assert_gone(processes)
                 self.assertEqual(glob.glob(self.out + ".tmp-*"), [])
 
     def test_a_rank_that_stands_still_is_named_within_the_deadline(self):
@@ -228,16 +187,11 @@ class LostRanks(Faults):
                 self.assertEqual(len(self.errors(error)), 1, error)
                 self.assertIn(f"rank {rank} on", self.errors(error)[0])
                 self.assertIn(f"no sign of life for {timeout} s", self.errors(error)[0])
-                self.assert_gone(processes.values())
+                self.assert_gone(processes)
 
     def kill_if_running(self, process_id):
         """Should the test fail; never another process that got the number since."""
-        try:
-            with open(f"/proc/{process_id}/cmdline", "rb") as file:
-                ours = self.data.encode() in file.read()
-        except OSError:
-            return
-        if ours:
+        if self.data in Process(process_id).words:
             os.kill(process_id, signal.SIGKILL)
 
     def each_its_own(self, *lines):
@@ -284,7 +238,7 @@ class Checkpoints(Faults):
             job = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             self.addCleanup(self.end, job)
             before = self.iterations()
-            self.assertTrue(wait_until(lambda: self.iterations() >= before + 2 or job.poll() is not None))
+            self.wait_until("two more iterations", lambda: self.iterations() >= before + 2 or job.poll() is not None, patience)
             time.sleep(moments.uniform(0, 0.05))
             self.assertIsNone(job.poll())
             job.kill()
@@ -297,11 +251,11 @@ class Checkpoints(Faults):
         iterations = done + 3
         resumed = self.finish(2, f"resuming after iteration {done}", max_iter=iterations,
                               checkpoint=self.checkpoints, resume=True)
-        self.assertEqual(self.contents(resumed), self.contents(self.finish(max_iter=iterations)))
+        self.assertEqual(bits_of(resumed), bits_of(self.finish(max_iter=iterations)))
         self.assertEqual(glob.glob(os.path.join(self.checkpoints, "*.tmp-*")), [])
 
     def test_a_damaged_one_is_skipped_for_the_one_before(self):
-        expected = self.contents(self.finish(max_iter=9))
+        expected = bits_of(self.finish(max_iter=9))
 
         def truncate(path):
             os.truncate(path, os.path.getsize(path) // 2)
@@ -321,7 +275,7 @@ class Checkpoints(Faults):
 
             resumed = self.finish(ranks, f"{newest} ", max_iter=9, checkpoint=folder, resume=True)
 
-            self.assertEqual(self.contents(resumed), expected)
+            self.assertEqual(bits_of(resumed), expected)
 
     def test_a_resumed_fit_goes_on_under_a_smaller_tolerance(self):
         options = {"max_iter": 1000, "checkpoint": self.checkpoints}
@@ -329,7 +283,7 @@ class Checkpoints(Faults):
 
         resumed = self.finish(tol=1e-4, resume=True, **options)
 
-        self.assertEqual(self.contents(resumed), self.contents(self.finish(tol=1e-4, max_iter=1000)))
+        self.assertEqual(bits_of(resumed), bits_of(self.finish(tol=1e-4, max_iter=1000)))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import numpy as np
 
 from bits_test import contents
 from hmm_cli import HmmTest
+from processes import processes_with, ranks_among
 from tally_cli import command, mpirun, option_words
 
 long_steps = 120000  # one sequence, cut for every rank
@@ -176,11 +177,6 @@ class SameAfterAKill(HmmBits):
             before = self.checkpoints(folder)
             time.sleep(1)
 
-    def ranks_of(self, job):
-        """Numbers of the processes that mpirun has started."""
-        with open(f"/proc/{job.pid}/task/{job.pid}/children", encoding="ascii") as children:
-            return [int(number) for number in children.read().split()]
-
     def killed(self, shape, states, ranks, folder, what):
         """A fit that writes checkpoints until one of its ranks or mpirun is killed; returns the M-steps of the newest."""
         words = option_words({"emission": "gaussian", "states": states, "lengths": self.place(shape, "lengths"),
@@ -189,12 +185,10 @@ class SameAfterAKill(HmmBits):
         job = subprocess.Popen([mpirun, "-n", str(ranks), command, "fit", "hmm", self.place(shape, "x"), *words, "--quiet"],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            end = time.monotonic() + patience
-            while len(self.checkpoints(folder)) < 2 and job.poll() is None and time.monotonic() < end:
-                time.sleep(0.02)
+            self.wait_until("two checkpoints", lambda: len(self.checkpoints(folder)) >= 2 or job.poll() is not None, patience)
             self.assertIsNone(job.poll())
             if what == "rank":
-                os.kill(self.ranks_of(job)[-1], signal.SIGKILL)
+                os.kill(ranks_among(processes_with(folder))[-1], signal.SIGKILL)
                 self.assertNotEqual(job.wait(patience), 0)
         finally:
             job.kill()

@@ -11,10 +11,10 @@ import unittest
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-import h5py
 import numpy as np
 
-from tally_cli import TallyTest, command
+from processes import Process, processes_marked
+from tally_cli import TallyTest, bits_of, command, newest_checkpoint
 
 stopped_status = 6
 ranks, components = 3, 3
@@ -24,42 +24,16 @@ start_deadline = 180  # until a job has started, and until it has written a chec
 at_once = 4  # jobs, which wait most of the time
 
 
-class Process:
-    """One of a job, as it was when it was found: its number may be another's later."""
-
-    def __init__(self, number):
-        self.number = number
-        self.environment, self.parent, self.name, self.born = {}, 0, "", ""
-        try:
-            with open(f"/proc/{number}/environ", "rb") as file:
-                self.environment = dict(word.split(b"=", 1) for word in file.read().split(b"\0") if b"=" in word)
-            with open(f"/proc/{number}/stat", encoding="utf-8") as file:
-                fields = file.read().rsplit(")", 1)[1].split()
-            self.parent, self.born = int(fields[1]), fields[19]
-            self.name = os.path.basename(os.readlink(f"/proc/{number}/exe"))
-        except (OSError, ValueError):
-            pass
-
-    def is_rank(self):
-        return self.name == "tally" and b"OMPI_COMM_WORLD_RANK" in self.environment
-
-    def __eq__(self, other):
-        return (self.number, self.born) == (other.number, other.born)
-
-    def __hash__(self):
-        return hash((self.number, self.born))
-
-
 class Job:
     """A fit that is killed and goes on, until it has ended."""
 
     def __init__(self, test, data, name):
-        self.mark = uuid.uuid4().hex.encode()
+        self.test, self.mark = test, uuid.uuid4().hex
         self.out, self.log = os.path.join(test.folder, name + ".h5"), os.path.join(test.folder, name + ".log")
         self.checkpoints = os.path.join(test.folder, name)
         temporary = os.path.join(test.folder, name + ".tmp")  # for what a killed mpirun leaves there
         os.mkdir(temporary)
-        self.environment = {**os.environ, "TALLY_TEST_MARK": self.mark.decode(), "TMPDIR": temporary}
+        self.environment = {**os.environ, "TALLY_TEST_MARK": self.mark, "TMPDIR": temporary}
         self.fit = ["fit", "gmm", data, "-k", str(components), "--init", "random-from-data", "--tol", "0", "--threads", "1",
                     "--out", self.out, "--checkpoint", self.checkpoints, "--every", "1"]
         self.kills = []  # where the log stood, and the newest checkpoint of then
@@ -76,28 +50,20 @@ class Job:
             return file.read()
 
     def newest(self):
-        """How many iterations the newest whole checkpoint has behind it; 0: there is none."""
-        names = os.listdir(self.checkpoints) if os.path.isdir(self.checkpoints) else []
-        return max((int(match[1]) for match in (re.fullmatch(r"checkpoint-(\d+)\.h5", name) for name in names) if match),
-                   default=0)
+        return newest_checkpoint(self.checkpoints)
 
     def processes(self):
-        found = (Process(int(name)) for name in os.listdir("/proc") if name.isdigit())
-        return [process for process in found if process.environment.get(b"TALLY_TEST_MARK") == self.mark]
+        return processes_marked(self.mark)
 
     def living_ranks(self):
-        return {process for process in self.processes() if process.is_rank()}
+        return {process for process in self.processes() if process.rank is not None}
 
-    def wait(self, what, seconds, words):
-        end = time.monotonic() + seconds
-        while not what():
-            if time.monotonic() > end:
-                raise AssertionError(f"{words} within {seconds} s:\n{self.said()[-3000:]}")
-            time.sleep(0.02)
+    def wait(self, condition, seconds, what):
+        self.test.wait_until(what, condition, seconds, lambda: self.said()[-3000:])
 
     def wait_for_a_checkpoint(self):
         before = self.newest()
-        self.wait(lambda: self.newest() > before, start_deadline, "no checkpoint was written")
+        self.wait(lambda: self.newest() > before, start_deadline, "a checkpoint is written")
 
     def status(self):
         return self.launcher.wait(timeout=deadline)
@@ -119,11 +85,6 @@ class Kills(TallyTest):
         generator = np.random.default_rng(8)
         x = generator.normal(size=(3000, 3)) + generator.integers(0, components, 3000)[:, None]
         self.data = self.write_data(x)
-
-    def contents(self, path):
-        with h5py.File(path, "r") as file:
-            return {name: file[name][()].tobytes()
-                    for name in ["training/objective", *("parameters/" + name for name in file["parameters"])]}
 
     def end(self, job):
         """Should the test fail."""
@@ -151,7 +112,7 @@ class Kills(TallyTest):
         job.start()
         killed = set()
         while len(job.kills) < kills:
-            job.wait(lambda: job.living_ranks() - killed, start_deadline, "no rank started")
+            job.wait(lambda: job.living_ranks() - killed, start_deadline, "a rank starts")
             if moments.random() < 0.75:
                 job.wait_for_a_checkpoint()
                 time.sleep(moments.uniform(0, 0.1))
@@ -161,11 +122,11 @@ class Kills(TallyTest):
             if not alive or not shoot(job, moments, alive):
                 continue
             gone = lambda: not any(Process(one.number) == one for one in alive)
-            job.wait(gone, deadline, "a rank of a job that was killed still runs")
+            job.wait(gone, deadline, "the ranks of a job that was killed are gone")
             killed |= alive
             if job.launcher.poll() is not None:
                 self.assertEqual(job.status(), -signal.SIGKILL, job.said()[-3000:])
-                job.wait(lambda: not job.processes(), deadline, "something of a job that was killed still runs")
+                job.wait(lambda: not job.processes(), deadline, "all of a job that was killed is gone")
                 job.start()
 
     def check_end(self, job):
@@ -176,7 +137,7 @@ class Kills(TallyTest):
         iterations = job.newest() + 5
         job.start(iterations)
         self.assertEqual(job.status(), 0, job.said()[-3000:])
-        job.wait(lambda: not job.processes(), deadline, "something is left of a job that has ended")
+        job.wait(lambda: not job.processes(), deadline, "all of a job that has ended is gone")
 
         with open(job.log, "rb") as file:
             said = file.read()
@@ -188,7 +149,7 @@ class Kills(TallyTest):
         alone = job.out + ".alone.h5"
         self.succeed("fit", "gmm", self.data, "-k", components, "--init", "random-from-data", "--tol", 0, "--max-iter",
                      iterations, "--out", alone, "--quiet")
-        self.assertEqual(self.contents(job.out), self.contents(alone))
+        self.assertEqual(bits_of(job.out), bits_of(alone))
 
     def test_a_rank(self):
         def shoot(job, moments, ranks_now):

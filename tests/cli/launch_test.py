@@ -16,21 +16,8 @@ import unittest.mock
 
 import numpy as np
 
+from processes import processes_with, ranks_among
 from tally_cli import Model, TallyTest, command, data_status, run, usage_status
-
-
-def processes_with(word):
-    """Process ids whose command line or environment has this word: what belongs to a job."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
-            try:
-                with open(f"/proc/{name}/cmdline", "rb") as file:
-                    if word.encode() in file.read():
-                        found.append(int(name))
-            except OSError:
-                pass
-    return found
 
 
 def forbid_system_call(number):
@@ -67,41 +54,11 @@ class LaunchTest(TallyTest):
 
     def ranks_of(self, out, count):
         """The ranks of the job that writes `out`, once there are so many."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            ranks = []
-            for process in processes_with(out):
-                try:
-                    name = os.path.basename(os.readlink(f"/proc/{process}/exe"))
-                    with open(f"/proc/{process}/environ", "rb") as file:
-                        environment = file.read()
-                except OSError:
-                    continue
-                if name == "tally" and b"OMPI_COMM_WORLD_RANK=" in environment:
-                    rank = int(environment.split(b"OMPI_COMM_WORLD_RANK=")[1].split(b"\0")[0])
-                    ranks.append((rank, process))
-            if len(ranks) == count:
-                return [process for _, process in sorted(ranks)]
-            time.sleep(0.05)
-        self.fail("the ranks did not start")
-
-    def wait_for_checkpoint(self, folder, at_least=1):
-        deadline = time.monotonic() + 60
-        while not (os.path.isdir(folder) and len([n for n in os.listdir(folder) if n.endswith(".h5")]) >= at_least):
-            self.assertLess(time.monotonic(), deadline, "no checkpoint")
-            time.sleep(0.02)
-
-    def wait_until(self, what, condition, seconds=60):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            self.assertLess(time.monotonic(), deadline, f"not within {seconds} s: {what}")
-            time.sleep(0.05)
+        self.wait_until("the ranks started", lambda: len(ranks_among(processes_with(out))) == count)
+        return ranks_among(processes_with(out))
 
     def assert_all_gone(self, word):
-        deadline = time.monotonic() + 20
-        while processes_with(word):
-            self.assertLess(time.monotonic(), deadline, f"left behind: {processes_with(word)}")
-            time.sleep(0.1)
+        self.wait_until("all of it is gone", lambda: not processes_with(word), 20)
 
     def test_same_bits_as_without(self):
         alone, launched = self.path(), self.path()
@@ -290,7 +247,7 @@ class LaunchTest(TallyTest):
         job = self.fit_words(out, "--max-iter", 300, "--checkpoint", folder, "--every", 1)
         process = self.start("-n", "2", "--max-restarts", "2", job=job)
         ranks = self.ranks_of(out, 2)
-        self.wait_for_checkpoint(folder, 2)
+        self.wait_for_checkpoints(folder, 2)
         os.kill(ranks[1], signal.SIGKILL)
         _, errors = process.communicate(timeout=100)
         self.assertEqual(process.returncode, 0, errors)
@@ -357,10 +314,7 @@ class LaunchTest(TallyTest):
         with unittest.mock.patch.dict(os.environ, OMPI_MCA_plm_rsh_agent=agent):
             process = self.start("--hosts", "one,two", job=["models"])
         self.addCleanup(os.remove, mark)
-        deadline = time.monotonic() + 60
-        while not os.path.exists(mark):
-            self.assertLess(time.monotonic(), deadline, "the hosts are not looked at")
-            time.sleep(0.05)
+        self.wait_until("the hosts are looked at", lambda: os.path.exists(mark))
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
         self.assertEqual(process.returncode, 128 + signal.SIGINT)

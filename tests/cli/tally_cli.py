@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 
 import h5py
@@ -49,6 +51,20 @@ class Model:
 
     def __getitem__(self, name):
         return self.parameters[name]
+
+
+def bits_of(path):
+    """The objective and the parameters of a model file, bytes for bytes."""
+    with h5py.File(path, "r") as file:
+        names = ["training/objective", *("parameters/" + name for name in file["parameters"])]
+        return {name: file[name][()].tobytes() for name in names}
+
+
+def newest_checkpoint(folder):
+    """How many iterations the newest whole checkpoint has behind it; 0: there is none."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    found = [re.fullmatch(r"checkpoint-(\d+)\.h5", name) for name in names]
+    return max((int(match[1]) for match in found if match), default=0)
 
 
 class Case:
@@ -165,6 +181,17 @@ class TallyTest(unittest.TestCase):
     def refuse_fit(self, model, data, components, ranks=1, status=data_status, says=(), **options):
         words = option_words({"components": components, "out": os.path.join(self.folder, "unwritten.h5"), **options})
         return self.refuse("fit", model, data, *words, "--quiet", ranks=ranks, status=status, says=says)
+
+    def wait_until(self, what, condition, seconds=60, said=lambda: ""):
+        """`said()` tells why not."""
+        end = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), end, f"not within {seconds} s: {what}\n{said()}")
+            time.sleep(0.03)
+
+    def wait_for_checkpoints(self, folder, at_least=1):
+        self.wait_until(f"{at_least} checkpoints", lambda: os.path.isdir(folder) and
+                        len([name for name in os.listdir(folder) if name.endswith(".h5")]) >= at_least)
 
     def assert_close(self, actual, expected, relative, absolute=0.0):
         """Element by element: |actual - expected| <= absolute + relative |expected|."""

@@ -10,17 +10,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 import uuid
 
-import h5py
 import numpy as np
 
 here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(here), "cli"))
 
-from tally_cli import TallyTest, command, source_folder  # noqa: E402
+from processes import mpirun_environment, processes_marked, ranks_among  # noqa: E402
+from tally_cli import TallyTest, bits_of, command, newest_checkpoint  # noqa: E402
 
 hosts_script = os.path.join(here, "hosts.sh")
 host_count = 3
@@ -57,10 +56,7 @@ class HostsTest(TallyTest):
         self.out, self.checkpoints = self.path(), self.path("")
         self.mark = uuid.uuid4().hex
         self.log = self.path(".log")
-        # mpirun.sh's settings of Open MPI, and how it reaches the hosts.
-        settings = subprocess.run([os.path.join(source_folder, "tests", "mpirun.sh")], check=True, capture_output=True,
-                                  env={**os.environ, "TALLY_MPIEXEC": "env"}, text=True, timeout=10).stdout
-        self.environment = dict(line.split("=", 1) for line in settings.splitlines() if "=" in line)
+        self.environment = mpirun_environment()
         self.environment.update(TALLY_TEST_MARK=self.mark, TMPDIR=self.folder,
                                 OMPI_MCA_plm_rsh_agent=os.path.join(self.hosts, "rsh"), OMPI_MCA_plm_rsh_no_tree_spawn="1",
                                 PRTE_MCA_plm_ssh_agent=os.path.join(self.hosts, "rsh"),
@@ -70,7 +66,7 @@ class HostsTest(TallyTest):
     def end_all(self):
         for process in self.processes():
             try:
-                os.kill(process, signal.SIGKILL)
+                os.kill(process.number, signal.SIGKILL)
             except ProcessLookupError:
                 pass
 
@@ -98,47 +94,32 @@ class HostsTest(TallyTest):
         with open(self.log, encoding="utf-8", errors="replace") as file:
             return file.read()
 
-    def wait(self, what, words, seconds=deadline):
-        end = time.monotonic() + seconds
-        while not what():
-            self.assertLess(time.monotonic(), end, f"{words} within {seconds} s:\n{self.said()[-3000:]}")
-            time.sleep(0.05)
+    def wait(self, condition, what):
+        self.wait_until(what, condition, deadline, lambda: self.said()[-3000:])
 
     def newest(self):
-        names = os.listdir(self.checkpoints) if os.path.isdir(self.checkpoints) else []
-        found = [re.fullmatch(r"checkpoint-(\d+)\.h5", name) for name in names]
-        return max((int(match[1]) for match in found if match), default=0)
+        return newest_checkpoint(self.checkpoints)
 
     def wait_for_a_checkpoint(self, after=None):
         before = self.newest() if after is None else after
-        self.wait(lambda: self.newest() > before, "no checkpoint was written")
+        self.wait(lambda: self.newest() > before, "a checkpoint is written")
 
     def processes(self, host=None):
         """Of the job; on this host alone."""
-        network = os.readlink(self.network_of(host)) if host else None
-        found = []
-        for name in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{name}/environ", "rb") as file:
-                    ours = f"TALLY_TEST_MARK={self.mark}".encode() in file.read().split(b"\0")
-                if ours and (network is None or os.readlink(f"/proc/{name}/ns/net") == network):
-                    found.append(int(name))
-            except OSError:
-                pass
-        return found
+        return [process for process in processes_marked(self.mark) if host is None or self.is_on(process, host)]
+
+    def is_on(self, process, host):
+        try:
+            return os.readlink(f"/proc/{process.number}/ns/net") == os.readlink(self.network_of(host))
+        except OSError:
+            return False
 
     def ranks(self, host):
-        return [process for process in self.processes(host)
-                if os.path.basename(os.readlink(f"/proc/{process}/exe")) == os.path.basename(command)]
+        return ranks_among(self.processes(host))
 
     def network_of(self, host):
         with open(os.path.join(self.hosts, host, "pid"), encoding="utf-8") as file:
             return f"/proc/{file.read().strip()}/ns/net"
-
-    def contents(self, path):
-        with h5py.File(path, "r") as file:
-            return {name: file[name][()].tobytes()
-                    for name in ["training/objective", *("parameters/" + name for name in file["parameters"])]}
 
     def check_end(self, job=None):
         """It comes to what a fit that is left alone comes to."""
@@ -148,7 +129,7 @@ class HostsTest(TallyTest):
         iterations, alone = self.newest() + 5, self.path()
         self.succeed(*self.fit_words(self.out, iterations), "--checkpoint", self.checkpoints, "--resume", "--quiet")
         self.succeed(*self.fit_words(alone, iterations), "--quiet")
-        self.assertEqual(self.contents(self.out), self.contents(alone))
+        self.assertEqual(bits_of(self.out), bits_of(alone))
         self.assertNotIn("skipping a checkpoint", self.said())
 
     def check_a_lost_host(self, host):
@@ -157,9 +138,9 @@ class HostsTest(TallyTest):
         before = self.newest()
         self.cut(host)
 
-        self.wait(lambda: f"host {host} is gone" in self.said(), "the loss was not noticed")
-        self.wait(lambda: not self.ranks(host), "a rank is left on the host that is cut off")
-        self.wait(lambda: "resuming after iteration" in self.said(), "the job did not go on")
+        self.wait(lambda: f"host {host} is gone" in self.said(), "the loss is noticed")
+        self.wait(lambda: not self.ranks(host), "the ranks on the host that is cut off end")
+        self.wait(lambda: "resuming after iteration" in self.said(), "the job goes on")
         self.assertEqual(len(self.ranks("h1")), 1)
         self.assertGreaterEqual(int(re.search(r"resuming after iteration (\d+)", self.said())[1]), before)
         self.wait_for_a_checkpoint()
@@ -169,7 +150,7 @@ class HostsTest(TallyTest):
     def join_again(self, host):
         """Open MPI's daemon of rank 0, which had words to deliver, waits for the network as long as TCP does."""
         self.control("join", host)
-        self.wait(lambda: not self.processes(), "something is left of the job")
+        self.wait(lambda: not self.processes(), "nothing is left of the job")
 
     def test_ranks_on_three_hosts_are_as_one(self):
         job = self.start(max_iter=40)
@@ -190,7 +171,7 @@ class HostsTest(TallyTest):
         self.assertEqual(len(ranks), 1)
         os.kill(ranks[0], signal.SIGKILL)
 
-        self.wait(lambda: "resuming after iteration" in self.said(), "the job did not go on")
+        self.wait(lambda: "resuming after iteration" in self.said(), "the job goes on")
         self.assertNotIn("is gone", self.said())
         self.wait_for_a_checkpoint()
         self.check_end(job)
@@ -203,7 +184,7 @@ class HostsTest(TallyTest):
         self.assertEqual(job.wait(timeout=deadline), communication_status, self.said()[-3000:])
         self.assertEqual(self.processes("login"), [])
         for host in ("h0", "h1", "h2"):
-            self.wait(lambda host=host: not self.ranks(host), f"a rank is left on {host}")
+            self.wait(lambda host=host: not self.ranks(host), f"the ranks on {host} end")
         self.check_end()
         self.join_again("login")
 
@@ -212,7 +193,7 @@ class HostsTest(TallyTest):
         self.wait_for_a_checkpoint()
         job.kill()
 
-        self.wait(lambda: not self.processes(), "something is left of a launcher that was killed")
+        self.wait(lambda: not self.processes(), "nothing is left of a launcher that was killed")
         self.check_end()
 
 
