@@ -1,9 +1,11 @@
 #include "comm/mpi_session.hpp"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <thread>
 
 #include <mpi.h>
 
@@ -45,6 +47,11 @@ MpiSession::~MpiSession() {
 
 void MpiSession::abort(int status) noexcept {
   std::fflush(nullptr);  // MPI_Abort ends the process without it
+  // It waits for the daemon of this host, which may stand still.
+  std::thread([status] {
+    std::this_thread::sleep_for(std::chrono::seconds(10));
+    std::_Exit(status);
+  }).detach();
   MPI_Abort(MPI_COMM_WORLD, status);
   std::_Exit(status);  // some implementations return
 }

@@ -189,6 +189,18 @@ class LostRanks(Faults):
                 self.assertIn(f"no sign of life for {timeout} s", self.errors(error)[0])
                 self.assert_gone(processes)
 
+    def test_a_rank_ends_also_where_mpirun_stands_still(self):
+        job = self.start(ranks, timeout=3)
+        processes = self.ranks_of(job)
+        for process in job.pid, processes[0]:
+            os.kill(process, signal.SIGSTOP)
+            self.addCleanup(self.kill_if_running, process)
+
+        self.wait_until("the rank that noticed has ended", lambda: not is_running(processes[1]), patience)
+        job.send_signal(signal.SIGCONT)
+        self.assertEqual(self.ended(job)[0], communication_status)
+        self.assert_gone(processes)
+
     def kill_if_running(self, process_id):
         """Should the test fail; never another process that got the number since."""
         if self.data in Process(process_id).words:
