@@ -188,6 +188,21 @@ class HostsTest(TallyTest):
         self.check_end()
         self.join_again("login")
 
+    def test_rank_0_ends_also_where_open_mpis_daemon_does_not_notice(self):
+        """It cannot reach the launcher, which has given it up."""
+        job = self.start()
+        self.wait_for_a_checkpoint()
+        for process in self.processes("h0"):
+            if process.rank is None:
+                os.kill(process.number, signal.SIGSTOP)
+        self.cut("login")
+
+        for host in ("h0", "h1", "h2"):
+            self.wait(lambda host=host: not self.ranks(host), f"the ranks on {host} end")
+        self.assertEqual(job.wait(timeout=deadline), communication_status, self.said()[-3000:])
+        self.end_all()
+        self.check_end()
+
     def test_nothing_is_left_when_the_launcher_is_killed(self):
         job = self.start()
         self.wait_for_a_checkpoint()
