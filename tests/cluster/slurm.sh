@@ -1,8 +1,11 @@
 #!/bin/sh
 # slurm.sh up FOLDER [NODES] [CPUS] [GPUS]: a Slurm with so many node daemons on this machine, for tests: nothing but FOLDER
-# and the loopback address is used. slurm.sh down FOLDER ends it and every job of it. Needs root, slurmctld and slurmd. To
-# use it set SLURM_CONF=FOLDER/slurm.conf and PMIX_MCA_psec=native. The nodes n0, n1, ... share a hostname, and there are
-# no control groups; the partition `urgent` preempts jobs of `main`. A GPU is a clone of /dev/null.
+# and the loopback interface is used. slurm.sh down FOLDER ends it and every job of it; slurm.sh lose FOLDER NODE ends a node's
+# daemon and all that runs there. Needs root, slurmctld and slurmd. To use it set SLURM_CONF=FOLDER/slurm.conf and
+# PMIX_MCA_psec=native. The nodes n0, n1, ... share a hostname, and there are no control groups; the partition `urgent`
+# preempts jobs of `main`. A GPU is a clone of /dev/null. In a name space of its own the loopback interface may be given an
+# address for each node, 10.78.0.1 for n0 and so on: ranks use them where they are, for Open MPI takes the ranks of nodes that
+# have one address for each other.
 set -eu
 [ -z "${SLURM_CONF:-}" ] || exec env -u SLURM_CONF "$0" "$@"
 action=$1
@@ -20,6 +23,24 @@ members() {
   done
 }
 
+# The daemon, what it started for a step, which does not say its node, and the ranks.
+of_node() {
+  for process in $(members); do
+    if { tr '\0' ' ' <"/proc/$process/cmdline"; } 2>/dev/null | grep -q "slurmd -N $1 "; then
+      echo "$process"
+    elif { tr '\0' '\n' <"/proc/$process/environ"; } 2>/dev/null | grep -qx "SLURMD_NODENAME=$1"; then
+      parent=$(sed 's/.*) . //; s/ .*//' "/proc/$process/stat")
+      ! grep -q slurmstepd "/proc/$parent/cmdline" || echo "$parent"
+      echo "$process"
+    fi
+  done
+}
+
+if [ "$action" = lose ]; then
+  # shellcheck disable=SC2046  # numbers
+  kill -KILL $(of_node "$3")
+  exit
+fi
 if [ "$action" = down ]; then
   for signal in TERM KILL; do
     # shellcheck disable=SC2046  # numbers
@@ -42,7 +63,8 @@ cat >"$folder/prolog.sh" <<END
 memory=/dev/shm/tally-slurm-$(basename "$folder").\$SLURMD_NODENAME
 mkdir -p \$memory
 echo export OMPI_MCA_btl_vader_backing_directory=\$memory
-echo export OMPI_MCA_btl_tcp_if_include=lo
+address=10.78.0.\$((\${SLURMD_NODENAME#n} + 1))
+ip -o address show lo | grep -qF " \$address/" && echo export OMPI_MCA_btl_tcp_if_include=\$address/32 || echo export OMPI_MCA_btl_tcp_if_include=lo
 END
 chmod 755 "$folder" "$folder/prolog.sh"
 cat >"$folder/slurm.conf" <<END

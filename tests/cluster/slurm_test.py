@@ -1,15 +1,14 @@
 """tally under Slurm: on nodes of an allocation by `tally launch` and by srun, with ranks that die, preempted and requeued.
 
-The nodes are daemons on this machine (slurm.sh): one hostname, no control groups."""
+The nodes are daemons on this machine (slurm.sh): one hostname, no control groups; each has an address of its own."""
 
+import ctypes
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(here), "cli"))
 
+from processes import mpirun_environment, processes_with, ranks_among  # noqa: E402
 from tally_cli import Model, TallyTest, command, source_folder  # noqa: E402
 
 slurm_script = os.path.join(here, "slurm.sh")
@@ -27,13 +27,19 @@ node_count = 3
 def why_no_slurm():
     if os.geteuid() != 0:
         return "node daemons need root"
-    missing = [name for name in ("slurmctld", "slurmd", "srun", "sbatch", "salloc", "mpirun") if not shutil.which(name)]
+    missing = [name for name in ("slurmctld", "slurmd", "srun", "sbatch", "salloc", "mpirun", "ip") if not shutil.which(name)]
     return f"not installed: {', '.join(missing)}" if missing else ""
 
 
 def setUpModule():
     if why_no_slurm():
         raise unittest.SkipTest("no Slurm: " + why_no_slurm())
+    new_network = 0x40000000  # CLONE_NEWNET
+    if ctypes.CDLL(None).unshare(new_network) != 0:
+        raise unittest.SkipTest("no name space with a network of its own can be made here")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True, timeout=10)
+    for node in range(node_count):
+        subprocess.run(["ip", "address", "add", f"10.78.0.{node + 1}/32", "dev", "lo"], check=True, timeout=10)
 
 
 class SlurmTest(TallyTest):
@@ -42,10 +48,7 @@ class SlurmTest(TallyTest):
         cls.slurm = tempfile.mkdtemp(prefix="tally-slurm-")
         cls.addClassCleanup(subprocess.run, [slurm_script, "down", cls.slurm], check=False, timeout=60)
         subprocess.run([slurm_script, "up", cls.slurm, str(node_count), "4"], check=True, timeout=60)
-        # mpirun.sh's settings of Open MPI, which hold under srun, too.
-        settings = subprocess.run([os.path.join(source_folder, "tests", "mpirun.sh")], check=True, capture_output=True,
-                                  env={**os.environ, "TALLY_MPIEXEC": "env"}, text=True, timeout=10).stdout
-        cls.environment = dict(line.split("=", 1) for line in settings.splitlines() if "=" in line)
+        cls.environment = mpirun_environment()
         cls.environment.update(SLURM_CONF=os.path.join(cls.slurm, "slurm.conf"),
                                PATH=os.path.dirname(os.path.abspath(command)) + os.pathsep + os.environ["PATH"])
 
@@ -60,19 +63,14 @@ class SlurmTest(TallyTest):
 
     def slurm_run(self, *line, status=0):
         """What a command of Slurm's printed."""
-        words = [str(word) for word in line]
-        for _ in range(3):
-            with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
-                try:
-                    ended = subprocess.run(words, env=self.environment, cwd=self.folder, stdout=said, stderr=said,
-                                           stdin=subprocess.DEVNULL, timeout=60, check=False).returncode
-                except subprocess.TimeoutExpired:
-                    ended = None
-                said.seek(0)
-                text = said.read()
-            # All nodes have one address here, for which Open MPI now and then takes one rank for another.
-            if ended == status or "failed to TCP connect to a peer" not in text:
-                break
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+            try:
+                ended = subprocess.run([str(word) for word in line], env=self.environment, cwd=self.folder, stdout=said,
+                                       stderr=said, stdin=subprocess.DEVNULL, timeout=60, check=False).returncode
+            except subprocess.TimeoutExpired:
+                ended = None
+            said.seek(0)
+            text = said.read()
         self.assertEqual(ended, status, text)
         return text
 
@@ -81,54 +79,26 @@ class SlurmTest(TallyTest):
         self.slurm_run("scancel", "--user=root", "--signal=KILL", "--full")
         self.wait_until("the queue is empty", lambda: not self.slurm_run("squeue", "--noheader"))
 
-    def wait_until(self, what, condition, seconds=60):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            self.assertLess(time.monotonic(), deadline, f"not within {seconds} s: {what}")
-            time.sleep(0.1)
-
     def processes(self, out, name):
         """The processes of this program that have `out` in their command line."""
-        found = []
-        for process in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{process}/cmdline", "rb") as file:
-                    words = file.read()
-                if out.encode() in words and os.path.basename(os.readlink(f"/proc/{process}/exe")).startswith(name):
-                    found.append((int(process), b"\0launch\0" in words))
-            except OSError:
-                pass
-        return found
+        return [process for process in processes_with(out) if process.name.startswith(name)]
 
     def ranks_of(self, out):
         """The ranks of the fit that writes `out`, in their order."""
-        ranks = {}
-        for process, is_launcher in self.processes(out, "tally"):
-            try:
-                with open(f"/proc/{process}/environ", "rb") as file:
-                    number = re.search(rb"\0PMIX_RANK=(\d+)\0", file.read())
-            except OSError:
-                continue
-            if number and not is_launcher:
-                ranks[int(number[1])] = process
-        return [ranks[rank] for rank in sorted(ranks)]
+        return ranks_among(processes_with(out))
 
     def launcher_of(self, out):
-        return next(process for process, is_launcher in self.processes(out, "tally") if is_launcher)
+        return next(process.number for process in self.processes(out, "tally") if "launch" in process.words)
 
-    def start_in_allocation(self, out, *words, job=()):
-        """`tally launch` on two nodes in the background, once its two ranks run."""
-        process = subprocess.Popen(["salloc", "--quiet", "--nodes=2", "--exclusive", command, "launch", *words, "--",
-                                    *self.fit_words(out, *job)],
+    def start_in_allocation(self, out, *words, job=(), before=(), nodes=2):
+        """`tally launch` in the background, once a rank runs on each node; `before`: words of the job before its command."""
+        process = subprocess.Popen(["salloc", "--quiet", f"--nodes={nodes}", "--exclusive", "--no-kill", command, "launch", *words,
+                                    "--", *map(str, before), *self.fit_words(out, *job)],
                                    env=self.environment, cwd=self.folder, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         self.addCleanup(lambda: (process.poll() is None and process.kill(), process.communicate()))
-        self.wait_until("two ranks", lambda: len(self.ranks_of(out)) == 2)
+        self.wait_until(f"{nodes} ranks", lambda: len(self.ranks_of(out)) == nodes)
         return process
-
-    def wait_for_checkpoint(self, folder, at_least=1):
-        self.wait_until("a checkpoint", lambda: os.path.isdir(folder) and
-                        len([name for name in os.listdir(folder) if name.endswith(".h5")]) >= at_least)
 
     def assert_all_gone(self, out):
         self.wait_until("its ranks are gone", lambda: not self.processes(out, ""), 30)
@@ -188,13 +158,35 @@ class SlurmTest(TallyTest):
         self.succeed(*self.fit_words(undisturbed, "--max-iter", 300))
         process = self.start_in_allocation(out, "--max-restarts", "2",
                                            job=["--max-iter", 300, "--checkpoint", folder, "--every", 1])
-        self.wait_for_checkpoint(folder, 2)
+        self.wait_for_checkpoints(folder, 2)
         os.kill(self.ranks_of(out)[1], signal.SIGKILL)
         _, errors = process.communicate(timeout=100)
         self.assertEqual(process.returncode, 0, errors)
         self.assertIn("restart 1 of 2", errors)
         self.assert_same_bits(undisturbed, out)
         self.assert_all_gone(out)
+
+    def test_a_lost_node_is_done_without(self):
+        """Its daemon is gone with the ranks there; the allocation outlives it (--no-kill)."""
+        undisturbed, out, folder = self.path(), self.path(), self.path("")
+        self.succeed(*self.fit_words(undisturbed, "--max-iter", 1000))
+        process = self.start_in_allocation(out, "--max-restarts", "1", nodes=3, before=["--timeout", 5],
+                                           job=["--max-iter", 1000, "--checkpoint", folder, "--every", 20])
+        self.wait_for_checkpoints(folder, 2)
+        self.addCleanup(self.start_daemon, "n1")
+        subprocess.run([slurm_script, "lose", self.slurm, "n1"], check=True, timeout=60)
+        _, errors = process.communicate(timeout=300)
+        self.assertRegex(errors, "host n1 (is gone|did not answer)")
+        self.assertEqual(process.returncode, 0, errors)
+        self.assertIn("restart 1 of 1", errors)
+        self.assert_same_bits(undisturbed, out)
+        self.assert_all_gone(out)
+
+    def start_daemon(self, node):
+        subprocess.run(["slurmd", "-N", node], env=self.environment, check=True, timeout=30, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        self.wait_until(f"{node} is back", lambda: self.slurm_run("sinfo", "--noheader", "--nodes", node, "--partition=main",
+                                                                  "--format=%T").strip() == "idle")
 
     def test_nothing_is_left_of_a_launcher_that_is_killed(self):
         out = self.path()
@@ -206,8 +198,8 @@ class SlurmTest(TallyTest):
     def test_nothing_is_left_where_srun_is_killed(self):
         out = self.path()
         process = self.start_in_allocation(out)
-        for srun, _ in self.processes(out, "srun"):
-            os.kill(srun, signal.SIGKILL)
+        for srun in self.processes(out, "srun"):
+            os.kill(srun.number, signal.SIGKILL)
         process.communicate(timeout=60)
         self.assertNotEqual(process.returncode, 0)
         self.assert_all_gone(out)
@@ -217,7 +209,7 @@ class SlurmTest(TallyTest):
         self.succeed(*self.fit_words(undisturbed, "--max-iter", 1500))
         words = self.fit_words(out, "--max-iter", 1500, "--checkpoint", folder, "--every", 100)[1:]
         job = self.slurm_run("sbatch", "--parsable", "--nodes=3", "--output", log, batch_script, *words).strip()
-        self.wait_for_checkpoint(folder)
+        self.wait_for_checkpoints(folder)
         self.slurm_run("scancel", "--batch", "--signal=USR1", job)  # a second one follows
         self.slurm_run("sbatch", "--partition=urgent", "--nodes=3", "--exclusive", "--wrap", "true")
         self.wait_until("it waits to start again", lambda: " PENDING " in self.slurm_run(
@@ -226,7 +218,7 @@ class SlurmTest(TallyTest):
         self.assertLess(len(Model(out).trace), 1500)
         # Not at once: for the rest of a second a node takes the new job for the old one, which it was told to end.
         self.slurm_run("scontrol", "update", f"JobId={job}", "StartTime=now+2")
-        self.wait_until("it is done", lambda: not self.slurm_run("squeue", "--noheader", "--jobs", job, "--states=PD,R,CG"))
+        self.wait_until("it is done", lambda: not self.slurm_run("squeue", "--noheader", "--jobs", job, "--states=PD,R,CG"), 180)
         with open(log, encoding="utf-8") as file:
             text = file.read()
         self.assertIn("Restarts=1", self.slurm_run("scontrol", "show", "job", job), text)
