@@ -58,8 +58,8 @@ class BoundChainModel final : public BoundModel {
   void exchange_messages(Shard& shard, std::span<const int> candidates, PassKind kind, MessageExchange& exchange,
                          const Shard::Pulse& pulse) override {
     if (shard.plan().cut_piece_count() == 0) return;
-    messages_ = ChainMessages(shard.plan(), states_, candidates_);
-    begin(shard);
+    make_room_for_messages(shard.plan(), exchange, kind);
+    exchange.locally([&] { begin(shard); });
     if (kind == PassKind::given) {
       if (counts_given(shard)) pass_given(shard, exchange, pulse);
     } else if (states_ <= most_composed_states) {
@@ -67,7 +67,7 @@ class BoundChainModel final : public BoundModel {
     } else {
       pass_in_order(shard, candidates, exchange, pulse);
       if (kind == PassKind::evaluation) {
-        messages_.keep(local_pieces(shard));
+        exchange.locally([&] { messages_.keep(local_pieces(shard)); });
         exchange.share(messages_.values());
       }
     }
@@ -126,11 +126,17 @@ class BoundChainModel final : public BoundModel {
 
   void decode(Shard& shard, MessageExchange& exchange, const VisitPath& visit_path,
               const VisitProbability& visit_probability, const Shard::Pulse& pulse) override {
-    begin(shard);
-    LikeliestPaths<Real> paths(shard, states_, start_of(0), transitions_of(0), [&](int index, const StoredBlock& block) {
-      return log_emit(lanes_[static_cast<std::size_t>(index)], block);
-    });
-    paths.find(exchange, visit_path, visit_probability, pulse);
+    std::optional<LikeliestPaths<Real>> paths;
+    const auto make_room = [&] {
+      begin(shard);
+      paths.emplace(shard, exchange.cuts(), states_, start_of(0), transitions_of(0),
+                    [&](int index, const StoredBlock& block) { return log_emit(lanes_[static_cast<std::size_t>(index)], block); });
+    };
+    if (shard.plan().cut_piece_count() > 0)
+      exchange.agree(make_room);
+    else
+      exchange.locally(make_room);
+    if (paths) paths->find(exchange, visit_path, visit_probability, pulse);
   }
 
   Index memory_bytes() const noexcept override {
@@ -186,6 +192,24 @@ class BoundChainModel final : public BoundModel {
   Index feature_stride() const { return (kernel_.feature_width() + 7) / 8 * 8; }
   bool counts_given(const Shard& shard) const { return kernel_.count_transitions && shard.plan().sequences(); }
   bool mixed() const { return kernel_.mixtures > 1; }
+
+  // Once, all ranks together: where one had no memory between messages, the others would wait for it.
+  void make_room_for_messages(const BlockPlan& plan, MessageExchange& exchange, PassKind kind) {
+    const bool composes = states_ <= most_composed_states, given = kind == PassKind::given;
+    const bool has_room = messages_.piece_count() == plan.cut_piece_count() &&
+                          (given || (composes ? products_.has_value() : order_ && order_->cuts() == exchange.cuts()));
+    if (!has_room)
+      exchange.agree([&] {
+        messages_ = ChainMessages(plan, states_, candidates_);
+        if (given) return;
+        if (composes)
+          products_.emplace(plan, states_, candidates_);
+        else
+          order_.emplace(plan, exchange.cuts(), messages_);
+      });
+    messages_.clear();
+    if (products_) products_->clear();
+  }
 
   // Makes room for the longest block.
   void begin(const Shard& shard) {
@@ -509,7 +533,6 @@ class BoundChainModel final : public BoundModel {
 
   // Messages by composition: what each piece does to any message, all pieces at once, brought to all ranks.
   void compose(Shard& shard, std::span<const int> candidates, MessageExchange& exchange, const Shard::Pulse& pulse) {
-    ChainProducts products(shard.plan(), states_, candidates_);
     exchange.locally([&] {
       shard.for_each_block(
           cut_blocks(shard),
@@ -519,13 +542,13 @@ class BoundChainModel final : public BoundModel {
             for (const int c : candidates) {
               emit(lane, block, shard.given_columns(), c);
               for (const Piece& piece : pieces)
-                compose(lane, block, shard.given_columns(), piece, c, products.at(c, piece.number));
+                compose(lane, block, shard.given_columns(), piece, c, products_->at(c, piece.number));
             }
           },
           pulse);
     });
-    exchange.share(products.values());
-    products.scan(candidates, cut_pieces(shard.plan()), messages_);
+    exchange.share(products_->values());
+    exchange.locally([&] { products_->scan(candidates, cut_pieces(shard.plan()), messages_); });
   }
 
   void compose(Lane& lane, const StoredBlock& block, Index known_columns, const Piece& piece, int candidate,
@@ -598,8 +621,8 @@ class BoundChainModel final : public BoundModel {
         for (const Piece& piece : pieces) work(lane, piece, c);
       }
     };
-    ChainOrder order(shard, exchange, candidates, messages_);
-    order.run(
+    order_->run(
+        shard, exchange, candidates,
         [&](int index, const StoredBlock& block, const ChainOrder::Step& step) {
           with_pieces(index, block, false, [&](Lane& lane, const Piece& piece, int c) {
             const double* const incoming = step.message(c, piece);
@@ -609,8 +632,8 @@ class BoundChainModel final : public BoundModel {
           });
         },
         nullptr, pulse);
-    order.run(
-        nullptr,
+    order_->run(
+        shard, exchange, candidates, nullptr,
         [&](int index, const StoredBlock& block, const ChainOrder::Step& step) {
           with_pieces(index, block, true, [&](Lane& lane, const Piece& piece, int c) {
             const auto next = step.next(c, piece);
@@ -717,6 +740,8 @@ class BoundChainModel final : public BoundModel {
   std::vector<Parameters> parameters_;
   std::vector<Lane> lanes_;
   ChainMessages messages_;
+  std::optional<ChainProducts> products_;  // where messages are composed
+  std::optional<ChainOrder> order_;        // where they are handed on
 };
 
 // Binds a chain kernel to the CPU in the precision asked for.

@@ -130,22 +130,30 @@ void BoundDeviceModel::exchange_messages(Shard& shard, std::span<const int> cand
                                          MessageExchange& exchange, const Shard::Pulse& pulse) {
   const BlockPlan& plan = shard.plan();
   if (plan.cut_piece_count() == 0 || (kind == PassKind::given && !counts_given_)) return;
-  ChainMessages messages(plan, components_, candidates_);
-  if (kind == PassKind::given) {
-    exchange.locally([&] { find_given(shard, messages, pulse); });
-    exchange.share(messages.values());
+  const bool given = kind == PassKind::given;
+  // Once, all ranks together: where one had no memory between messages, the others would wait for it.
+  if (messages_.piece_count() != plan.cut_piece_count() || (!given && !products_))
+    exchange.agree([&] {
+      messages_ = ChainMessages(plan, components_, candidates_);
+      if (!given) products_.emplace(plan, components_, candidates_);
+    });
+  messages_.clear();
+  if (given) {
+    exchange.locally([&] { find_given(shard, pulse); });
+    exchange.share(messages_.values());
   } else {
-    ChainProducts products(plan, components_, candidates_);
-    exchange.locally([&] { compose(shard, candidates, kind, products, pulse); });
-    exchange.share(products.values());
-    products.scan(candidates, cut_pieces(plan), messages, in_float(precision_) ? 0x1p-126 : 0x1p-1022);
+    products_->clear();
+    exchange.locally([&] { compose(shard, candidates, kind, pulse); });
+    exchange.share(products_->values());
   }
-  exchange.locally([&] { engine_->set_messages(messages.values()); });
+  exchange.locally([&] {
+    if (!given) products_->scan(candidates, cut_pieces(plan), messages_, in_float(precision_) ? 0x1p-126 : 0x1p-1022);
+    engine_->set_messages(messages_.values());
+  });
 }
 
 // What each piece does to any message. Rows that are evaluated are no pass's: none of them stays on the device.
-void BoundDeviceModel::compose(Shard& shard, std::span<const int> candidates, PassKind kind, ChainProducts& products,
-                               const Shard::Pulse& pulse) {
+void BoundDeviceModel::compose(Shard& shard, std::span<const int> candidates, PassKind kind, const Shard::Pulse& pulse) {
   const std::vector<std::int32_t> running(candidates.begin(), candidates.end());
   std::vector<std::vector<double>> of_lanes(static_cast<std::size_t>(lanes_));
   const auto with_room = [&](int lane, Index block, const auto& work) {
@@ -156,7 +164,7 @@ void BoundDeviceModel::compose(Shard& shard, std::span<const int> candidates, Pa
     const bool result = work(room.data());
     for (std::size_t c = 0; c < running.size(); ++c)
       std::copy_n(room.begin() + static_cast<std::ptrdiff_t>(c) * size, size,
-                  products.at(running[c], pieces.front().number).vectors);
+                  products_->at(running[c], pieces.front().number).vectors);
     return result;
   };
   const std::vector<Index> blocks = cut_blocks(shard);
@@ -187,7 +195,7 @@ void BoundDeviceModel::compose(Shard& shard, std::span<const int> candidates, Pa
 }
 
 // What was given for the last step of each piece that goes on.
-void BoundDeviceModel::find_given(Shard& shard, ChainMessages& messages, const Shard::Pulse& pulse) const {
+void BoundDeviceModel::find_given(Shard& shard, const Shard::Pulse& pulse) {
   const auto K = static_cast<std::size_t>(components_);
   for_each_host_block(
       shard, cut_blocks(shard), false,
@@ -202,7 +210,7 @@ void BoundDeviceModel::find_given(Shard& shard, ChainMessages& messages, const S
           step.given = MatrixView<const double>(host.given + last * host.given_columns, 1, host.given_columns);
           std::vector<double> posterior(K);
           posterior_from_given(step, MatrixView<double>(posterior.data(), 1, components_));
-          for (int c = 0; c < candidates_; ++c) std::ranges::copy(posterior, messages.incoming(c, piece.number + 1).begin());
+          for (int c = 0; c < candidates_; ++c) std::ranges::copy(posterior, messages_.incoming(c, piece.number + 1).begin());
         }
       },
       pulse);

@@ -46,9 +46,8 @@ class BoundDeviceModel final : public BoundModel {
   template <class WithKept, class WithRows>
   void for_each_block(Shard& shard, std::span<const Index> blocks, const WithKept& with_kept, const WithRows& with_rows,
                       const Shard::Pulse& pulse);
-  void compose(Shard& shard, std::span<const int> candidates, PassKind kind, ChainProducts& products,
-               const Shard::Pulse& pulse);
-  void find_given(Shard& shard, ChainMessages& messages, const Shard::Pulse& pulse) const;
+  void compose(Shard& shard, std::span<const int> candidates, PassKind kind, const Shard::Pulse& pulse);
+  void find_given(Shard& shard, const Shard::Pulse& pulse);
   void take(Tally& tally, std::span<const int> candidates);
 
   std::unique_ptr<DeviceEngine> engine_;
@@ -57,6 +56,8 @@ class BoundDeviceModel final : public BoundModel {
   Precision precision_;
   int lanes_, candidates_;
   bool counts_given_;
+  ChainMessages messages_;
+  std::optional<ChainProducts> products_;
   std::vector<char> kept_;  // by local block: whether the device has it
   std::optional<Index> impossible_row_;  // of rows that were evaluated last; -1: none
 };

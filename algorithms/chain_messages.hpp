@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <span>
 #include <utility>
 #include <vector>
@@ -17,6 +18,7 @@ class ChainMessages {
   ChainMessages(const BlockPlan& plan, Index states, int candidates);
 
   Index piece_count() const noexcept { return pieces_; }
+  Index states() const noexcept { return states_; }
   int candidate_count() const noexcept { return candidates_; }
   // (K); null where the sequence begins with the piece.
   const double* incoming(int candidate, const Piece& piece) const;
@@ -25,6 +27,7 @@ class ChainMessages {
   std::span<double> incoming(int candidate, Index piece);
   std::span<double> outgoing(int candidate, Index piece);
   std::span<double> values() noexcept { return values_; }
+  void clear() { std::ranges::fill(values_, 0.0); }
   // Forgets all messages but those of the pieces [first, second).
   void keep(std::pair<Index, Index> pieces);
 
@@ -48,6 +51,7 @@ class ChainProducts {
   };
   Place at(int candidate, Index piece);
   std::span<double> values() noexcept { return values_; }
+  void clear() { std::ranges::fill(values_, 0.0); }
 
   // Composes the pieces of each sequence in order and fills in all messages. Vectors are exact down to `smallest`: throws
   // DataError where what follows speaks so strongly for a state that less than that might count.

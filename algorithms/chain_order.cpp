@@ -1,6 +1,7 @@
 #include "algorithms/chain_order.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace tally {
 namespace {
@@ -18,31 +19,15 @@ std::vector<Index> cut_blocks(const Shard& shard) { return blocks_where(shard, t
 
 std::vector<Index> whole_blocks(const Shard& shard) { return blocks_where(shard, false); }
 
-ChainOrder::ChainOrder(Shard& shard, MessageExchange& exchange, std::span<const int> candidates, ChainMessages& messages)
-    : shard_(shard),
-      exchange_(exchange),
-      candidates_(candidates),
-      messages_(messages),
-      blocks_(cut_blocks(shard)),
-      turns_(2 * messages.candidate_count() * messages.piece_count()) {
-  find_crossings(exchange.cuts());
-  const BlockPlan& plan = shard.plan();
-  const auto blocks_in = [&](Index sequence) {
-    return std::ranges::count_if(blocks_, [&](Index local) {
-      return plan.pieces_of(shard.first_block() + local).front().sequence == sequence;
-    });
-  };
-  for (const Crossing& crossing : crossings_) {
-    if (crossing.block == shard.first_block())
-      leading_ = blocks_in(crossing.sequence);
-    if (crossing.block == shard.first_block() + shard.block_count())
-      trailing_ = blocks_in(crossing.sequence);
-  }
+ChainOrder::ChainOrder(const BlockPlan& plan, std::vector<Index> cuts, ChainMessages& messages)
+    : cuts_(std::move(cuts)), messages_(messages), turns_(2 * messages.candidate_count() * messages.piece_count()) {
+  find_crossings(plan);
+  values_.reserve(2 * crossings_.size() * static_cast<std::size_t>(messages.candidate_count() * messages.states()));
 }
 
-void ChainOrder::find_crossings(const std::vector<Index>& cuts) {
-  for (const Index block : cuts) {
-    const Piece piece = shard_.plan().pieces_of(block).front();
+void ChainOrder::find_crossings(const BlockPlan& plan) {
+  for (const Index block : cuts_) {
+    const Piece piece = plan.pieces_of(block).front();
     if (piece.begins || piece.number < 0) continue;
     const bool goes_on = !crossings_.empty() && crossings_.back().sequence == piece.sequence;
     crossings_.push_back({block, piece.number, piece.sequence, goes_on ? crossings_.back().forward_round + 1 : 1, 1});
@@ -52,6 +37,23 @@ void ChainOrder::find_crossings(const std::vector<Index>& cuts) {
     if (i + 1 < crossings_.size() && crossings_[i + 1].sequence == crossing.sequence)
       crossing.backward_round = crossings_[i + 1].backward_round + 1;
     rounds_ = std::max({rounds_, crossing.forward_round, crossing.backward_round});
+  }
+}
+
+// The blocks of the run's shard, and those of them that depend on other ranks.
+void ChainOrder::find_blocks() {
+  blocks_ = cut_blocks(*shard_);
+  leading_ = trailing_ = 0;
+  const auto blocks_in = [&](Index sequence) {
+    return std::ranges::count_if(blocks_, [&](Index local) {
+      return shard_->plan().pieces_of(shard_->first_block() + local).front().sequence == sequence;
+    });
+  };
+  for (const Crossing& crossing : crossings_) {
+    if (crossing.block == shard_->first_block())
+      leading_ = blocks_in(crossing.sequence);
+    if (crossing.block == shard_->first_block() + shard_->block_count())
+      trailing_ = blocks_in(crossing.sequence);
   }
 }
 
@@ -65,7 +67,7 @@ const double* ChainOrder::Step::message(int candidate, const Piece& piece) const
   const double* const message =
       forward ? order_.messages_.incoming(candidate, piece) : order_.messages_.outgoing(candidate, piece);
   if (message)
-    order_.turns_.wait_for(order_.turn(direction_, candidate, piece.number), [&] { return order_.shard_.stopping(); });
+    order_.turns_.wait_for(order_.turn(direction_, candidate, piece.number), [&] { return order_.shard_->stopping(); });
   return message;
 }
 
@@ -85,25 +87,32 @@ void ChainOrder::visit(Direction direction, std::span<const Index> blocks, const
   std::vector<Index> ordered(blocks.begin(), blocks.end());
   if (direction == Direction::backward) std::reverse(ordered.begin(), ordered.end());
   const Step step(*this, direction);
-  shard_.for_each_block(
+  shard_->for_each_block(
       ordered, [&](int lane, const StoredBlock& block) { work(lane, block, step); }, pulse);
 }
 
-void ChainOrder::run(const Work& forward, const Work& backward, const Shard::Pulse& pulse) {
-  const std::span<const Index> all(blocks_);
-  const auto leading = all.first(static_cast<std::size_t>(leading_));
-  const auto trailing = all.last(static_cast<std::size_t>(trailing_));
-  exchange_.locally([&] {
+void ChainOrder::run(Shard& shard, MessageExchange& exchange, std::span<const int> candidates, const Work& forward,
+                     const Work& backward, const Shard::Pulse& pulse) {
+  shard_ = &shard;
+  exchange_ = &exchange;
+  candidates_ = candidates;
+  turns_.restart();
+  std::span<const Index> leading, trailing;
+  exchange.locally([&] {
+    find_blocks();
+    const std::span<const Index> all(blocks_);
+    leading = all.first(static_cast<std::size_t>(leading_));
+    trailing = all.last(static_cast<std::size_t>(trailing_));
     if (forward) visit(Direction::forward, all.subspan(leading.size()), forward, pulse);
     if (backward) visit(Direction::backward, all.first(all.size() - trailing.size()), backward, pulse);
   });
   for (int round = 1; round <= rounds_; ++round) {
     cross(round, forward != nullptr, backward != nullptr);
-    exchange_.locally([&] {
+    exchange.locally([&] {
       for (const Crossing& crossing : crossings_) {
-        if (forward && crossing.forward_round == round && crossing.block == shard_.first_block())
+        if (forward && crossing.forward_round == round && crossing.block == shard_->first_block())
           visit(Direction::forward, leading, forward, pulse);
-        if (backward && crossing.backward_round == round && crossing.block == shard_.first_block() + shard_.block_count())
+        if (backward && crossing.backward_round == round && crossing.block == shard_->first_block() + shard_->block_count())
           visit(Direction::backward, trailing, backward, pulse);
       }
     });
@@ -111,28 +120,28 @@ void ChainOrder::run(const Work& forward, const Work& backward, const Shard::Pul
 }
 
 void ChainOrder::cross(int round, bool forward, bool backward) {
-  std::vector<double> values;
+  values_.clear();
   const auto for_each_message = [&](const auto& visit_message) {
     for (const Crossing& crossing : crossings_)
       for (const int c : candidates_) {
         if (forward && crossing.forward_round == round)
           visit_message(messages_.incoming(c, crossing.piece), Direction::forward, c, crossing.piece,
-                        crossing.block == shard_.first_block() + shard_.block_count());
+                        crossing.block == shard_->first_block() + shard_->block_count());
         if (backward && crossing.backward_round == round)
           visit_message(messages_.outgoing(c, crossing.piece - 1), Direction::backward, c, crossing.piece - 1,
-                        crossing.block == shard_.first_block());
+                        crossing.block == shard_->first_block());
       }
   };
   for_each_message([&](std::span<double> message, Direction, int, Index, bool mine) {
     if (mine)
-      values.insert(values.end(), message.begin(), message.end());
+      values_.insert(values_.end(), message.begin(), message.end());
     else
-      values.insert(values.end(), message.size(), 0.0);
+      values_.insert(values_.end(), message.size(), 0.0);
   });
-  exchange_.share(values);
+  exchange_->share(values_);
   std::size_t at = 0;
   for_each_message([&](std::span<double> message, Direction direction, int c, Index piece, bool) {
-    std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(at), message.size(), message.begin());
+    std::copy_n(values_.begin() + static_cast<std::ptrdiff_t>(at), message.size(), message.begin());
     at += message.size();
     turns_.finish(turn(direction, c, piece));
   });

@@ -18,6 +18,8 @@ RankExchange::RankExchange(const Shard& shard, Communicator& communicator) : com
   cuts_.assign(firsts.begin(), firsts.end());
 }
 
+void RankExchange::agree(const std::function<void()>& work) { tally::agree(communicator_, work); }
+
 void RankExchange::locally(const std::function<void()>& work) {
   if (failure_) return;
   try {

@@ -17,6 +17,7 @@ class RankExchange final : public MessageExchange {
   RankExchange(const Shard& shard, Communicator& communicator);
 
   const std::vector<Index>& cuts() const noexcept override { return cuts_; }
+  void agree(const std::function<void()>& work) override;
   void locally(const std::function<void()>& work) override;
   void share(std::span<double> values) override;
 

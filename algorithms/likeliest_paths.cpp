@@ -4,17 +4,17 @@
 #include <cmath>
 #include <utility>
 
-#include "algorithms/chain_order.hpp"
-
 namespace tally {
 
 template <class Real>
-LikeliestPaths<Real>::LikeliestPaths(Shard& shard, Index states, const double* start, const double* transitions, Emit emit)
+LikeliestPaths<Real>::LikeliestPaths(Shard& shard, const std::vector<Index>& cuts, Index states, const double* start,
+                                     const double* transitions, Emit emit)
     : shard_(shard),
       states_(states),
       emit_(std::move(emit)),
       lanes_(static_cast<std::size_t>(shard.lanes())),
-      messages_(shard.plan(), states + 2, 1) {
+      messages_(shard.plan(), states + 2, 1),
+      order_(shard.plan(), cuts, messages_) {
   for (Index k = 0; k < states; ++k) log_weights_.push_back(std::log(start[k]));
   for (Index i = 0; i < states * states; ++i) log_weights_.push_back(std::log(transitions[i]));
 }
@@ -34,8 +34,8 @@ void LikeliestPaths<Real>::find(MessageExchange& exchange, const BoundModel::Vis
         pulse);
   });
   if (shard_.plan().cut_piece_count() == 0) return;
-  ChainOrder order(shard_, exchange, first, messages_);
-  order.run(
+  order_.run(
+      shard_, exchange, first,
       [&](int index, const StoredBlock& block, const ChainOrder::Step& step) {
         Lane& lane = lane_of(index);
         const Emissions emissions = emit_(index, block);
@@ -52,8 +52,8 @@ void LikeliestPaths<Real>::find(MessageExchange& exchange, const BoundModel::Vis
         }
       },
       nullptr, pulse);
-  order.run(
-      nullptr,
+  order_.run(
+      shard_, exchange, first, nullptr,
       [&](int index, const StoredBlock& block, const ChainOrder::Step& step) {
         Lane& lane = lane_of(index);
         const Emissions emissions = emit_(index, block);

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "algorithms/chain_messages.hpp"
+#include "algorithms/chain_order.hpp"
 #include "algorithms/message_exchange.hpp"
 #include "algorithms/model.hpp"
 #include "core/backends/chain.hpp"
@@ -24,9 +25,9 @@ class LikeliestPaths {
   };
   using Emit = std::function<Emissions(int lane, const StoredBlock& block)>;
 
-  // From start (K) and transition probabilities (K, K). `emit` runs on the lanes and keeps what it returns until the
-  // lane's next call. The shard must outlive this.
-  LikeliestPaths(Shard& shard, Index states, const double* start, const double* transitions, Emit emit);
+  // From start (K) and transition probabilities (K, K). `cuts` are those of the exchange, for which this makes room. `emit` runs on
+  // the lanes and keeps what it returns until the lane's next call. The shard must outlive this.
+  LikeliestPaths(Shard& shard, const std::vector<Index>& cuts, Index states, const double* start, const double* transitions, Emit emit);
 
   // Visits every part of a path and every sequence's log-probability, as BoundModel::decode says. Collective.
   void find(MessageExchange& exchange, const BoundModel::VisitPath& visit_path,
@@ -58,6 +59,7 @@ class LikeliestPaths {
   Emit emit_;
   std::vector<Lane> lanes_;
   ChainMessages messages_;  // forward delta (K) and the two numbers of the sum; backward the state
+  ChainOrder order_;
 };
 
 }  // namespace tally

@@ -15,6 +15,9 @@ class MessageExchange {
   // The blocks at which another rank's begin, in order, without the first block and with nothing for ranks that have
   // none.
   virtual const std::vector<Index>& cuts() const noexcept = 0;
+  // Runs work of this rank alone without which it cannot take part in the exchanges. Where it throws on any rank, all ranks throw
+  // the same error. Collective.
+  virtual void agree(const std::function<void()>& work) = 0;
   // Runs work of this rank alone. Once it has thrown, later work is left out and the rank only takes part in the exchanges;
   // who owns the exchange reports the failure.
   virtual void locally(const std::function<void()>& work) = 0;

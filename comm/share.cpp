@@ -1,17 +1,16 @@
 #include "comm/share.hpp"
 
-#include <algorithm>
-#include <bit>
 #include <cstdint>
-#include <vector>
+#include <cstring>
 
 namespace tally {
 
 void share(Communicator& communicator, std::span<double> values) {
-  std::vector<std::int64_t> bits(values.size());
-  std::ranges::transform(values, bits.begin(), [](double value) { return std::bit_cast<std::int64_t>(value); });
-  communicator.sum(bits);
-  std::ranges::transform(bits, values.begin(), [](std::int64_t value) { return std::bit_cast<double>(value); });
+  // In place, as a rank alone may have no memory left: memmove makes integers of the numbers, and numbers of the integers.
+  if (values.empty()) return communicator.sum(std::span<std::int64_t>());
+  void* const bits = std::memmove(values.data(), values.data(), values.size_bytes());
+  communicator.sum(std::span(static_cast<std::int64_t*>(bits), values.size()));
+  std::memmove(values.data(), bits, values.size_bytes());
 }
 
 }  // namespace tally

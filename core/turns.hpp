@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -14,6 +15,9 @@ namespace tally {
 class Turns {
  public:
   explicit Turns(Index count) : finished_(static_cast<std::size_t>(count), 0) {}
+
+  // All are to be finished again; nobody may be waiting.
+  void restart() { std::fill(finished_.begin(), finished_.end(), 0); }
 
   void finish(Index turn) {
     const std::lock_guard lock(mutex_);

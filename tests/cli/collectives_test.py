@@ -42,15 +42,16 @@ constructions = {"construction MPI_Comm_dup": 2, "construction MPI_Comm_split_ty
 # Of a resumed fit: the checkpoint was read, and it is the same for all.
 sums_of_resuming = 2
 sums_of_checkpoint = 1  # it was written
-# Where sequences are cut: where the blocks of each rank begin, once; then messages, for every E-step.
-sums_of_cuts = 1
+# Where sequences are cut: where the blocks of each rank begin, and whether all have memory for messages, once; then messages,
+# for every E-step.
+sums_of_cuts = 2
 states_composed, sums_of_composing = 4, 1
 states_in_order = 17
 long_rows = 8 * 16384  # eight pieces, of which every rank of up to four has some
 
-# Decoding one cut sequence on two ranks. Both: opened, the shapes agree, nothing is replaced, where blocks begin, went well, no
-# bad value; then to write it: begun, lengths of parts, a piece of each, finished.
-sums_of_paths = 6 + 5
+# Decoding one cut sequence on two ranks. Both: opened, the shapes agree, nothing is replaced, where blocks begin, memory for messages,
+# went well, no bad value; then to write it: begun, lengths of parts, a piece of each, finished.
+sums_of_paths = 7 + 5
 sums_of_decoding = {
     "viterbi": sums_of_paths + 2 + 2,  # over the boundary, there and back; log-probabilities, missing rows
     "map": sums_of_paths + 1 + 2 + 1,  # composed messages; the second pass went well, no bad value; nothing impossible

@@ -77,7 +77,7 @@ TEST(ChainMemory, IsThatOfTheMessages) {
     ASSERT_GT(plan.cut_piece_count(), 5);
 
     auto messages = static_cast<Index>(ChainMessages(plan, states, 2).values().size());
-    if (states <= 16) messages += 2 * static_cast<Index>(ChainProducts(plan, states, 2).values().size());
+    if (states <= 16) messages += static_cast<Index>(ChainProducts(plan, states, 2).values().size());
 
     EXPECT_EQ(chain_memory(*model, plan, options).of_rank, 8 * messages) << states << " states";
   }
