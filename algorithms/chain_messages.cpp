@@ -1,8 +1,8 @@
 #include "algorithms/chain_messages.hpp"
 
 #include <algorithm>
+#include <limits>
 
-#include "core/error.hpp"
 #include "core/wide_chain.hpp"
 
 namespace tally {
@@ -99,9 +99,10 @@ void ChainProducts::step_back(int candidate, const Piece& piece, ChainMessages& 
     if (before < smallest) missing += smallest * likelihoods[i];
   }
   constexpr double negligible = 0x1p-46;
+  const auto before = messages.outgoing(candidate, piece.number - 1);
+  write_message(likelihoods, before);
   if (total && Wide(negligible) * total < missing)  // else the steps are impossible, as passes tell
-    throw DataError("the likelihoods of states that are cut off from each other are too far apart for this device; use --device cpu");
-  write_message(likelihoods, messages.outgoing(candidate, piece.number - 1));
+    std::ranges::fill(before, std::numeric_limits<double>::quiet_NaN());
 }
 
 std::vector<Piece> cut_pieces(const BlockPlan& plan) {

@@ -53,8 +53,9 @@ class ChainProducts {
   std::span<double> values() noexcept { return values_; }
   void clear() { std::ranges::fill(values_, 0.0); }
 
-  // Composes the pieces of each sequence in order and fills in all messages. Vectors are exact down to `smallest`: throws
-  // DataError where what follows speaks so strongly for a state that less than that might count.
+  // Composes the pieces of each sequence in order and fills in all messages. Vectors are exact down to `smallest`: where what
+  // follows speaks so strongly for a state that less than that might count, NaN takes the place of the message, which makes the
+  // piece before it impossible under this candidate.
   void scan(std::span<const int> candidates, const std::vector<Piece>& pieces, ChainMessages& messages,
             double smallest = 0);
 

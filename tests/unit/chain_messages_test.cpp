@@ -1,7 +1,9 @@
 #include "algorithms/chain_messages.hpp"
 
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <new>
 #include <string>
@@ -33,6 +35,30 @@ thread_local int fails_at = -1;
 
 namespace tally {
 namespace {
+
+// Two states that cannot be told from each other, in one sequence of three pieces, under candidate 1. Under candidate 0 what
+// follows speaks for a state of which forward nothing is left.
+TEST(ChainProducts, AStateThatIsLostSpoilsItsCandidateAlone) {
+  const BlockPlan plan = BlockPlan::of_sequences(std::make_shared<const Sequences>(Sequences::of_lengths({30})), 10, 10);
+  ChainMessages messages(plan, 2, 2);
+  ChainProducts products(plan, 2, 2);
+  const auto fill = [&](int candidate, std::vector<double> start, double log_scale) {
+    std::ranges::copy(start, products.at(candidate, 0).vectors);
+    for (const Index piece : {1, 2}) {
+      const auto place = products.at(candidate, piece);
+      std::ranges::copy(std::vector{1.0, 0.0, 0.0, 1.0}, place.vectors);
+      place.log_scales[1] = log_scale;
+    }
+  };
+  fill(0, {1, 0}, 800);
+  fill(1, {0.5, 0.5}, 0);
+
+  products.scan(std::vector{0, 1}, cut_pieces(plan), messages, 0x1p-1022);
+
+  for (const double entry : messages.outgoing(0, 1)) EXPECT_TRUE(std::isnan(entry));
+  for (const Index piece : {0, 1})
+    for (const double entry : messages.outgoing(1, piece)) EXPECT_EQ(entry, 0.5);
+}
 
 // Whichever allocation fails on one rank between messages, all ranks end with its error.
 void expect_failures_of_all(Index states) {
