@@ -12,6 +12,7 @@
 #include "algorithms/bound_device_model.hpp"
 #include "algorithms/em_exchange.hpp"
 #include "comm/agreement.hpp"
+#include "core/backends/chain_range.hpp"
 #include "core/error.hpp"
 #include "launch/option_checks.hpp"
 #include "launch/resources.hpp"
@@ -108,7 +109,7 @@ Evaluation::~Evaluation() = default;
 
 bool Evaluation::has_tiny_transitions() const {
   const Field& transitions = loaded_.model->parameters()["transmat"];
-  const double least = in_float(precision_) ? 0x1p-33 : 0x1p-470;  // cpu::states_mix
+  const double least = in_float(precision_) ? double{ChainRange<float>::mixing} : ChainRange<double>::mixing;
   const auto first = loaded_.parameters.begin() + transitions.offset;
   return std::any_of(first, first + transitions.size, [&](double probability) { return probability < least; });
 }

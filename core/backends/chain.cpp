@@ -9,6 +9,7 @@
 
 #include "hwy/aligned_allocator.h"
 #include "hwy/cache_control.h"
+#include "core/backends/chain_range.hpp"
 #include "core/log_product.hpp"
 #include "core/wide_chain.hpp"
 
@@ -390,14 +391,6 @@ struct Composed {
   }
 };
 
-// What a step loses by underflow, of a state's alpha or emission, is below `smallest`, relative to the scale of the step. If beta
-// over the scale is at most `farthest` for every state, all that could come of it does not count. Nor do emissions and w's
-// that are raised to `smallest`, so that beta is never below its true value, nor 0 because of what underflowed on its way.
-template <class Real>
-constexpr Real smallest = sizeof(Real) == 4 ? Real(0x1p-112f) : Real(0x1p-1008);
-template <class Real>
-constexpr Real farthest = sizeof(Real) == 4 ? Real(0x1p72f) : Real(0x1p880);
-
 // Processors foresee the reads of several pieces badly where rows come in reverse.
 constexpr Index prefetched_rows = 4;
 
@@ -480,7 +473,7 @@ class Backward {
       hwy::Prefetch(soon_b[p] + column);
       hwy::Prefetch(soon_gamma[p] + column);
       const auto at = load_part(d, alpha[p] + column, count);
-      const auto onwards = hn::Mul(beta, factors[p]), least = hn::Set(d, smallest<Real>);
+      const auto onwards = hn::Mul(beta, factors[p]), least = hn::Set(d, ChainRange<Real>::smallest);
       const auto w = hn::Max(hn::Mul(hn::Max(load_part(d, b[p] + column, count), least), onwards), least);
       worst[p] = hn::Max(worst[p], onwards);
       store_part(d, hn::Mul(at, beta), gamma[p] + column, count);
@@ -504,7 +497,7 @@ class Backward {
   // correct it.
   HWY_INLINE bool conclude(Walk<Real>& walk, hn::Vec<D> worst) {
     constexpr Index correction_steps = 16;
-    if (!hn::AllTrue(D(), hn::Le(worst, hn::Set(D(), farthest<Real>)))) {
+    if (!hn::AllTrue(D(), hn::Le(worst, hn::Set(D(), ChainRange<Real>::farthest)))) {
       leave(walk);
       return false;
     }
@@ -516,7 +509,7 @@ class Backward {
       auto sums = hn::Zero(d);
       for (Index k = 0; k < K; k += lanes_of(d)) sums = hn::Add(sums, load_part(d, gamma_.row(walk.row) + k, K - k));
       const Real sum = hn::GetLane(hn::SumOfLanes(d, sums));
-      constexpr Real rounding = sizeof(Real) == 4 ? Real(0x1p-10f) : Real(0x1p-30);
+      constexpr Real rounding = ChainRange<Real>::rounding;
       if (!(sum > 1 - rounding && sum < 1 + rounding)) {
         leave(walk);
         return false;
@@ -654,9 +647,8 @@ void chain_compose(const ChainWeights<Real>& weights, MatrixView<const Real> b, 
 
 template <class Real>
 bool states_mix(const ChainWeights<Real>& weights) {
-  constexpr Real least = sizeof(Real) == 4 ? Real(0x1p-33f) : Real(0x1p-470);
   return std::all_of(weights.transitions, weights.transitions + weights.states * weights.states,
-                     [](Real probability) { return probability >= least; });
+                     [](Real probability) { return probability >= ChainRange<Real>::mixing; });
 }
 
 #define TALLY_INSTANTIATE(Real)                                                                                          \

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/backends/chain_range.hpp"
 #include "core/backends/generic_posterior.hpp"
 #include "core/backends/groups.hpp"
 #include "core/block_plan.hpp"
@@ -335,8 +336,8 @@ struct ChainBackward {
           else
             beta = Walk::product(own, before, block.transposed, K, k);
           const Real gamma = block.alpha(row, k) * beta, onwards = beta * scaled;
-          const Real w = larger(larger(block.emissions(row, k), smallest) * onwards, smallest);
-          own.far = own.far || !(onwards <= farthest);
+          const Real w = larger(larger(block.emissions(row, k), Range::smallest) * onwards, Range::smallest);
+          own.far = own.far || !(onwards <= Range::farthest);
           block.gamma(row, k) = gamma;
           block.emissions(row, k) = piece.begins && row == piece.first ? Real(0) : w;
           next[k] = w;
@@ -347,16 +348,14 @@ struct ChainBackward {
       factor = 1;
       if (!looks) continue;
       Walk::gather(Plus{}, group, shared);
-      constexpr double rounding = sizeof(Real) == 4 ? 0x1p-10 : 0x1p-30;
-      if (!(std::abs(shared.total - 1) < rounding)) return give_up(index, row, group);
+      if (!(std::abs(shared.total - 1) < static_cast<double>(Range::rounding))) return give_up(index, row, group);
       factor = static_cast<Real>(1 / shared.total);
     }
   }
 
  private:
-  // As in chain.cpp; a piece in which a state might count although its alpha has underflowed is given up.
-  static constexpr Real smallest = sizeof(Real) == 4 ? Real(0x1p-112f) : Real(0x1p-1008);
-  static constexpr Real farthest = sizeof(Real) == 4 ? Real(0x1p72f) : Real(0x1p880);
+  // A piece in which a state might count although its alpha has underflowed is given up.
+  using Range = ChainRange<Real>;
   // Now and then the sums of gamma are looked at: rounding would let them drift from 1, which the next step corrects.
   static constexpr Index looks_every = 16;
 
