@@ -184,7 +184,8 @@ class BoundChainModel final : public BoundModel {
       return static_cast<Index>((features.size() + row_values.size() + columns.size() + emissions.size() + alpha.size() +
                                  gamma.size()) *
                                     sizeof(Real) +
-                                (offsets.size() + maxima.size() + scales.size() + statistics.size() + products.size() + transitions.size()) *
+                                (offsets.size() + maxima.size() + scales.size() + statistics.size() + products.size() +
+                                 transitions.size()) *
                                     sizeof(double));
     }
   };
@@ -342,67 +343,70 @@ class BoundChainModel final : public BoundModel {
     for (std::size_t p = 0; p < lane.pieces.size(); ++p)
       if (loses_incoming(lane, block.rows, lane.pieces[p], candidate)) lane.beyond.push_back(static_cast<Index>(p));
     std::sort(lane.beyond.begin(), lane.beyond.end());
-    if (!lane.beyond.empty()) recur_in_wide(lane, block, known_columns, candidate);
+    recur_in_wide(lane, block, known_columns, candidate);
   }
 
   // The pieces that are beyond the range of Real, in numbers of any size.
   void recur_in_wide(Lane& lane, const StoredBlock& block, Index known_columns, int candidate) {
-    emit_logs(lane, block, known_columns, candidate);
-    for (const Index p : lane.beyond) recur_in_wide(lane, block, lane.pieces[static_cast<std::size_t>(p)], candidate);
+    for (const Index p : lane.beyond)
+      recur_in_wide(lane, block, known_columns, lane.pieces[static_cast<std::size_t>(p)], candidate);
   }
 
   // Whether what follows speaks strongly for a state that has no place in the message as this precision has it.
   bool loses_incoming(Lane& lane, Index rows, const cpu::ChainPiece& piece, int candidate) const {
     if (!piece.incoming || piece.steps == 0) return false;
     const MatrixView<Real> w = emissions_of(lane, rows);
-    const double* const A = transitions_of(candidate);
     constexpr double negligible = sizeof(Real) == 4 ? 0x1p-40 : 0x1p-60;
     for (Index i = 0; i < states_; ++i) {
       if (piece.incoming[i] == 0 ||
           static_cast<Real>(linear_of_message(piece.incoming[i])) >= std::numeric_limits<Real>::min())
         continue;
-      double beta = 0;
-      for (Index j = 0; j < states_; ++j) beta += A[i * states_ + j] * static_cast<double>(w(piece.first, j));
+      const double beta = beta_before(i, w.row(piece.first), candidate);
       if (Wide(negligible) < from_message(piece.incoming[i]) * Wide(beta)) return true;
     }
     return false;
+  }
+
+  // What a step of this w, and those after it, say of a state before it: a row of A w.
+  double beta_before(Index state, const Real* w, int candidate) const {
+    const double* const transitions = transitions_of(candidate) + state * states_;
+    double sum = 0;
+    for (Index j = 0; j < states_; ++j) sum += transitions[j] * static_cast<double>(w[j]);
+    return sum;
   }
 
   // Log-densities of the states of a block's rows, -inf where a state cannot emit them.
   void emit_logs(Lane& lane, const StoredBlock& block, Index known_columns, int candidate) {
     if (lane.has_logs) return;
     lane.has_logs = true;
-    const Index M = kernel_.mixtures;
     lane.logits.resize(static_cast<std::size_t>(block.rows * kernel_.components()));
     lane.logs.resize(static_cast<std::size_t>(block.rows * states_));
-    const MatrixView<Real> logits(lane.logits.data(), block.rows, kernel_.components());
-    emit_logits(lane, block, known_columns, candidate, logits, [](MatrixView<Real>, Index) {});
-    for (Index i = 0; i < block.rows; ++i)
-      for (Index k = 0; k < states_; ++k) {
-        const Real* const of = logits.row(i) + k * M;
-        const double largest = log_likelihood_of(static_cast<double>(*std::max_element(of, of + M)));
-        double sum = 1;
-        if (M > 1 && std::isfinite(largest)) {
-          sum = 0;
-          for (Index m = 0; m < M; ++m) sum += std::exp(static_cast<double>(of[m]) - largest);
-        }
-        lane.logs[static_cast<std::size_t>(i * states_ + k)] = largest + std::log(sum);
-      }
+    emit_logits(lane, block, known_columns, candidate, {lane.logits.data(), block.rows, kernel_.components()},
+                [&](MatrixView<Real> logits, Index first) {
+                  to_log_likelihoods(logits);
+                  lane.compute.for_each(logits.rows,
+                                        LogSumColumns<Real, double>{logits, logs_of(lane, first, logits.rows)});
+                });
   }
-  MatrixView<const double> logs_of(const Lane& lane, Index first, Index steps) const {
+  MatrixView<double> logs_of(Lane& lane, Index first, Index steps) const {
     return {lane.logs.data() + first * states_, steps, states_};
+  }
+  static void to_log_likelihoods(MatrixView<Real> logits) {
+    for (Index i = 0; i < logits.rows; ++i)
+      for (Index k = 0; k < logits.cols; ++k)
+        logits(i, k) = static_cast<Real>(log_likelihood_of(static_cast<double>(logits(i, k))));
   }
 
   // A piece in numbers of any size, all that the block needs of it.
-  void recur_in_wide(Lane& lane, const StoredBlock& block, const cpu::ChainPiece& piece, int candidate) {
-    lane.wide.set_chain(states_, start_of(candidate), transitions_of(candidate));
-    lane.wide.set_piece(logs_of(lane, piece.first, piece.steps));
+  void recur_in_wide(Lane& lane, const StoredBlock& block, Index known_columns, const cpu::ChainPiece& piece,
+                     int candidate) {
+    begin_wide(lane, block, known_columns, piece.first, piece.steps, candidate);
     lane.wide_rows.resize(static_cast<std::size_t>(piece.steps * (states_ + 1)));
     double* const log_scales = lane.wide_rows.data();
     const MatrixView<double> gamma(log_scales + piece.steps, piece.steps, states_);
     const Index impossible = lane.wide.forward(piece.incoming, log_scales);
-    const Index possible = impossible < 0 ? piece.steps : 0;
-    if (possible > 0)
+    const bool possible = impossible < 0;
+    if (possible)
       lane.wide.backward(piece.outgoing, gamma, block.weights ? block.weights[piece.first] : 1, lane.transitions);
     for (Index t = 0; t < piece.steps; ++t) {
       const Index row = piece.first + t;
@@ -411,7 +415,7 @@ class BoundChainModel final : public BoundModel {
         gamma_of(lane, block.rows)(row, k) = static_cast<Real>(possible ? gamma(t, k) : 0);
         emissions_of(lane, block.rows)(row, k) = 0;
       }
-      const bool known = impossible < 0 || t < impossible;
+      const bool known = possible || t < impossible;
       lane.scales[static_cast<std::size_t>(row)] = known ? 1 : 0;
       if (known) lane.maxima[static_cast<std::size_t>(row)] = log_scales[t] + lane.offsets[static_cast<std::size_t>(row)];
       if (mixed() && known) share_in_logs(lane, block.rows, row);
@@ -565,7 +569,7 @@ class BoundChainModel final : public BoundModel {
                                place.log_scales);
     const auto impossible = [&](double log_scale) { return std::isinf(log_scale); };
     if (std::none_of(place.log_scales, place.log_scales + states_, impossible)) return;
-    begin_wide(lane, block, known_columns, piece, candidate);
+    begin_wide(lane, block, known_columns, piece.first, piece.steps, candidate);
     for (Index i = 0; i < states_; ++i) {
       if (!impossible(place.log_scales[i])) continue;
       lane.scratch.assign(static_cast<std::size_t>(states_), 0.0);
@@ -582,14 +586,14 @@ class BoundChainModel final : public BoundModel {
       std::copy_n(alpha_of(lane, block.rows).row(piece.first + piece.steps - 1), states_, out.begin());
       return;
     }
-    begin_wide(lane, block, known_columns, piece, candidate);
+    begin_wide(lane, block, known_columns, piece.first, piece.steps, candidate);
     carry_in_wide(lane, piece, incoming, out);
   }
 
-  void begin_wide(Lane& lane, const StoredBlock& block, Index known_columns, const Piece& piece, int candidate) {
+  void begin_wide(Lane& lane, const StoredBlock& block, Index known_columns, Index first, Index steps, int candidate) {
     emit_logs(lane, block, known_columns, candidate);
     lane.wide.set_chain(states_, start_of(candidate), transitions_of(candidate));
-    lane.wide.set_piece(logs_of(lane, piece.first, piece.steps));
+    lane.wide.set_piece(logs_of(lane, first, steps));
   }
 
   // The same in numbers of any size, after begin_wide. The logarithm of the probability of the steps, relative to lane.maxima; -inf and a
@@ -661,13 +665,8 @@ class BoundChainModel final : public BoundModel {
       return;
     }
     const MatrixView<Real> w = emissions_of(lane, block.rows);
-    const double* const A = transitions_of(candidate);
-    lane.sums.assign(static_cast<std::size_t>(states_), Wide());
-    for (Index i = 0; i < states_; ++i) {
-      double sum = 0;
-      for (Index j = 0; j < states_; ++j) sum += A[i * states_ + j] * static_cast<double>(w(piece.first, j));
-      lane.sums[static_cast<std::size_t>(i)] = Wide(sum);
-    }
+    lane.sums.clear();
+    for (Index i = 0; i < states_; ++i) lane.sums.emplace_back(beta_before(i, w.row(piece.first), candidate));
     write_message(lane.sums, before);
   }
 
@@ -693,9 +692,7 @@ class BoundChainModel final : public BoundModel {
   // Log-densities of the states in the place of emissions, and what is the same for all states of a row in `offsets`.
   typename LikeliestPaths<Real>::Emissions log_emit(Lane& lane, const StoredBlock& block) {
     emit_logits(lane, block, 0, 0, columns_of(lane, block.rows), [&](MatrixView<Real> logits, Index first) {
-      for (Index i = 0; i < logits.rows; ++i)
-        for (Index k = 0; k < logits.cols; ++k)
-          logits(i, k) = static_cast<Real>(log_likelihood_of(static_cast<double>(logits(i, k))));
+      to_log_likelihoods(logits);
       if (mixed())
         lane.compute.for_each(logits.rows,
                               LogSumColumns<Real>{logits, part(emissions_of(lane, block.rows), first, logits.rows)});

@@ -68,10 +68,10 @@ struct SumColumns {
 };
 
 // The same of logarithms.
-template <class Real>
+template <class Real, class Sum = Real>
 struct LogSumColumns {
   MatrixView<const Real> columns;  // (rows, states * columns per state)
-  MatrixView<Real> states;         // (rows, states)
+  MatrixView<Sum> states;          // (rows, states)
   TALLY_HD void operator()(Index i) const {
     const Index M = columns.cols / states.cols;
     for (Index k = 0; k < states.cols; ++k) {
@@ -80,7 +80,7 @@ struct LogSumColumns {
       for (Index m = 1; m < M; ++m) largest = of[m] > largest ? of[m] : largest;
       double sum = 0;
       for (Index m = 0; m < M; ++m) sum += of[m] == largest ? 1.0 : std::exp(static_cast<double>(of[m] - largest));
-      states(i, k) = static_cast<Real>(static_cast<double>(largest) + std::log(sum));
+      states(i, k) = static_cast<Sum>(static_cast<double>(largest) + std::log(sum));
     }
   }
 };
