@@ -1,10 +1,8 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <span>
 #include <utility>
@@ -313,15 +311,18 @@ class BoundChainModel final : public BoundModel {
     for (Index k = 0; k < states_; ++k)
       lane.alpha[static_cast<std::size_t>(k)] = before ? static_cast<Real>(linear_of_message(before[k])) : Real{0};
     const bool possible = go_forward(lane, block.rows, candidate);
-    const bool kept = mixes(candidate) || std::all_of(lane.kept.get(), lane.kept.get() + lane.pieces.size(), std::identity());
+    const auto keeps = [&](Index piece) { return mixes(candidate) || lane.kept[static_cast<std::size_t>(piece)]; };
+    std::vector<Index> lost;
+    for (Index piece = 0; piece < static_cast<Index>(lane.pieces.size()); ++piece)
+      if (!keeps(piece)) lost.push_back(piece);
+    if (!backward && possible && lost.empty()) return;
+    lane.beyond.clear();
+    if (backward || !stepwise || lost.empty()) go_backward(lane, block, known_columns, candidate);
+    if (!stepwise) return;
     // What follows tells where states got lost; to a step that came before they may matter all the same.
-    if (stepwise && !kept) {
-      lane.beyond.resize(lane.pieces.size());
-      std::iota(lane.beyond.begin(), lane.beyond.end(), Index{0});
-      recur_in_wide(lane, block, known_columns, candidate);
-    } else if (backward || !possible || !kept) {
-      go_backward(lane, block, known_columns, candidate);
-    }
+    std::erase_if(lost, [&](Index piece) { return std::ranges::binary_search(lane.beyond, piece); });
+    lane.beyond = std::move(lost);
+    recur_in_wide(lane, block, known_columns, candidate);
   }
 
   // Whether all steps are possible.
