@@ -14,6 +14,7 @@
 #include "algorithms/families/exponential_family.hpp"
 #include "algorithms/latent/chain_kernel.hpp"
 #include "algorithms/likeliest_paths.hpp"
+#include "core/backends/chain_likelihood.hpp"
 #include "core/log_product.hpp"
 #include "core/wide_chain.hpp"
 
@@ -614,7 +615,7 @@ class BoundChainModel final : public BoundModel {
   }
 
   // Messages one after the other. A backward message is what the recursion would hand on within a piece, which knows
-  // the states that can be there.
+  // the states that can be there; where states mix, all can.
   void pass_in_order(Shard& shard, std::span<const int> candidates, MessageExchange& exchange,
                      const Shard::Pulse& pulse) {
     const auto with_pieces = [&](int index, const StoredBlock& block, bool reversed, const auto& work) {
@@ -642,16 +643,36 @@ class BoundChainModel final : public BoundModel {
         [&](int index, const StoredBlock& block, const ChainOrder::Step& step) {
           with_pieces(index, block, true, [&](Lane& lane, const Piece& piece, int c) {
             const auto next = step.next(c, piece);
-            if (!next.empty()) {
+            const bool alone = mixes(c);
+            if (!next.empty() && !alone) {
               lane.pieces.assign(1, {piece.first, piece.steps, messages_.incoming(c, piece), nullptr});
               go_forward(lane, block.rows, c);
             }
             const double* const outgoing = step.message(c, piece);
-            if (!next.empty()) hand_back(lane, block, shard.given_columns(), piece, c, outgoing, next);
+            if (!next.empty() && alone) hand_back_alone(lane, block, piece, c, outgoing, next);
+            if (!next.empty() && !alone) hand_back(lane, block, shard.given_columns(), piece, c, outgoing, next);
             step.hand_on(c, piece);
           });
         },
         pulse);
+  }
+
+  // The backward message before a piece, which takes no forward recursion.
+  void hand_back_alone(Lane& lane, const StoredBlock& block, const Piece& piece, int candidate, const double* outgoing,
+                       std::span<double> before) {
+    const MatrixView<Real> emissions = part(emissions_of(lane, block.rows), piece.first, piece.steps);
+    const MatrixView<Real> first = part(gamma_of(lane, block.rows), piece.first, 1);
+    if (cpu::chain_likelihood(weights_of(candidate), MatrixView<const Real>(emissions), outgoing, first.data))
+      write_message_before(lane, first.data, candidate, before);
+    else
+      std::ranges::fill(before, 0.0);
+  }
+
+  // A w as a message.
+  void write_message_before(Lane& lane, const Real* w, int candidate, std::span<double> before) const {
+    lane.sums.clear();
+    for (Index i = 0; i < states_; ++i) lane.sums.emplace_back(beta_before(i, w, candidate));
+    write_message(lane.sums, before);
   }
 
   // The backward message before lane's piece, whose forward recursion is done: A w of its first step.
@@ -665,10 +686,7 @@ class BoundChainModel final : public BoundModel {
       else std::ranges::fill(before, 0.0);
       return;
     }
-    const MatrixView<Real> w = emissions_of(lane, block.rows);
-    lane.sums.clear();
-    for (Index i = 0; i < states_; ++i) lane.sums.emplace_back(beta_before(i, w.row(piece.first), candidate));
-    write_message(lane.sums, before);
+    write_message_before(lane, emissions_of(lane, block.rows).row(piece.first), candidate, before);
   }
 
   // What was given for the last step of each piece that goes on.

@@ -9,6 +9,7 @@
 
 #include "hwy/aligned_allocator.h"
 #include "hwy/cache_control.h"
+#include "core/backends/chain_likelihood.hpp"
 #include "core/backends/chain_range.hpp"
 #include "core/log_product.hpp"
 #include "core/wide_chain.hpp"
@@ -37,6 +38,7 @@ struct ChainTable {
   void (*backward)(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<Real>, MatrixView<const Real>,
                    const double*, MatrixView<Real>, std::vector<Index>&);
   void (*compose)(const ChainWeights<Real>&, MatrixView<const Real>, MatrixView<double>, double*);
+  bool (*likelihood)(const ChainWeights<Real>&, MatrixView<const Real>, const double*, Real*);
 };
 
 // Rows that begin on a cache line, with `padding` behind their last column.
@@ -391,6 +393,25 @@ struct Composed {
   }
 };
 
+// Runs over a piece's steps from the last to the first, u_t = b_t o beta_t = (A u_{t+1}) o b_t, and keeps the last u alone.
+template <class Real>
+struct Returned {
+  Index steps, states;
+  const AlignedRows<Real>& after;  // beta of the last step
+  Real* first;
+  bool possible = true;
+
+  const Real* start(Walk<Real>& walk) const {
+    walk.row = 0;
+    walk.left = steps;
+    return after.row(0);
+  }
+  template <class D>
+  HWY_INLINE void step(D, const Walk<Real>&, Real) const {}
+  void impossible(const Walk<Real>&) { possible = false; }
+  void finish(const Walk<Real>& walk) const { std::copy_n(walk.state, states, first); }
+};
+
 // Processors foresee the reads of several pieces badly where rows come in reverse.
 constexpr Index prefetched_rows = 4;
 
@@ -589,9 +610,27 @@ void chain_compose(const ChainWeights<Real>& weights, MatrixView<const Real> b, 
 }
 
 template <class Real>
+bool chain_likelihood(const ChainWeights<Real>& weights, MatrixView<const Real> b, const double* outgoing, Real* first) {
+  bool possible = false;
+  with_shape<Real>(weights.states, [&]<class S, class D>(S, D, Index width) HWY_ATTR {
+    const Index K = weights.states;
+    const AlignedRows<Real> transposed(weights.transposed, K, K, width, 1), after(1, width);
+    const double largest = outgoing ? *std::max_element(outgoing, outgoing + K) : 1;
+    for (Index k = 0; k < K; ++k)
+      after.row(0)[k] = outgoing ? static_cast<Real>(linear_of_message(outgoing[k]) / largest) : Real(1);
+    Returned<Real> returned{b.rows, K, after, first};
+    const MatrixView<const Real> reversed(b.row(b.rows - 1), b.rows, K, -b.stride);
+    Forward<S, D, Returned<Real>> forward(transposed, reversed, returned);
+    walk_all<1>(forward, 1, width);
+    possible = returned.possible;
+  });
+  return possible;
+}
+
+template <class Real>
 const ChainTable<Real>* chain_kernels() {
   static constexpr ChainTable<Real> table{scale_emissions<Real>, chain_forward<Real>, chain_backward<Real>,
-                                          chain_compose<Real>};
+                                          chain_compose<Real>, chain_likelihood<Real>};
   return &table;
 }
 
@@ -646,6 +685,11 @@ void chain_compose(const ChainWeights<Real>& weights, MatrixView<const Real> b, 
 }
 
 template <class Real>
+bool chain_likelihood(const ChainWeights<Real>& weights, MatrixView<const Real> b, const double* outgoing, Real* first) {
+  return chain_of_processor<Real>().likelihood(weights, b, outgoing, first);
+}
+
+template <class Real>
 bool states_mix(const ChainWeights<Real>& weights) {
   return std::all_of(weights.transitions, weights.transitions + weights.states * weights.states,
                      [](Real probability) { return probability >= ChainRange<Real>::mixing; });
@@ -658,6 +702,7 @@ bool states_mix(const ChainWeights<Real>& weights) {
   template void chain_backward(const ChainWeights<Real>&, std::span<const ChainPiece>, MatrixView<Real>,                 \
                                MatrixView<const Real>, const double*, MatrixView<Real>, std::vector<Index>&);            \
   template void chain_compose(const ChainWeights<Real>&, MatrixView<const Real>, MatrixView<double>, double*);           \
+  template bool chain_likelihood(const ChainWeights<Real>&, MatrixView<const Real>, const double*, Real*);               \
   template bool states_mix(const ChainWeights<Real>&);
 TALLY_INSTANTIATE(float)
 TALLY_INSTANTIATE(double)
