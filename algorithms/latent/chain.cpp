@@ -206,6 +206,9 @@ SequenceCut Chain::sequence_cut(Index columns, Index feature_width) const {
     cut.piece_steps = std::clamp<Index>(at_most(Index{1} << 19, width), 1024, std::max<Index>(1024, 16 * K * K));
   else
     cut.piece_steps = std::clamp<Index>(at_most(Index{1} << 19, width), 1024, 16384);
+  // Transitions that no first-level cache holds are read once for several sequences of a block.
+  constexpr Index most_cached_states = 64;
+  if (K > most_cached_states) cut.block_rows = std::max(cut.block_rows, std::min<Index>(4096, cut.piece_steps));
   // In multiply-adds of a row, as measured (docs/performance.md): emissions, and as much for their statistics, where a row and
   // a state cost 16 products each beside their own; forward, backward and transitions. Composing has the emissions once more,
   // and products of matrices, but for the first piece of a sequence; handing messages on in order costs all of it again.
