@@ -21,10 +21,11 @@ target_compile_options(tally_warnings INTERFACE
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(tally_warnings INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict;-Wno-array-bounds>")
 endif()
-# With a sanitizer's code between, GCC 12 no longer sees that an empty std::optional is not read (its bug 105562), and takes
-# the counter of an unrolled loop for uninitialized.
+# With a sanitizer's code between, GCC no longer sees that an empty std::optional is not read (its bug 105562). Where it
+# says that the counter of an unrolled loop is used uninitialized, believe it: of a call's two arguments that are indexed by the
+# counter, GCC 12 checks one with what is not there yet. Name the element before the call.
 if(TALLY_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  target_compile_options(tally_warnings INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized;-Wno-uninitialized>")
+  target_compile_options(tally_warnings INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized>")
 endif()
 if(TALLY_WARNINGS_AS_ERRORS)
   target_compile_options(tally_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)

@@ -321,11 +321,12 @@ struct NearestRowsTf32 {
     for (int r = 0; r < rows; ++r) {
       const Index row = first_row + row_of(thread, r);
       if (row >= x.rows) continue;
-      const float threshold = lowest_near(own.found[r], own.squares[r]);
-      if (own.found[r].second < threshold)
-        write(row, {own.distance[r], own.found[r].label, 0});
+      const BestThree& found = own.found[r];
+      const float threshold = lowest_near(found, own.squares[r]);
+      if (found.second < threshold)
+        write(row, {own.distance[r], found.label, 0});
       else
-        unsure |= (own.found[r].third < threshold ? 1U : 0x10000U) << r;
+        unsure |= (found.third < threshold ? 1U : 0x10000U) << r;
     }
     return unsure;
   }
