@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "algorithms/block_by_block.hpp"
 #include "algorithms/kernel.hpp"
 #include "algorithms/model.hpp"
 #include "core/backends/cpu_lane.hpp"
@@ -33,7 +34,7 @@ struct Coefficients {
 //   void responsibilities(const Tile<Real>&, const CandidateWork<Real>&, double* out) const;
 // BoundCpuModel runs it on CPU lanes, each with a workspace of its own that stays in cache.
 template <class Kernel, class Real>
-class BoundCpuModel final : public BoundModel {
+class BoundCpuModel final : public BoundModel, public BlockByBlock {
  public:
   // `statistics` is the model's and must outlive this.
   BoundCpuModel(const Kernel& kernel, Coefficients coefficients, const Layout& statistics, Index components,
@@ -67,31 +68,66 @@ class BoundCpuModel final : public BoundModel {
 
   void accumulate(Shard& shard, std::span<const int> candidates, PassKind kind, Tally& tally,
                   const Shard::Pulse& pulse) override {
-    for (Lane& lane : lanes_) lane.begin(shard, tally);
+    begin_rows(*shard.preparation());
+    begin_sums(tally);
     shard.for_each_block(
-        [&](int index, const StoredBlock& block) {
-          Lane& lane = lanes_[static_cast<std::size_t>(index)];
-          for (const int c : candidates) lane.clear(c);
-          lane.reader->for_each_tile(block, shard.given_columns(), [&](const Tile<Real>& tile) {
-            add_tile(lane, tile, candidates, kind);
-          });
-          for (const int c : candidates)
-            lane.tally->add_block(c, lane.objectives[static_cast<std::size_t>(c)],
-                                  lane.statistics[static_cast<std::size_t>(c)]);
-          lane.tally->add_rows(block.rows);
-        },
-        pulse);
-    for (Lane& lane : lanes_) tally.merge(*lane.tally);
+        [&](int lane, const StoredBlock& block) { add(lane, block, shard.given_columns(), candidates, kind); }, pulse);
+    end_sums(tally);
   }
 
   void evaluate(Shard& shard, Wanted wanted, const VisitRows& visit, const Shard::Pulse& pulse) override {
-    for (Lane& lane : lanes_) lane.reader.emplace(*shard.preparation(), tile_rows);
-    shard.for_each_block(
-        [&](int index, const StoredBlock& block) {
-          Lane& lane = lanes_[static_cast<std::size_t>(index)];
-          evaluate_block(lane, block, wanted, visit);
-        },
-        pulse);
+    begin_rows(*shard.preparation());
+    shard.for_each_block([&](int lane, const StoredBlock& block) { evaluate(lane, block, wanted, visit); }, pulse);
+  }
+
+  void begin_rows(const Preparation& preparation) override {
+    for (Lane& lane : lanes_) lane.reader.emplace(preparation, tile_rows);
+  }
+
+  void begin_sums(const Tally& tally) override {
+    for (Lane& lane : lanes_) {
+      lane.tally = tally;
+      lane.tally->reset();
+    }
+  }
+
+  void add(int index, const StoredBlock& block, Index given_columns, std::span<const int> candidates,
+           PassKind kind) override {
+    Lane& lane = lanes_[static_cast<std::size_t>(index)];
+    for (const int c : candidates) lane.clear(c);
+    lane.reader->for_each_tile(block, given_columns,
+                               [&](const Tile<Real>& tile) { add_tile(lane, tile, candidates, kind); });
+    for (const int c : candidates)
+      lane.tally->add_block(c, lane.objectives[static_cast<std::size_t>(c)],
+                            lane.statistics[static_cast<std::size_t>(c)]);
+    lane.tally->add_rows(block.rows);
+  }
+
+  void end_sums(Tally& tally) override {
+    for (Lane& lane : lanes_) tally.merge(*lane.tally);
+  }
+
+  void evaluate(int index, const StoredBlock& block, Wanted wanted, const VisitRows& visit) override {
+    Lane& lane = lanes_[static_cast<std::size_t>(index)];
+    const auto rows = static_cast<std::size_t>(block.rows);
+    lane.row_objectives.resize(rows);
+    if (wanted.labels) lane.row_labels.resize(rows);
+    if (wanted.responsibilities) lane.row_weights.resize(rows * static_cast<std::size_t>(components_));
+    StoredBlock unweighted = block;
+    unweighted.weights = nullptr;
+    lane.reader->for_each_tile(unweighted, 0, [&](const Tile<Real>& tile) {
+      const Index first = tile.first_row - block.first_row;
+      CandidateWork<Real> work = work_of(lane, tile, 0);
+      double objective = 0;
+      kernel_.expect(lane.compute, tile, MatrixView<const Real>(features_of(lane, tile)), work,
+                     lane.row_objectives.data() + first, &objective);
+      if (wanted.labels) kernel_.labels(tile, work, lane.row_labels.data() + first);
+      if (wanted.responsibilities)
+        kernel_.responsibilities(tile, work, lane.row_weights.data() + first * components_);
+    });
+    visit(block.first_row, block.rows,
+          {wanted.labels ? lane.row_labels.data() : nullptr, lane.row_objectives.data(),
+           wanted.responsibilities ? lane.row_weights.data() : nullptr});
   }
 
   Index memory_bytes() const noexcept override { return bytes_; }
@@ -108,11 +144,6 @@ class BoundCpuModel final : public BoundModel {
     std::vector<double> row_offsets, row_objectives, row_weights;
     std::vector<std::int32_t> row_labels;
 
-    void begin(const Shard& shard, const Tally& like) {
-      reader.emplace(*shard.preparation(), tile_rows);
-      tally = like;
-      tally->reset();
-    }
     void clear(int candidate) {
       auto& sums = statistics[static_cast<std::size_t>(candidate)];
       std::fill(sums.begin(), sums.end(), 0.0);
@@ -149,28 +180,6 @@ class BoundCpuModel final : public BoundModel {
         kernel_.add_statistics(lane.compute, tile, MatrixView<const Real>(features), work, sums);
       }
     }
-  }
-
-  void evaluate_block(Lane& lane, const StoredBlock& block, Wanted wanted, const VisitRows& visit) {
-    const auto rows = static_cast<std::size_t>(block.rows);
-    lane.row_objectives.resize(rows);
-    if (wanted.labels) lane.row_labels.resize(rows);
-    if (wanted.responsibilities) lane.row_weights.resize(rows * static_cast<std::size_t>(components_));
-    StoredBlock unweighted = block;
-    unweighted.weights = nullptr;
-    lane.reader->for_each_tile(unweighted, 0, [&](const Tile<Real>& tile) {
-      const Index first = tile.first_row - block.first_row;
-      CandidateWork<Real> work = work_of(lane, tile, 0);
-      double objective = 0;
-      kernel_.expect(lane.compute, tile, MatrixView<const Real>(features_of(lane, tile)), work,
-                     lane.row_objectives.data() + first, &objective);
-      if (wanted.labels) kernel_.labels(tile, work, lane.row_labels.data() + first);
-      if (wanted.responsibilities)
-        kernel_.responsibilities(tile, work, lane.row_weights.data() + first * components_);
-    });
-    visit(block.first_row, block.rows,
-          {wanted.labels ? lane.row_labels.data() : nullptr, lane.row_objectives.data(),
-           wanted.responsibilities ? lane.row_weights.data() : nullptr});
   }
 
   const Kernel kernel_;

@@ -1,246 +1,23 @@
 #include "algorithms/em_fit.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cmath>
-#include <cstring>
-#include <ctime>
 #include <limits>
-#include <memory>
-#include <numeric>
-#include <optional>
 
-#include "algorithms/bound_device_model.hpp"
-#include "algorithms/em_exchange.hpp"
-#include "comm/agreement.hpp"
-#include "comm/device_wait.hpp"
+#include "algorithms/em_pass.hpp"
 #include "core/error.hpp"
-#include "core/hash.hpp"
 
 namespace tally {
 namespace {
-
-__extension__ typedef __int128 WideInteger;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// Of all threads of this process.
-double processor_seconds() {
-  timespec spent{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
-  return static_cast<double>(spent.tv_sec) + 1e-9 * static_cast<double>(spent.tv_nsec);
+bool better(const Model& model, double a, double b) {
+  return model.larger_is_better() ? a > b : a < b;
 }
-
-// A sum on the devices, from what the host knows going there to the sum being here.
-class SumOfPass final : public DeviceCollective {
- public:
-  SumOfPass(DeviceCollective& sum, BoundModel& bound, Tally& tally, const std::optional<Failure>& failure)
-      : sum_(sum), bound_(bound), tally_(tally), failure_(failure) {}
-  const char* name() const noexcept override { return sum_.name(); }
-  void start() override {
-    if (failure_ && failure_->kind == ErrorKind::device) throw_error(failure_->kind, failure_->message);
-    bound_.before_sum(tally_);
-    sum_.start();
-  }
-  CollectiveState poll() override {
-    const CollectiveState state = sum_.poll();
-    if (state == CollectiveState::done) bound_.after_sum(tally_);
-    return state;
-  }
-  void abort() noexcept override { sum_.abort(); }
-
- private:
-  DeviceCollective& sum_;
-  BoundModel& bound_;
-  Tally& tally_;
-  const std::optional<Failure>& failure_;  // of this rank's part: a broken device cannot take part in the sum
-};
-
-// The state of one pass and its sum over ranks, shared by the loop and the first M-step.
-class Passes {
- public:
-  Passes(const Model& model, Shard& shard, const DataSummary& summary, int candidates, const FitOptions& options,
-         std::vector<int> exponents, Communicator& communicator)
-      : model_(model),
-        shard_(shard),
-        options_(options),
-        communicator_(communicator),
-        exponents_(std::move(exponents)),
-        exchange_(shard, communicator),
-        blocks_(shard.plan().block_count()) {
-    if (exponents_.empty())
-      for (const double bound : model.bounds(summary))
-        exponents_.push_back(
-            make_grid(bound * summary.largest_weight * static_cast<double>(shard.plan().most_rows()), 0).exponent);
-    tally_.emplace(candidates, model.statistics(), grids(), options.summation);
-    const auto bind = [&] {
-      bound_ = bind_model(model, {options.precision, shard.lanes(), candidates, options.summation, options.device,
-                                  options.row_memory});
-    };
-    // A device of one rank alone may have too little memory.
-    if (options.device)
-      agree(communicator, bind);
-    else
-      bind();
-  }
-
-  Tally& tally() { return *tally_; }
-  // Which row the last pass found impossible under a candidate, for an error message; "some row" where that is not known.
-  // Collective.
-  std::string impossible_row(int candidate) {
-    constexpr std::int64_t none = std::numeric_limits<std::int64_t>::max();
-    const Index mine = bound_->impossible_row(candidate);
-    std::int64_t first = mine < 0 ? -none : -mine;
-    communicator_.sum_and_max({}, std::span(&first, 1));
-    if (first == -none) return "some row";
-    std::string name = shard_.inputs().rows->where(-first);
-    if (const Sequences* sequences = shard_.plan().sequences()) {
-      const Index sequence = sequences->sequence_of(-first);
-      name += ", step " + std::to_string(-first - sequences->first_row(sequence)) + " of sequence " +
-              std::to_string(sequence) + " (counted from 0),";
-    }
-    return name;
-  }
-  const std::vector<int>& exponents() const { return exponents_; }
-  // Where the time of the last pass went.
-  void report_times(IterationReport& report) const {
-    report.read_seconds = read_seconds_;
-    report.compute_seconds = std::max(0.0, pass_seconds_ - read_seconds_ - exchange_.seconds());
-    report.reduce_seconds = reduce_seconds_ + exchange_.seconds();
-    report.processor_seconds = processor_seconds_;
-  }
-
-  // One pass and its one sum; repeated with wider grids where a value did not fit.
-  void run(std::span<const int> candidates, PassKind kind, const std::vector<const std::vector<double>*>& parameters,
-           bool stop_requested) {
-    reduce_seconds_ = 0;
-    const double read_before = shard_.read_seconds(), processor_before = processor_seconds();
-    const auto preparing = std::chrono::steady_clock::now();
-    exchange_.begin();
-    exchange_.locally([&] {
-      for (std::size_t i = 0; i < candidates.size(); ++i) bound_->prepare(candidates[i], *parameters[i]);
-    });
-    pass_seconds_ = seconds_since(preparing);
-    Hasher hasher;
-    for (const auto* values : parameters) hasher.add(std::span<const double>(*values));
-    hasher.add(std::span<const int>(exponents_));
-    const std::uint64_t hash = hasher.value();
-    for (;;) {
-      tally_->reset();
-      const auto start = std::chrono::steady_clock::now();
-      const auto pulse = [this] { communicator_.pulse(); };
-      bound_->exchange_messages(shard_, candidates, kind, exchange_, pulse);
-      exchange_.locally([&] { bound_->accumulate(shard_, candidates, kind, *tally_, pulse); });
-      const std::optional<Failure>& failure = exchange_.failure();
-      if (failure) tally_->counter(Tally::failures) = 1;
-      pass_seconds_ += seconds_since(start);
-      read_seconds_ = shard_.read_seconds() - read_before;
-      processor_seconds_ = processor_seconds() - processor_before;
-      tally_->counter(Tally::stop_requests) = stop_requested;
-      write_hash(hash);
-      const auto reducing = std::chrono::steady_clock::now();
-      tally_->carry();
-      sum_over_ranks(failure);
-      if (options_.summation == Summation::plain) communicator_.sum(tally_->plain_buffer());
-      reduce_seconds_ += seconds_since(reducing);
-      check_hash(hash);
-      if (tally_->counter(Tally::failures) > 0) spread_error(communicator_, failure);
-      if (tally_->counter(Tally::misfits) == 0) break;
-      widen_grids();
-    }
-    tally_->carry();
-  }
-
- private:
-  std::vector<Grid> grids() const {
-    std::vector<Grid> result;
-    const auto headroom = static_cast<int>(std::bit_width(static_cast<std::uint64_t>(blocks_)));
-    for (const int exponent : exponents_) result.push_back({exponent, headroom});
-    return result;
-  }
-
-  // Where the statistics are: on the devices, or here. What a device throws on its way is told to all ranks too.
-  void sum_over_ranks(const std::optional<Failure>& failure) {
-    if (DeviceCollective* const sum = bound_->sum_over_ranks()) {
-      SumOfPass operation(*sum, *bound_, *tally_, failure);
-      wait_for(operation, communicator_);
-    } else {
-      communicator_.sum(tally_->buffer());
-    }
-  }
-
-  // All R ranks agree on a number h exactly when R sum h^2 = (sum h)^2; pieces of 21 bits keep the sums in range.
-  void write_hash(std::uint64_t hash) {
-    for (int piece = 0; piece < 3; ++piece) {
-      const auto h = static_cast<std::int64_t>(hash >> (21 * piece) & 0x1FFFFF);
-      tally_->counter(static_cast<Tally::Counter>(Tally::hash_0 + piece)) = h;
-      tally_->counter(static_cast<Tally::Counter>(Tally::square_0 + piece)) = h * h;
-    }
-  }
-  void check_hash(std::uint64_t hash) {
-    for (int piece = 0; piece < 3; ++piece) {
-      const WideInteger sum = tally_->counter(static_cast<Tally::Counter>(Tally::hash_0 + piece));
-      const WideInteger squares = tally_->counter(static_cast<Tally::Counter>(Tally::square_0 + piece));
-      if (sum * sum != squares * communicator_.size()) name_the_odd_host(hash);
-    }
-  }
-  [[noreturn]] void name_the_odd_host(std::uint64_t hash) {
-    std::vector<std::byte> mine(sizeof hash);
-    std::memcpy(mine.data(), &hash, sizeof hash);
-    const std::string& host = communicator_.host_name();
-    mine.insert(mine.end(), reinterpret_cast<const std::byte*>(host.data()),
-                reinterpret_cast<const std::byte*>(host.data() + host.size()));
-    const auto all = communicator_.gather(mine);
-    std::optional<Failure> verdict;
-    if (communicator_.rank() == 0) {
-      const auto hash_of = [&](std::size_t r) {
-        std::uint64_t value = 0;
-        std::memcpy(&value, all[r].data(), sizeof value);
-        return value;
-      };
-      std::size_t odd = 0, fewest = all.size() + 1;
-      for (std::size_t r = 0; r < all.size(); ++r) {
-        std::size_t same = 0;
-        for (std::size_t s = 0; s < all.size(); ++s) same += hash_of(s) == hash_of(r);
-        if (same < fewest) {
-          fewest = same;
-          odd = r;
-        }
-      }
-      const std::string name(reinterpret_cast<const char*>(all[odd].data()) + sizeof hash, all[odd].size() - sizeof hash);
-      verdict = Failure{ErrorKind::communication,
-                        "the ranks hold different parameters: rank " + std::to_string(odd) + " on " + name +
-                            " differs from the others; use the same kind of processor and the same libraries everywhere"};
-    }
-    spread_error(communicator_, verdict);
-  }
-
-  // The rare event: a value outgrew its field's grid somewhere. All ranks take the widest exponents.
-  void widen_grids() {
-    std::vector<std::int64_t> needed;
-    for (std::size_t f = 0; f < exponents_.size(); ++f)
-      needed.push_back(std::max<std::int64_t>(exponents_[f], tally_->reports()[f].largest_exponent));
-    communicator_.sum_and_max({}, needed);
-    for (std::size_t f = 0; f < exponents_.size(); ++f) exponents_[f] = static_cast<int>(needed[f]);
-    tally_->set_grids(grids());
-  }
-
-  const Model& model_;
-  Shard& shard_;
-  const FitOptions& options_;
-  Communicator& communicator_;
-  std::vector<int> exponents_;
-  RankExchange exchange_;
-  Index blocks_;
-  std::optional<Tally> tally_;
-  std::unique_ptr<BoundModel> bound_;
-  double pass_seconds_ = 0, read_seconds_ = 0, reduce_seconds_ = 0, processor_seconds_ = 0;
-};
-
-bool better(const Model& model, double a, double b) { return model.larger_is_better() ? a > b : a < b; }
 
 // Takes the objective of the E-step just done and says whether the candidate ends with it.
 void judge(Candidate& candidate, double objective, double weight, const FitOptions& options) {
@@ -252,17 +29,40 @@ void judge(Candidate& candidate, double objective, double weight, const FitOptio
   candidate.trace.push_back(objective);
 }
 
+// Whether one that ended by its limits would not have done so under these.
+bool goes_on(const Candidate& candidate, const FitOptions& options, double weight) {
+  if (candidate.m_steps >= options.max_iterations) return false;
+  if (candidate.reason == StopReason::iteration_limit) return true;
+  if (candidate.reason != StopReason::converged) return false;
+  const double change = candidate.trace.back() - candidate.trace[candidate.trace.size() - 2];
+  return !(std::abs(change) / weight < options.tolerance);
+}
+
 }  // namespace
 
 const char* to_string(StopReason reason) {
   switch (reason) {
-    case StopReason::running: return "running";
-    case StopReason::converged: return "converged";
-    case StopReason::fixed_point: return "fixed point";
-    case StopReason::iteration_limit: return "iteration limit";
-    case StopReason::failed: return "failed";
+    case StopReason::running:
+      return "running";
+    case StopReason::converged:
+      return "converged";
+    case StopReason::fixed_point:
+      return "fixed point";
+    case StopReason::iteration_limit:
+      return "iteration limit";
+    case StopReason::failed:
+      return "failed";
   }
   return "";
+}
+
+void let_go_on(FitState& state, const FitOptions& options, double total_weight) {
+  for (Candidate& candidate : state.candidates)
+    if (goes_on(candidate, options, total_weight)) {
+      candidate.reason = StopReason::running;
+      candidate.trace.pop_back();
+      state.iteration = candidate.m_steps;
+    }
 }
 
 std::optional<int> best_candidate(const Model& model, const FitState& state) {
@@ -275,103 +75,143 @@ std::optional<int> best_candidate(const Model& model, const FitState& state) {
   return static_cast<int>(best - state.candidates.data());
 }
 
-FitOutcome fit(const Model& model, Shard& shard, const DataSummary& summary, FitState& state, const FitOptions& options,
-               Communicator& communicator, FitObserver& observer) {
-  const auto count = static_cast<int>(state.candidates.size());
-  Passes passes(model, shard, summary, count, options, state.exponents, communicator);
+namespace {
+
+// Why a candidate cannot go on after an E-step that gave this objective, in the user's units; empty where it can.
+std::string failure_of(const Model& model, const PassPart& part, int candidate, double objective,
+                       int iteration, Pass& pass) {
+  if (part.tally().non_finite(candidate) > 0)
+    return "the statistics of iteration " + std::to_string(iteration) +
+           " are not finite: " + pass.impossible_row(part, candidate) +
+           " is impossible under the parameters, or numbers leave their range (--device cpu has the widest)";
+  if (std::isfinite(objective)) return "";
+  if (std::isinf(objective) && !model.larger_is_better())
+    return "the " + model.objective_name() + " overflows double precision; scale the data down";
+  return "the " + model.objective_name() + " is " + std::to_string(objective) + " at iteration " +
+         std::to_string(iteration) + ": " + pass.impossible_row(part, candidate) +
+         " is impossible under the parameters; start from others";
+}
+
+void fail(Candidate& candidate, const std::string& why) {
+  candidate.reason = StopReason::failed;
+  candidate.failure = why;
+}
+
+// The M-step of one candidate, or its end.
+void maximize(const Model& model, const PassPart& part, int c, double weight, int iteration,
+              Candidate& candidate) {
   std::vector<double> statistics(static_cast<std::size_t>(model.statistics().size()));
-  FitOutcome outcome;
-  for (;;) {
+  part.tally().statistics(c, statistics);
+  std::vector<double> updated = candidate.parameters;
+  try {
+    model.maximize(statistics, weight, updated);
+  } catch (const DataError& error) {
+    return fail(candidate, std::string(error.what()) + " (iteration " + std::to_string(iteration) + ")");
+  }
+  if (model.stops_at_fixed_point() && updated == candidate.parameters) {
+    candidate.reason = StopReason::fixed_point;
+    return;
+  }
+  candidate.parameters = std::move(updated);
+  ++candidate.m_steps;
+}
+
+// Names the running candidates of each model to its part; how many there are.
+int choose_running(std::span<const FitTask> tasks, std::span<PassPart> parts) {
+  int count = 0;
+  for (std::size_t t = 0; t < tasks.size(); ++t) {
     std::vector<int> running;
     std::vector<const std::vector<double>*> parameters;
-    for (int c = 0; c < count; ++c) {
-      const Candidate& candidate = state.candidates[static_cast<std::size_t>(c)];
+    for (int c = 0; c < static_cast<int>(tasks[t].state->candidates.size()); ++c) {
+      const Candidate& candidate = tasks[t].state->candidates[static_cast<std::size_t>(c)];
       if (!candidate.active()) continue;
       running.push_back(c);
       parameters.push_back(&candidate.parameters);
     }
-    if (running.empty()) break;
-    passes.run(running, PassKind::expectation, parameters, observer.stop_requested());
-    state.exponents = passes.exponents();
-    const bool stopping = passes.tally().counter(Tally::stop_requests) > 0;
-    IterationReport report;
-    report.iteration = state.iteration;
-    report.running = static_cast<int>(running.size());
-    report.rows = summary.rows;
-    passes.report_times(report);
-    report.best = -1;
-    const auto maximizing = std::chrono::steady_clock::now();
-    for (const int c : running) {
-      Candidate& candidate = state.candidates[static_cast<std::size_t>(c)];
-      if (passes.tally().non_finite(c) > 0) {
-        candidate.reason = StopReason::failed;
-        candidate.failure = "the statistics of iteration " + std::to_string(state.iteration) +
-                            " are not finite: " + passes.impossible_row(c) +
-                            " is impossible under the parameters, or numbers leave their range (--device cpu has the widest)";
-        continue;
-      }
-      const double objective = model.objective_in_user_units(passes.tally().objective(c), summary.total_weight);
-      if (!std::isfinite(objective)) {
-        candidate.reason = StopReason::failed;
-        candidate.failure = std::isinf(objective) && !model.larger_is_better()
-                                ? "the " + model.objective_name() + " overflows double precision; scale the data down"
-                                : "the " + model.objective_name() + " is " + std::to_string(objective) + " at iteration " +
-                                      std::to_string(state.iteration) + ": " + passes.impossible_row(c) +
-                                      " is impossible under the parameters; start from others";
-        continue;
-      }
-      judge(candidate, objective, summary.total_weight, options);
-      if (report.best < 0 || better(model, objective / summary.total_weight, report.objective)) {
-        report.best = c;
-        report.objective = objective / summary.total_weight;
-        const std::size_t entries = candidate.trace.size();
-        report.change = entries < 2 ? std::numeric_limits<double>::quiet_NaN()
-                                    : (objective - candidate.trace[entries - 2]) / summary.total_weight;
-      }
-      if (!candidate.active()) continue;
-      passes.tally().statistics(c, statistics);
-      std::vector<double> updated = candidate.parameters;
-      try {
-        model.maximize(statistics, summary.total_weight, updated);
-      } catch (const DataError& error) {
-        candidate.reason = StopReason::failed;
-        candidate.failure = std::string(error.what()) + " (iteration " + std::to_string(state.iteration) + ")";
-        continue;
-      }
-      if (model.stops_at_fixed_point() && updated == candidate.parameters) {
-        candidate.reason = StopReason::fixed_point;
-        continue;
-      }
-      candidate.parameters = std::move(updated);
-      ++candidate.m_steps;
-    }
-    ++state.iteration;
-    report.maximize_seconds = seconds_since(maximizing);
-    if (report.best >= 0) observer.iterated(report);
-    const bool ended = std::none_of(state.candidates.begin(), state.candidates.end(),
-                                    [](const Candidate& candidate) { return candidate.active(); });
-    observer.advanced(state, stopping || ended);
-    if (stopping && !ended) {
-      outcome.stopped = true;
-      break;
-    }
+    count += static_cast<int>(running.size());
+    parts[t].run(std::move(running), std::move(parameters));
   }
-  const std::optional<int> best = best_candidate(model, state);
-  if (!best) throw DataError(state.candidates.front().failure);
-  outcome.best = *best;
-  return outcome;
+  return count;
 }
 
-std::vector<double> fit_given(const Model& model, Shard& shard, const DataSummary& summary, const FitOptions& options,
-                              Communicator& communicator) {
+}  // namespace
+
+bool fit_together(std::span<const FitTask> tasks, Shard& shard, const DataSummary& summary,
+                  const FitOptions& options, Communicator& communicator, FitObserver& observer) {
+  std::vector<PassPart> parts;
+  for (const FitTask& task : tasks)
+    parts.emplace_back(*task.model, shard, summary, static_cast<int>(task.state->candidates.size()), options,
+                       task.state->exponents);
+  Pass pass(parts, shard, options, communicator);
+  int iteration = 0;
+  for (const FitTask& task : tasks) iteration = std::max(iteration, task.state->iteration);
+  for (;;) {
+    IterationReport report;
+    report.iteration = iteration;
+    report.running = choose_running(tasks, parts);
+    report.rows = summary.rows;
+    report.best = -1;
+    if (report.running == 0) return false;
+    pass.run(PassKind::expectation, observer.stop_requested());
+    pass.report_times(report);
+    const auto maximizing = std::chrono::steady_clock::now();
+    bool ended = true;
+    for (std::size_t t = 0; t < tasks.size(); ++t) {
+      const Model& model = *tasks[t].model;
+      FitState& state = *tasks[t].state;
+      state.exponents = parts[t].exponents();
+      for (const int c : parts[t].running()) {
+        Candidate& candidate = state.candidates[static_cast<std::size_t>(c)];
+        const double objective =
+            model.objective_in_user_units(parts[t].tally().objective(c), summary.total_weight);
+        if (const std::string why = failure_of(model, parts[t], c, objective, state.iteration, pass);
+            !why.empty()) {
+          fail(candidate, why);
+          continue;
+        }
+        judge(candidate, objective, summary.total_weight, options);
+        if (report.best < 0 || better(model, objective / summary.total_weight, report.objective)) {
+          report.model = static_cast<int>(t);
+          report.best = c;
+          report.objective = objective / summary.total_weight;
+          const std::size_t entries = candidate.trace.size();
+          report.change = entries < 2 ? std::numeric_limits<double>::quiet_NaN()
+                                      : (objective - candidate.trace[entries - 2]) / summary.total_weight;
+        }
+        if (candidate.active())
+          maximize(model, parts[t], c, summary.total_weight, state.iteration, candidate);
+        ended &= !candidate.active();
+      }
+      if (!parts[t].running().empty()) ++state.iteration;
+    }
+    ++iteration;
+    report.maximize_seconds = seconds_since(maximizing);
+    if (report.best >= 0) observer.iterated(report);
+    observer.advanced(tasks, pass.stopping() || ended);
+    if (pass.stopping() && !ended) return true;
+  }
+}
+
+FitOutcome fit(const Model& model, Shard& shard, const DataSummary& summary, FitState& state,
+               const FitOptions& options, Communicator& communicator, FitObserver& observer) {
+  const FitTask task{&model, &state};
+  const bool stopped = fit_together(std::span(&task, 1), shard, summary, options, communicator, observer);
+  const std::optional<int> best = best_candidate(model, state);
+  if (!best) throw DataError(state.candidates.front().failure);
+  return {*best, stopped};
+}
+
+std::vector<double> fit_given(const Model& model, Shard& shard, const DataSummary& summary,
+                              const FitOptions& options, Communicator& communicator) {
   std::vector<double> parameters(static_cast<std::size_t>(model.parameters().size()));
   model.set_defaults(parameters);
-  Passes passes(model, shard, summary, 1, options, {}, communicator);
-  const int first[] = {0};
-  passes.run(first, PassKind::given, {&parameters}, false);
-  if (passes.tally().non_finite(0) > 0) throw DataError("the statistics of the first M-step are not finite");
+  PassPart part(model, shard, summary, 1, options, {});
+  Pass pass(std::span(&part, 1), shard, options, communicator);
+  part.run({0}, {&parameters});
+  pass.run(PassKind::given, false);
+  if (part.tally().non_finite(0) > 0) throw DataError("the statistics of the first M-step are not finite");
   std::vector<double> statistics(static_cast<std::size_t>(model.statistics().size()));
-  passes.tally().statistics(0, statistics);
+  part.tally().statistics(0, statistics);
   model.maximize_start(statistics, summary.total_weight, parameters);
   return parameters;
 }

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,11 +43,11 @@ struct FitOptions {
 };
 
 struct IterationReport {
-  int iteration = 0;       // M-steps before this E-step
-  int best = 0;            // candidate
-  double objective = 0;    // of the best running candidate, mean per unit of weight
-  double change = 0;       // against its iteration before; NaN in the first
-  int running = 0;         // candidates
+  int iteration = 0;        // M-steps before this E-step
+  int model = 0, best = 0;  // of several models, and its candidate
+  double objective = 0;     // of the best running candidate, mean per unit of weight
+  double change = 0;        // against its iteration before; NaN in the first
+  int running = 0;          // candidates of all models
   Index rows = 0;
   // Of this rank: waiting for rows from files, the E-step, what was done and waited for together with the other ranks, and
   // the M-step; and of the processor in the E-step, all threads.
@@ -54,13 +55,19 @@ struct IterationReport {
   double processor_seconds = 0;
 };
 
+// A model and its candidates, alone or among others that are fitted to the same rows.
+struct FitTask {
+  const Model* model;
+  FitState* state;
+};
+
 // Watches a fit; called on every rank, on the calling thread.
 class FitObserver {
  public:
   virtual ~FitObserver() = default;
   virtual void iterated(const IterationReport&) {}
-  // After each M-step: the state is complete and may be checkpointed. Where `stopping`, it is the last call.
-  virtual void advanced(const FitState&, bool /*stopping*/) {}
+  // After each M-step: the states are complete and may be checkpointed. Where `stopping`, it is the last call.
+  virtual void advanced(std::span<const FitTask>, bool /*stopping*/) {}
   // Asked before each reduction; one rank's wish stops all after the M-step.
   virtual bool stop_requested() { return false; }
 };
@@ -73,11 +80,21 @@ struct FitOutcome {
 // The candidate whose trace ends best, the first of equals; none where all failed or none has a trace.
 std::optional<int> best_candidate(const Model& model, const FitState& state);
 
+// Lets candidates go on that ended by limits which these options do not set any more, as after a resume.
+void let_go_on(FitState& state, const FitOptions& options, double total_weight);
+
 // Expectation-maximisation from state.candidates to the end of each. One sum over ranks an iteration (and, rarely: a
 // maximum and a repeated pass where a statistic outgrew its grid; the spreading of an error). `shard` is prepared.
 // Every rank ends with the same bits. Throws DataError where no candidate could be fitted. Collective.
 FitOutcome fit(const Model& model, Shard& shard, const DataSummary& summary, FitState& state, const FitOptions& options,
                Communicator& communicator, FitObserver& observer);
+
+// The same for several models at once: one reading of the rows and one sum an iteration serve all of their candidates, and
+// each ends with the bits that a fit of its own gives it. The shard is prepared where all models standardise alike; otherwise
+// it keeps raw rows, for each to standardise. On the CPU, models whose rows are independent. Whether it was stopped on
+// request; a model may be left without a candidate that could be fitted. Collective.
+bool fit_together(std::span<const FitTask> tasks, Shard& shard, const DataSummary& summary,
+                  const FitOptions& options, Communicator& communicator, FitObserver& observer);
 
 // Parameters by one M-step from what the shard was given: labels or responsibilities. One sum. Collective.
 std::vector<double> fit_given(const Model& model, Shard& shard, const DataSummary& summary, const FitOptions& options,

@@ -322,7 +322,10 @@ std::vector<double> start_from_rows(const Model& model, const Scan& scan, const 
   if (options.start == SampleStart::kmeans_plus_plus && centroids) return at_rows(seed_rows(scan, K, options));
   constexpr int lloyd_iterations = 50;
   const int iterations = options.start == SampleStart::kmeans ? lloyd_iterations : 0;
-  return m_step_of(model, scan, labels_of_densities(model, scan, iterations, options, io), options, io);
+  if (!options.kept) return m_step_of(model, scan, labels_of_densities(model, scan, iterations, options, io), options, io);
+  std::vector<double>& labels = (*options.kept)[{K, options.restart}];
+  if (labels.empty()) labels = labels_of_densities(model, scan, iterations, options, io);
+  return m_step_of(model, scan, labels, options, io);
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
 #pragma once
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "algorithms/em_fit.hpp"
@@ -22,11 +24,15 @@ enum class SampleStart {
 // The word of the command line: "kmeans", "k-means++", "random", "random-from-data". Throws UsageError.
 SampleStart parse_sample_start(const std::string& word);
 
+// Labels of the sample by components and restart: what starts of models of one number of components share.
+using KeptLabels = std::map<std::pair<Index, int>, std::vector<double>>;
+
 struct StartOptions {
   SampleStart start = SampleStart::kmeans;
   std::uint64_t seed = 0;
   int restart = 0;  // each restart draws other numbers
   int lanes = 1;
+  KeptLabels* kept = nullptr;  // of starts from the same scan, seed and way; null: labels are found anew
 };
 
 // Start parameters of `model` from the sample, computed alike on every rank without any exchange. The model is

@@ -51,19 +51,18 @@ std::vector<std::string> names_in(const std::string& folder) {
   return names;
 }
 
-std::string candidate_path(std::size_t c) { return fmt::format("/checkpoint/candidates/{:04}", c); }
+std::string model_path(std::size_t model) { return fmt::format("/checkpoint/models/{:04}", model); }
+std::string candidate_path(const std::string& model, std::size_t c) { return fmt::format("{}/candidates/{:04}", model, c); }
 
 Array vector_array(const std::vector<double>& values) { return {{static_cast<Index>(values.size())}, values}; }
 
-void write_state(ArchiveWriter& archive, const Checkpoint& checkpoint) {
-  const FitState& state = checkpoint.state;
-  archive.attribute("/checkpoint", "options_hash", checkpoint.options_hash);
-  archive.attribute("/checkpoint", "iteration", std::int64_t{state.iteration});
+void write_state(ArchiveWriter& archive, const std::string& model, const FitState& state) {
+  archive.attribute(model, "iteration", std::int64_t{state.iteration});
   const std::vector<std::int64_t> exponents(state.exponents.begin(), state.exponents.end());
-  archive.put("/checkpoint/exponents", std::span(exponents));
+  archive.put(model + "/exponents", std::span(exponents));
   for (std::size_t c = 0; c < state.candidates.size(); ++c) {
     const Candidate& candidate = state.candidates[c];
-    const std::string path = candidate_path(c);
+    const std::string path = candidate_path(model, c);
     archive.put(path + "/parameters", vector_array(candidate.parameters));
     archive.put(path + "/trace", vector_array(candidate.trace));
     archive.attribute(path, "reason", std::int64_t{static_cast<int>(candidate.reason)});
@@ -72,17 +71,14 @@ void write_state(ArchiveWriter& archive, const Checkpoint& checkpoint) {
   }
 }
 
-Checkpoint read_checkpoint(const ArchiveReader& archive) {
-  Checkpoint checkpoint;
-  checkpoint.record = read_record(archive);
-  checkpoint.options_hash = archive.text_attribute("/checkpoint", "options_hash").value_or("");
-  FitState& state = checkpoint.state;
-  state.iteration = static_cast<int>(archive.integer_attribute("/checkpoint", "iteration").value_or(0));
-  for (const std::int64_t exponent : archive.get_integers("/checkpoint/exponents"))
+FitState read_state(const ArchiveReader& archive, const std::string& model) {
+  FitState state;
+  state.iteration = static_cast<int>(archive.integer_attribute(model, "iteration").value_or(0));
+  for (const std::int64_t exponent : archive.get_integers(model + "/exponents"))
     state.exponents.push_back(static_cast<int>(exponent));
-  const std::size_t count = archive.list("/checkpoint/candidates").size();
+  const std::size_t count = archive.list(model + "/candidates").size();
   for (std::size_t c = 0; c < count; ++c) {
-    const std::string path = candidate_path(c);
+    const std::string path = candidate_path(model, c);
     Candidate candidate;
     candidate.parameters = archive.get(path + "/parameters").values;
     candidate.trace = archive.get(path + "/trace").values;
@@ -91,7 +87,23 @@ Checkpoint read_checkpoint(const ArchiveReader& archive) {
     candidate.failure = archive.text_attribute(path, "failure").value_or("");
     state.candidates.push_back(std::move(candidate));
   }
+  return state;
+}
+
+Checkpoint read_checkpoint(const ArchiveReader& archive) {
+  Checkpoint checkpoint;
+  checkpoint.record = read_record(archive);
+  checkpoint.options_hash = archive.text_attribute("/checkpoint", "options_hash").value_or("");
+  const std::size_t count = archive.list("/checkpoint/models").size();
+  for (std::size_t m = 0; m < count; ++m) checkpoint.states.push_back(read_state(archive, model_path(m)));
   return checkpoint;
+}
+
+// E-steps done.
+std::int64_t iteration_of(const Checkpoint& checkpoint) {
+  int iteration = 0;
+  for (const FitState& state : checkpoint.states) iteration = std::max(iteration, state.iteration);
+  return iteration;
 }
 
 }  // namespace
@@ -129,10 +141,11 @@ std::vector<CheckpointFolder::File> CheckpointFolder::files() const {
 void CheckpointFolder::save(const Checkpoint& checkpoint) const {
   ArchiveWriter archive(io_);
   write_record(archive, checkpoint.record);
-  write_state(archive, checkpoint);
+  archive.attribute("/checkpoint", "options_hash", checkpoint.options_hash);
+  for (std::size_t m = 0; m < checkpoint.states.size(); ++m) write_state(archive, model_path(m), checkpoint.states[m]);
   const std::vector<File> before = files();
   // A start that goes on under other limits may have done fewer E-steps than another that had ended.
-  std::int64_t number = checkpoint.state.iteration;
+  std::int64_t number = iteration_of(checkpoint);
   if (!before.empty() && number < before.front().number) number = before.front().number + 1;
   archive.save(path_of(number));
   std::size_t left = kept - 1;

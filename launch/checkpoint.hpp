@@ -13,7 +13,7 @@ namespace tally {
 // A model file that also holds the loop's whole state. It does not know the number of ranks.
 struct Checkpoint {
   ModelRecord record;
-  FitState state;
+  std::vector<FitState> states;  // of each model that is fitted, as a rule one
   std::string options_hash;  // of what must not change on the way: model, data, start, seed, precision
 };
 

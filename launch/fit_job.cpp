@@ -21,6 +21,7 @@
 #include "launch/checkpoint.hpp"
 #include "launch/device_choice.hpp"
 #include "launch/fit_inputs.hpp"
+#include "launch/fit_rows.hpp"
 #include "launch/folder_lock.hpp"
 #include "launch/iteration_times.hpp"
 #include "launch/model_file.hpp"
@@ -44,22 +45,6 @@ NamedArrays read_group(IoExecutor& io, const std::string& place) {
   return arrays;
 }
 
-std::string hex(std::uint64_t value) { return fmt::format("{:016x}", value); }
-
-// Of all that a fit reads row by row, and of how the rows are cut into sequences.
-std::string fingerprint_of(const Scan& scan, const Sequences* sequences) {
-  Hasher hasher;
-  hasher.add(scan.content);
-  hasher.add(scan.summary.rows);
-  for (Index s = 0; sequences && s < sequences->count(); ++s) hasher.add(sequences->length(s));
-  return hex(hasher.value());
-}
-
-// File names need not be UTF-8; JSON must be.
-std::string json_text(const nlohmann::json& value, int indent = -1) {
-  return value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
 // The fit of one request, step by step; each step is a member so that `run` reads as the story.
 class FitJob final : public FitObserver {
  public:
@@ -78,7 +63,7 @@ class FitJob final : public FitObserver {
     if (!resumed) start();
     if (request_.labels.empty()) shard_->forget_given();
     const OnTermination save_on_termination([this] { save_unfinished(); });
-    publish_snapshot(state_);
+    publish_snapshot();
     times_.begin();
     const FitOutcome outcome =
         fit(*model_, *shard_, scan_.summary, state_, options_, context_.communicator, *this);
@@ -90,15 +75,15 @@ class FitJob final : public FitObserver {
     if (progress_) progress_->iterated(report);
   }
 
-  void advanced(const FitState& state, bool stopping) override {
-    if (context_.is_root()) publish_snapshot(state);
+  void advanced(std::span<const FitTask>, bool stopping) override {
+    if (context_.is_root()) publish_snapshot();
     if (request_.checkpoint_folder.empty()) return;
-    if (!stopping && state.iteration % request_.checkpoint_every != 0) return;
+    if (!stopping && state_.iteration % request_.checkpoint_every != 0) return;
     agree(context_.communicator, [&] {
       if (!context_.is_root()) return;
       CheckpointFolder::set_aside(std::exchange(damaged_checkpoints_, {}));
       CheckpointFolder(context_.io, request_.checkpoint_folder)
-          .save({record_of(state, best_of(state), "unfinished"), state, options_hash()});
+          .save({record_of(best(), "unfinished"), {state_}, options_hash()});
     });
   }
 
@@ -132,7 +117,7 @@ class FitJob final : public FitObserver {
       model_ = std::move(inputs_.model);
     });
     if (progress_) progress_->set_objective_name(model_->objective_name());
-    check_shape();
+    check_same_everywhere(*inputs_.rows, hash_of_request(), context_.communicator);
   }
 
   // Finds out before the work whether its result can be written.
@@ -183,20 +168,6 @@ class FitJob final : public FitObserver {
     if (progress_ && !device_.note.empty()) progress_->note(device_.note);
   }
 
-  // Ranks that see different files (a stale copy on one host), or were asked for different fits, must not go on.
-  void check_shape() {
-    const auto asked = static_cast<std::int64_t>(hash_of_request() >> 1);
-    const Index rows = inputs_.rows->rows(), columns = inputs_.rows->columns();
-    std::vector<std::int64_t> extremes = {rows, -rows, columns, -columns, asked, -asked};
-    context_.communicator.sum_and_max({}, extremes);
-    if (extremes[4] != -extremes[5])
-      throw UsageError("the ranks were given different options; give all of them the same command line");
-    if (extremes[0] != -extremes[1] || extremes[2] != -extremes[3])
-      throw DataError(fmt::format("{} has {} to {} rows and {} to {} columns on different ranks; give every host the "
-                                  "same file",
-                                  inputs_.rows->name(), -extremes[1], extremes[0], -extremes[3], extremes[2]));
-  }
-
   // Of all that decides which collectives come and what travels in them.
   std::uint64_t hash_of_request() const {
     Hasher hasher;
@@ -216,24 +187,13 @@ class FitJob final : public FitObserver {
   void read_and_scan() {
     Communicator& communicator = context_.communicator;
     const Hdf5Rows& rows = *inputs_.rows;
-    const BlockPlan plan = plan_for(*model_, inputs_.sequences, rows.rows(), device_.block_rows(rows.columns()));
-    const BlockRange range = blocks_of_rank(plan, communicator.rank(), communicator.size(), work_of(*model_));
-    Shard::Options options;
-    options.lanes = lanes_ = device_.lanes(request_.threads);
-    options.memory_limit = request_.memory > 0 ? request_.memory : default_memory();
-    options.precision = request_.fit.precision;
-    options.takes_missing = model_->takes_missing();
-    shard_ = std::make_unique<Shard>(context_.io, Inputs{&rows, inputs_.weights.get(), inputs_.given.get()}, plan,
-                                     ShardRange{range.first, range.last}, options);
-    if (progress_)
-      progress_->note(fmt::format("{}: {} rows, {} columns; {} {}, {} {} each, rows {}", rows.name(), rows.rows(),
-                                  rows.columns(), communicator.size(), communicator.size() == 1 ? "rank" : "ranks",
-                                  lanes_, lanes_ == 1 ? "thread" : "threads",
-                                  shard_->resident() ? "in memory" : "streamed"));
+    shard_ = shard_of_rank(request_, inputs_, *model_, device_, context_);
+    lanes_ = shard_->lanes();
+    if (progress_) progress_->note(words_of_shard(*shard_, communicator.size()));
     const Index sampled = sample_size(rows.rows(), rows.columns(), request_.components);
     const Index known = request_.labels.empty() || init_.from_file() ? 0 : request_.components;
     scan_ = scan(*shard_, model_->domain(), sampled, static_cast<std::uint64_t>(request_.seed), communicator, known);
-    fingerprint_ = fingerprint_of(scan_, inputs_.sequences.get());
+    source_ = source_of_fit(scan_, inputs_, context_);
     OptionValues options_of_model = inputs_.model_options;
     options_of_model.merge(model_->options_from(scan_.summary));
     model_ = make_fit_model(entry_, request_, rows.columns(), options_of_model);
@@ -258,7 +218,7 @@ class FitJob final : public FitObserver {
     hasher.add(request_.restarts);
     hasher.add(request_.seed);
     hasher.add(static_cast<int>(in_float(request_.fit.precision)));  // single and tf32 go on from one another
-    return hex(hasher.value());
+    return hex_text(hasher.value());
   }
 
   bool load_checkpoint() {
@@ -266,19 +226,20 @@ class FitJob final : public FitObserver {
     agree(context_.communicator, [&] {
       found = CheckpointFolder(context_.io, request_.checkpoint_folder).load_newest(damaged_checkpoints_);
       if (!found) return;
-      if (found->record.fingerprint != fingerprint_)
+      if (found->record.fingerprint != source_.fingerprint)
         throw DataError("the data have changed since the checkpoint in " + request_.checkpoint_folder +
                         "; resume with the same rows, weights, labels and lengths, or start afresh in another folder");
       if (found->options_hash != options_hash())
         throw UsageError("the checkpoint in " + request_.checkpoint_folder +
                          " is of a fit with another model, start, seed or precision; only --max-iter, --tol and where "
                          "and how it runs may change");
-      for (const Candidate& candidate : found->state.candidates)
+      for (const Candidate& candidate : found->states.front().candidates)
         if (static_cast<Index>(candidate.parameters.size()) != model_->parameters().size())
           throw DataError("the checkpoint in " + request_.checkpoint_folder + " holds another number of parameters");
     });
     // Every rank must resume from the same one, or from none.
-    std::vector<std::int64_t> extremes = {found ? found->state.iteration : -1, found ? -found->state.iteration : 1};
+    std::vector<std::int64_t> extremes = {found ? found->states.front().iteration : -1,
+                                          found ? -found->states.front().iteration : 1};
     context_.communicator.sum_and_max({}, extremes);
     if (extremes[0] != -extremes[1])
       throw DataError("the ranks see different checkpoints in " + request_.checkpoint_folder +
@@ -289,25 +250,11 @@ class FitJob final : public FitObserver {
       if (progress_) progress_->note("no checkpoint in " + request_.checkpoint_folder + ": starting afresh");
       return false;
     }
-    state_ = std::move(found->state);
+    state_ = std::move(found->states.front());
     free_parameters_ = found->record.free_parameters;
-    for (Candidate& candidate : state_.candidates)
-      if (goes_on(candidate)) {
-        candidate.reason = StopReason::running;
-        candidate.trace.pop_back();
-        state_.iteration = candidate.m_steps;
-      }
+    let_go_on(state_, request_.fit, scan_.summary.total_weight);
     if (progress_) progress_->note(fmt::format("resuming after iteration {}", state_.iteration));
     return true;
-  }
-
-  // Whether one that ended by its limits would not have done so under those of this run.
-  bool goes_on(const Candidate& candidate) const {
-    if (candidate.m_steps >= request_.fit.max_iterations) return false;
-    if (candidate.reason == StopReason::iteration_limit) return true;
-    if (candidate.reason != StopReason::converged) return false;
-    const double change = candidate.trace.back() - candidate.trace[candidate.trace.size() - 2];
-    return !(std::abs(change) / scan_.summary.total_weight < request_.fit.tolerance);
   }
 
   void start() {
@@ -359,30 +306,11 @@ class FitJob final : public FitObserver {
   }
 
   // The first start where none has an objective yet.
-  int best_of(const FitState& state) const { return best_candidate(*model_, state).value_or(0); }
+  int best() const { return best_candidate(*model_, state_).value_or(0); }
 
-  ModelRecord record_of(const FitState& state, int candidate, const std::string& status) const {
-    const Candidate& fitted = state.candidates[static_cast<std::size_t>(candidate)];
-    ModelRecord record;
-    record.model = model_->name();
-    record.components = model_->components();
-    record.columns = model_->columns();
-    record.options = model_->options();
-    record.parameters = model_->describe(fitted.parameters);
-    record.standardisation = model_->standardisation();
-    record.objective_name = model_->objective_name();
-    record.trace = fitted.trace;
-    record.status = status;
-    record.iterations = fitted.m_steps;
-    record.rows = scan_.summary.rows;
-    record.total_weight = scan_.summary.total_weight;
-    record.free_parameters = free_parameters_;
-    record.seed = request_.seed;
-    record.precision = name_of(request_.fit.precision);
-    record.data = inputs_.rows->name();
-    record.fingerprint = fingerprint_;
-    record.command_line = context_.command_line;
-    return record;
+  ModelRecord record_of(int candidate, const std::string& status) const {
+    return record_of_fit(*model_, state_.candidates[static_cast<std::size_t>(candidate)], status, free_parameters_, request_,
+                         source_);
   }
 
   void save(const ModelRecord& record) const {
@@ -392,11 +320,10 @@ class FitJob final : public FitObserver {
   }
 
   // The last completed parameters, for the signal thread.
-  void publish_snapshot(const FitState& state) {
+  void publish_snapshot() {
     if (!context_.is_root() || request_.out.empty()) return;
-    const int best = best_of(state);
-    if (state.candidates[static_cast<std::size_t>(best)].reason == StopReason::failed) return;
-    auto record = std::make_shared<const ModelRecord>(record_of(state, best, "unfinished"));
+    if (state_.candidates[static_cast<std::size_t>(best())].reason == StopReason::failed) return;
+    auto record = std::make_shared<const ModelRecord>(record_of(best(), "unfinished"));
     const std::lock_guard lock(snapshot_mutex_);
     snapshot_ = std::move(record);
   }
@@ -410,7 +337,7 @@ class FitJob final : public FitObserver {
   int conclude(const FitOutcome& outcome) {
     const Candidate& best = state_.candidates[static_cast<std::size_t>(outcome.best)];
     const ModelRecord record =
-        record_of(state_, outcome.best, outcome.stopped ? "unfinished" : to_string(best.reason));
+        record_of(outcome.best, outcome.stopped ? "unfinished" : to_string(best.reason));
     agree(context_.communicator, [&] {
       if (!context_.is_root() || request_.out.empty()) return;
       const std::lock_guard lock(snapshot_mutex_);
@@ -474,7 +401,7 @@ class FitJob final : public FitObserver {
   std::unique_ptr<Model> model_;  // with what the data decide, too, after the scan
   std::unique_ptr<Shard> shard_;
   Scan scan_;
-  std::string fingerprint_;
+  FitSource source_;
   FitState state_;
   std::vector<DamagedCheckpoint> damaged_checkpoints_;  // skipped, and in the way of the next one
   Index free_parameters_ = 0;

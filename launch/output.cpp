@@ -1,5 +1,6 @@
 #include "launch/output.hpp"
 
+#include <fmt/format.h>
 #include <fnmatch.h>
 
 #include <filesystem>
@@ -26,5 +27,7 @@ void refuse_to_replace(const std::string& file, const std::vector<std::string>& 
       throw UsageError(file + " is read from and would be replaced as a whole; write to another file");
   }
 }
+
+std::string hex_text(std::uint64_t value) { return fmt::format("{:016x}", value); }
 
 }  // namespace tally

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -12,5 +13,14 @@ DatasetName parse_output(const std::string& text, const std::string& default_pat
 // Writing replaces a whole file, so it must be none that is read. `inputs` are files or data sets; globs are matched.
 // Throws UsageError.
 void refuse_to_replace(const std::string& file, const std::vector<std::string>& inputs);
+
+// File names need not be UTF-8; JSON must be.
+template <class Json>
+std::string json_text(const Json& value, int indent = -1) {
+  return value.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+// 16 digits.
+std::string hex_text(std::uint64_t value);
 
 }  // namespace tally

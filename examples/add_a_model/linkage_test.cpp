@@ -44,7 +44,9 @@ nlohmann::json golden() {
 // theta before each E-step.
 class ThetaTrace final : public FitObserver {
  public:
-  void advanced(const FitState& state, bool) override { values.push_back(state.candidates[0].parameters[0]); }
+  void advanced(std::span<const FitTask> tasks, bool) override {
+    values.push_back(tasks[0].state->candidates[0].parameters[0]);
+  }
   std::vector<double> values = {0.5};
 };
 

@@ -159,7 +159,7 @@ inline std::vector<std::uint64_t> bits_of(const FitState& state) {
 class StopAfter final : public FitObserver {
  public:
   StopAfter(int m_steps, bool asks) : m_steps_(m_steps), asks_(asks) {}
-  void advanced(const FitState& state, bool) override { done_ = state.iteration; }
+  void advanced(std::span<const FitTask> tasks, bool) override { done_ = tasks[0].state->iteration; }
   bool stop_requested() override { return asks_ && m_steps_ >= 0 && done_ + 1 >= m_steps_; }
 
  private:

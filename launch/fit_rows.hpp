@@ -1,0 +1,37 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "algorithms/em_scan.hpp"
+#include "core/shard.hpp"
+#include "launch/context.hpp"
+#include "launch/device_choice.hpp"
+#include "launch/fit_inputs.hpp"
+#include "launch/model_file.hpp"
+
+namespace tally {
+
+// Ranks that see different files (a stale copy on one host), or were asked for different fits, must not go on. `asked` is a
+// hash of all that decides which collectives come and what travels in them. Throws alike on every rank. Collective.
+void check_same_everywhere(const Hdf5Rows& rows, std::uint64_t asked, Communicator& communicator);
+
+// This rank's share of the rows that a fit reads, in blocks that suit the model and the device.
+std::unique_ptr<Shard> shard_of_rank(const FitRequest& request, const FitInputs& inputs, const Model& model,
+                                     const DeviceChoice& device, CommandContext& context);
+
+// A line about it for people.
+std::string words_of_shard(const Shard& shard, int ranks);
+
+// What stands in a model file besides the parameters, where a fit of this data ends.
+struct FitSource {
+  Index rows = 0;
+  double total_weight = 0;
+  std::string data, command_line;
+  std::string fingerprint;  // of all that the fit reads row by row, and of how the rows are cut into sequences
+};
+FitSource source_of_fit(const Scan& scan, const FitInputs& inputs, const CommandContext& context);
+ModelRecord record_of_fit(const Model& model, const Candidate& candidate, const std::string& status, Index free_parameters,
+                          const FitRequest& request, const FitSource& source);
+
+}  // namespace tally
