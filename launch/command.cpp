@@ -104,10 +104,10 @@ std::vector<std::string> words_of_job(int argc, char** argv) {
   return separator == argv + argc ? std::vector<std::string>() : std::vector<std::string>(separator + 1, argv + argc);
 }
 
-// "tally fit WORD": the parser would only say that a subcommand is missing.
+// "tally fit WORD", "tally select WORD": the parser would only say that a subcommand is missing.
 void check_model_word(int argc, char** argv, const Registry& registry) {
   for (int i = 1; i + 1 < argc; ++i)
-    if (std::string(argv[i]) == "fit" && argv[i + 1][0] != '-') {
+    if ((argv[i] == std::string_view("fit") || argv[i] == std::string_view("select")) && argv[i + 1][0] != '-') {
       registry.find(argv[i + 1]);
       return;
     }
@@ -149,6 +149,7 @@ int run_words(int argc, char** argv, const Registry& registry, MpiSession* sessi
   const Choose choose = [&](Action chosen) { action = std::move(chosen); };
   std::function<int()> alone;
   add_fit_command(app, registry, choose, run_fit);
+  add_select_command(app, registry, choose);
   add_plan_command(app, job, choose);
   add_partition_command(app, job, choose);
   add_preflight_command(app, job, choose);

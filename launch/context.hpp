@@ -36,6 +36,7 @@ struct FitRequest;
 using RunFit = std::function<int(const FitRequest&, CommandContext&)>;
 // `run` gets what was asked for.
 void add_fit_command(CLI::App& app, const Registry& registry, const Choose& choose, const RunFit& run);
+void add_select_command(CLI::App& app, const Registry& registry, const Choose& choose);
 // `job`: the words of the fit that is planned.
 void add_partition_command(CLI::App& app, std::span<const std::string> job, const Choose& choose);
 void add_preflight_command(CLI::App& app, std::span<const std::string> job, const Choose& choose);

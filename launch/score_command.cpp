@@ -17,6 +17,7 @@
 #include "launch/context.hpp"
 #include "launch/evaluation.hpp"
 #include "launch/output.hpp"
+#include "launch/selection.hpp"
 
 namespace tally {
 namespace {
@@ -187,8 +188,8 @@ class ScoreJob {
     const double total =
         totals_.impossible > 0 ? -std::numeric_limits<double>::infinity() : totals_.objective.value();
     const bool likelihood = model().larger_is_better();
-    const auto free = static_cast<double>(evaluation_.loaded().record.free_parameters);
-    const double bic = free * std::log(weight) - 2 * total, aic = 2 * free - 2 * total;
+    const Index free = evaluation_.loaded().record.free_parameters;
+    const double bic = bic_of(total, free, weight), aic = aic_of(total, free);
     if (request_.json) {
       nlohmann::json result = {{"model", evaluation_.loaded().record.model},
                                {"data", evaluation_.rows().name()},
@@ -198,7 +199,7 @@ class ScoreJob {
                                {"total", total},
                                {"mean", total / weight}};
       if (likelihood) {
-        result["free_parameters"] = evaluation_.loaded().record.free_parameters;
+        result["free_parameters"] = free;
         result["bic"] = bic;
         result["aic"] = aic;
         result["impossible_rows"] = totals_.impossible;
@@ -214,7 +215,7 @@ class ScoreJob {
     line("rows", static_cast<double>(evaluation_.rows().rows()));
     if (evaluation_.weighted()) line("weight", weight);
     if (!likelihood) return;
-    line("free parameters", free);
+    line("free parameters", static_cast<double>(free));
     line("BIC", bic);
     line("AIC", aic);
     if (totals_.impossible > 0)

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "launch/bench/svg.hpp"
+#include "launch/svg.hpp"
 
 namespace tally::bench {
 namespace {
@@ -84,12 +84,6 @@ void plot_efficiency(Svg& svg, int column, const std::string& kind, const std::v
   svg.line(panel.x(points.front().ranks) - 30, panel.y(1), panel.x(points.back().ranks) + 30, panel.y(1),
            grey, true);
   panel.curve(&ScalingPoint::efficiency);
-}
-
-// The largest of 1, 2 and 5 times a power of ten that is not above this.
-double round_step(double most) {
-  const double power = std::pow(10.0, std::floor(std::log10(most)));
-  return power * (most >= 5 * power ? 5 : most >= 2 * power ? 2 : 1);
 }
 
 void plot_split(Svg& svg, int column, const std::string& kind, const std::vector<ScalingPoint>& points) {

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
-#include "launch/bench/svg.hpp"
+#include "launch/svg.hpp"
 
 namespace tally::bench {
 namespace {

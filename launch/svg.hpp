@@ -3,7 +3,7 @@
 #include <utility>
 #include <vector>
 
-namespace tally::bench {
+namespace tally {
 
 // A drawing as SVG text; x to the right, y down, in pixels.
 class Svg {
@@ -23,4 +23,7 @@ class Svg {
   std::string text_;
 };
 
-}  // namespace tally::bench
+// A distance of marks on an axis: the largest of 1, 2 and 5 times a power of ten that is not above this.
+double round_step(double most);
+
+}  // namespace tally

@@ -1,8 +1,10 @@
-#include "launch/bench/svg.hpp"
+#include "launch/svg.hpp"
+
+#include <cmath>
 
 #include <fmt/format.h>
 
-namespace tally::bench {
+namespace tally {
 namespace {
 
 std::string escaped(const std::string& words) {
@@ -66,4 +68,9 @@ void Svg::text(double x, double y, const std::string& words, Anchor anchor, doub
                        y, word_of(anchor), size, escaped(words));
 }
 
-}  // namespace tally::bench
+double round_step(double most) {
+  const double power = std::pow(10.0, std::floor(std::log10(most)));
+  return power * (most >= 5 * power ? 5 : most >= 2 * power ? 2 : 1);
+}
+
+}  // namespace tally

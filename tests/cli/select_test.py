@@ -1,0 +1,177 @@
+"""`tally select`: many models in one pass. Each is what a fit of its own gives, the criteria are those of the fitted models,
+the best is written, on any number of ranks."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import unittest
+import xml.etree.ElementTree
+
+import h5py
+import numpy as np
+
+from tally_cli import Case, Model, TallyTest, command, data_status, mpirun, usage_status
+
+rows = 6000
+shapes = ("full", "tied", "diag", "spherical")
+stopped_status = 6
+
+
+class Select(TallyTest):
+    def setUp(self):
+        super().setUp()
+        random = np.random.default_rng(5)
+        labels = random.integers(0, 3, rows)
+        spread = np.array([[1.0, 0.2], [0.3, 1.5], [0.7, 0.7]])
+        self.x = np.array([[0, 0], [9, 2], [-4, 12]])[labels] + random.normal(size=(rows, 2)) * spread[labels]
+        self.weights = random.integers(1, 4, rows).astype(float)
+        file = self.write(x=self.x, weights=self.weights, counts=random.poisson([3, 40], size=(rows, 2)))
+        self.data, self.weighted, self.counts = (f"{file}:/{name}" for name in ("x", "weights", "counts"))
+
+    def select(self, model, *words, ranks=1):
+        out = self.path()
+        done = self.succeed("select", model, *words, "--out", out, "--quiet", "--json", ranks=ranks)
+        return json.loads(done.stdout), Model(out)
+
+
+class Results(Select):
+    def test_each_model_is_that_of_its_own_fit_and_the_best_is_written(self):
+        words = [self.data, "--components", "1:5", "--covariance", "all", "--n-init", 2, "--weights", self.weighted,
+                 "--init", "random-from-data", "--max-iter", 40]
+        result, best = self.select("gmm", *words)
+
+        self.assertEqual([(model["options"]["covariance"], model["components"]) for model in result["models"]],
+                         [(shape, k) for shape in shapes for k in range(1, 6)])
+        for model in result["models"]:
+            alone = self.fit("gmm", self.data, model["components"], covariance=model["options"]["covariance"], n_init=2,
+                             weights=self.weighted, init="random-from-data", max_iter=40)
+            with self.subTest(model=model):
+                self.assertEqual(model["log_likelihood"], alone.trace[-1])
+                self.assertEqual(model["iterations"], len(alone.trace) - 1)
+                self.assertEqual(model["status"], alone.training["status"])
+                score = json.loads(self.succeed("score", alone.file, self.data, "--weights", self.weighted, "--json").stdout)
+                self.assert_close([model["bic"], model["aic"]], [score["bic"], score["aic"]], 1e-12)
+                responsibilities = self.probabilities(alone, self.data)
+                logs = np.log(np.where(responsibilities > 0, responsibilities, 1))
+                entropy = -(self.weights[:, None] * responsibilities * logs).sum()
+                self.assert_close(model["entropy"], entropy, 1e-9, absolute=1e-9)
+                self.assert_close(model["icl"], model["bic"] + 2 * entropy, 1e-12)
+        chosen = result["models"][result["best"]]
+        self.assertEqual(chosen["bic"], min(model["bic"] for model in result["models"]))
+        self.assertEqual((chosen["options"]["covariance"], chosen["components"]), ("diag", 3))  # as the data were drawn
+        alone = self.fit("gmm", self.data, 3, covariance="diag", n_init=2, weights=self.weighted, init="random-from-data",
+                         max_iter=40)
+        for name, values in alone.parameters.items():
+            np.testing.assert_array_equal(best[name], values, name)
+        np.testing.assert_array_equal(best.trace, alone.trace)
+
+    def test_the_same_on_all_ranks_threads_and_streamed(self):
+        words = [self.data, "--components", "2,4", "--covariance", "full,spherical", "--n-init", 2]
+        expected, best = self.select("gmm", *words)
+        for ranks, more in ((2, ["--threads", 1]), (3, ["--memory", "100K", "--threads", 2]), (4, [])):
+            with self.subTest(ranks=ranks):
+                result, other = self.select("gmm", *words, *more, ranks=ranks)
+                self.assertEqual(result["models"], expected["models"])
+                for name, values in best.parameters.items():
+                    np.testing.assert_array_equal(other[name], values, name)
+
+    def test_old_faithful_as_mclust_has_it(self):
+        """mclust 6.0.0 (Debian's r-cran-mclust), me() with emControl(tol=1e-13, itmax=1e6); its sign turned round."""
+        published = {("spherical", 2): 3458.29917881894, ("diag", 2): 2346.06492367229, ("tied", 2): 2325.21993540453,
+                     ("full", 2): 2322.19174309875, ("spherical", 3): 3336.53265872705, ("tied", 3): 2314.29567837694}
+        result, _ = self.select("gmm", Case("gmm_faithful_k2").place("X"), "-k", "2:3", "--covariance", "all", "--n-init", 10,
+                                "--reg-covar", 0, "--tol", 1e-13, "--max-iter", 5000)
+        found = {(model["options"]["covariance"], model["components"]): model["bic"] for model in result["models"]}
+        for key, bic in published.items():
+            self.assert_close(found[key], bic, 1e-9)
+        chosen = result["models"][result["best"]]
+        self.assertEqual((chosen["options"]["covariance"], chosen["components"]), ("tied", 3))
+
+    def test_a_family_without_shapes(self):
+        result, best = self.select("poisson", self.counts, "-k", "1:3")
+        self.assertEqual(result["models"][result["best"]]["components"], 1)
+        self.assert_close(best["rates"], [np.mean(h5py.File(self.counts.split(":/")[0])["counts"][()], axis=0)], 1e-12)
+
+    def test_the_table_marks_the_best_and_the_plot_shows_every_shape(self):
+        plot = self.path(".svg")
+        done = self.succeed("select", "gmm", self.data, "-k", "1:4", "--covariance", "full,diag", "--plot", plot, "--quiet",
+                            "--criterion", "icl")
+        lines = done.stdout.splitlines()
+        self.assertEqual(len(lines), 2 + 8)
+        marked = [line for line in lines if line.startswith("* ")]
+        self.assertEqual(len(marked), 1)
+        self.assertRegex(marked[0], r"^\* diag +3 ")
+        self.assertEqual(lines[-1], "best by icl: diag, 3 components")
+        drawing = xml.etree.ElementTree.parse(plot).getroot()
+        words = [element.text for element in drawing.iter("{http://www.w3.org/2000/svg}text")]
+        for word in ("full", "diag", "1", "4"):
+            self.assertIn(word, words)
+        self.assertEqual(len(list(drawing.iter("{http://www.w3.org/2000/svg}circle"))), 8)
+
+    def test_a_model_that_cannot_be_fitted_leaves_the_others(self):
+        x = np.repeat(np.arange(3.0), 4)[:, None]  # three distinct values, no more
+        result, _ = self.select("gmm", self.write_data(x), "-k", "1,3", "--reg-covar", 0, "--max-iter", 60, "--tol", 0)
+        statuses = [model["status"] for model in result["models"]]
+        self.assertIn("failed", statuses)
+        self.assertIn("failure", result["models"][statuses.index("failed")])
+        self.assertNotEqual(result["models"][result["best"]]["status"], "failed")
+
+
+class Interrupted(Select):
+    def test_goes_on_from_a_checkpoint_with_the_same_bits(self):
+        words = [self.data, "-k", "2:4", "--covariance", "full,spherical", "--n-init", 2, "--tol", 0]
+        expected, best = self.select("gmm", *words, "--max-iter", 60)
+        folder = self.path("")
+        self.select("gmm", *words, "--max-iter", 20, "--checkpoint", folder, "--every", 5, ranks=2)
+        result, resumed = self.select("gmm", *words, "--max-iter", 60, "--checkpoint", folder, "--resume", ranks=3)
+        self.assertEqual(result["models"], expected["models"])
+        np.testing.assert_array_equal(resumed.trace, best.trace)
+        self.refuse("select", "gmm", self.data, "-k", "2:5", "--checkpoint", folder, "--resume", status=usage_status,
+                    says="other models")
+        self.refuse("fit", "gmm", self.data, "-k", 2, "--checkpoint", folder, "--resume", status=usage_status,
+                    says="another model")
+
+    def test_a_stop_on_request_says_what_is_best_so_far(self):
+        folder, out = self.path(""), self.path()
+        process = subprocess.Popen(
+            [mpirun, "-n", "2", command, "select", "gmm", self.data, "-k", "2:6", "--tol", "0", "--max-iter", "1000000",
+             "--checkpoint", folder, "--every", "1", "--out", out, "--quiet"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while not (os.path.isdir(folder) and any(name.endswith(".h5") for name in os.listdir(folder))):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        process.send_signal(signal.SIGUSR1)
+        said, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, stopped_status, errors)
+        self.assertRegex(said, re.compile(r"^stopped on request; best so far by bic: \d components", re.MULTILINE))
+        self.assertEqual(Model(out).training["status"], "unfinished")
+
+
+class Refused(Select):
+    def test_words_that_make_no_sense(self):
+        for numbers, says in (("0:3", "'0' is not"), ("3:2", "ends before"), ("1:9:0", "'0' is not"), ("two", "'two'"),
+                              ("", "''"), ("1,,3", "''"), ("1:2:3:4", "'1:2:3:4'")):
+            self.refuse("select", "gmm", self.data, "--components", numbers, status=usage_status, says=says)
+        self.refuse("select", "gmm", self.data, "-k", "2", "--covariance", "full,round", status=usage_status, says="'round'")
+        self.refuse("select", "gmm", self.data, "-k", "2", "--criterion", "best", status=usage_status, says="bic, aic and icl")
+        self.refuse("select", "gmm", self.data, "-k", "2", "--init", "labels:x", status=usage_status, says="labels:x")
+        self.refuse("select", "gmm", self.data, "-k", "2", "--resume", status=usage_status, says="--checkpoint")
+        self.refuse("select", "kmeans", self.data, "-k", "2", status=usage_status, says="no likelihood")
+        self.refuse("select", "hmm", self.data, "-k", "2", status=usage_status, says="")
+
+    def test_bad_data_on_several_ranks(self):
+        x = self.x.copy()
+        x[-1, 1] = np.nan
+        for ranks in (1, 3):
+            self.refuse("select", "gmm", self.write_data(x), "-k", "1:3", status=data_status, says="row 5999, column 1",
+                        ranks=ranks)
+        self.refuse("select", "gmm", self.data, "-k", "6001", status=data_status, says="fewer than 6001 components")
+        self.refuse("select", "gmm", self.data, "-k", "2", "--plot", os.path.join(self.folder, "no", "plot.svg"), says="plot")
+
+
+if __name__ == "__main__":
+    unittest.main()
