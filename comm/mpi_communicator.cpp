@@ -18,6 +18,11 @@ namespace {
 constexpr std::size_t largest_count = (std::size_t{1} << 31) - 1;
 constexpr std::size_t piece_count = std::size_t{1} << 30;
 
+// Open MPI sums what is reduced in place along a tree, the whole buffer at every step, but what is not, from this many bytes
+// and ranks on, in ever smaller parts (coll/libnbc/nbc_iallreduce.c).
+constexpr std::size_t least_copied_bytes = 65536;
+constexpr int least_ranks_copied_for = 4;
+
 // Calls `visit(first, count)` for the pieces of a buffer; an empty one is one empty piece.
 template <class Visit>
 void for_each_piece(std::size_t size, Visit visit) {
@@ -113,11 +118,11 @@ MpiCommunicator::~MpiCommunicator() {
 }
 
 void MpiCommunicator::sum(std::span<std::int64_t> values) {
-  sum_in_pieces(values, MPI_INT64_T);
+  sum_in_pieces("sum", values, MPI_INT64_T);
 }
 
 void MpiCommunicator::sum(std::span<double> values) {
-  sum_in_pieces(values, MPI_DOUBLE);
+  sum_in_pieces("sum", values, MPI_DOUBLE);
 }
 
 void MpiCommunicator::sum_and_max(std::span<std::int64_t> sums, std::span<std::int64_t> maxima) {
@@ -158,11 +163,9 @@ void MpiCommunicator::broadcast(std::span<std::byte> bytes, int root) {
 
 std::vector<std::vector<std::byte>> MpiCommunicator::gather(std::span<const std::byte> bytes) {
   const auto ranks = static_cast<std::size_t>(size_);
-  const auto length = static_cast<std::int64_t>(bytes.size());
   std::vector<std::int64_t> lengths(ranks);
-  complete("gather", [&](MPI_Request* request) {
-    return MPI_Iallgather(&length, 1, MPI_INT64_T, lengths.data(), 1, MPI_INT64_T, comm_, request);
-  });
+  lengths[static_cast<std::size_t>(rank_)] = static_cast<std::int64_t>(bytes.size());
+  sum_in_pieces("gather", std::span(lengths), MPI_INT64_T);
 
   std::vector<std::vector<std::byte>> gathered(rank_ == 0 ? ranks : 0);
   const auto piece = static_cast<std::int64_t>(std::max<std::size_t>(1, piece_count / ranks));
@@ -316,27 +319,35 @@ std::string MpiCommunicator::describe_loss(const char* name) const {
          "a longer timeout";
 }
 
+const void* MpiCommunicator::copy_to_send(std::span<const std::byte> bytes) {
+  if (bytes.size() < least_copied_bytes || size_ < least_ranks_copied_for) return MPI_IN_PLACE;
+  if (sent_.size() < bytes.size()) sent_.resize(bytes.size());
+  std::copy(bytes.begin(), bytes.end(), sent_.begin());
+  return sent_.data();
+}
+
 template <class T>
-void MpiCommunicator::sum_in_pieces(std::span<T> values, MPI_Datatype type) {
+void MpiCommunicator::sum_in_pieces(const char* name, std::span<T> values, MPI_Datatype type) {
   for_each_piece(values.size(), [&](std::size_t first, int count) {
-    complete("sum", [&](MPI_Request* request) {
-      return MPI_Iallreduce(MPI_IN_PLACE, values.data() + first, count, type, MPI_SUM, comm_, request);
+    const auto piece = values.subspan(first, static_cast<std::size_t>(count));
+    const void* const sent = copy_to_send(std::as_bytes(piece));
+    complete(name, [&](MPI_Request* request) {
+      return MPI_Iallreduce(sent, piece.data(), count, type, MPI_SUM, comm_, request);
     });
   });
 }
 
+// A sum to which each rank adds its own place: an allgather of Open MPI's would connect every rank with every other.
 void MpiCommunicator::gather_host_names() {
-  using Name = std::array<char, 256>;
-  const std::string own_name = local_host_name();
-  Name own{};
-  std::copy_n(own_name.begin(), std::min(own_name.size(), own.size() - 1), own.begin());
-  std::vector<Name> names(static_cast<std::size_t>(size_));
-  constexpr int bytes = static_cast<int>(sizeof(Name));
-  complete("the exchange of host names", [&](MPI_Request* request) {
-    return MPI_Iallgather(own.data(), bytes, MPI_BYTE, names.data(), bytes, MPI_BYTE, comm_, request);
-  });
-  std::transform(names.begin(), names.end(), host_names_.begin(),
-                 [](const Name& name) { return name.data(); });
+  constexpr std::size_t words = 32, longest = words * sizeof(std::int64_t) - 1;
+  std::vector<std::int64_t> names(words * static_cast<std::size_t>(size_));
+  const auto place_of = [&](int rank) {
+    return reinterpret_cast<char*>(names.data() + words * static_cast<std::size_t>(rank));
+  };
+  const std::string own = local_host_name().substr(0, longest);
+  std::copy(own.begin(), own.end(), place_of(rank_));
+  sum_in_pieces("the exchange of host names", std::span(names), MPI_INT64_T);
+  for (int rank = 0; rank < size_; ++rank) host_names_[static_cast<std::size_t>(rank)] = place_of(rank);
 }
 
 }  // namespace tally

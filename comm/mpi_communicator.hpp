@@ -28,9 +28,9 @@ struct MpiCommunicatorOptions {
 // CommunicationError, the others the same as a RelayedFailure.
 class MpiCommunicator final : public Communicator {
  public:
-  // Works on two private duplicates of `parent`. Gathers the host names: one MPI_Iallgather. Collective.
+  // Works on two private duplicates of `parent`. Gathers the host names: one MPI_Iallreduce. Collective.
   explicit MpiCommunicator(MPI_Comm parent, const MpiCommunicatorOptions& options = {});
-  // Takes leave of the neighbours and frees the duplicates: one MPI_Iallgather; waits for the others within the
+  // Takes leave of the neighbours and frees the duplicates: one MPI_Iallreduce; waits for the others within the
   // timeout. Where an exception is unwinding or a peer was lost it waits for nobody. Let a collective that all ranks wait for (a sum, a barrier)
   // come last. Collective.
   ~MpiCommunicator() override;
@@ -44,14 +44,15 @@ class MpiCommunicator final : public Communicator {
     return host_names_[static_cast<std::size_t>(rank_)];
   }
 
-  // One MPI_Iallreduce up to 2^31 - 1 values; one for each 2^30 values beyond. Collective.
+  // One MPI_Iallreduce up to 2^31 - 1 values; one for each 2^30 values beyond. On four ranks or more it keeps room for a
+  // copy of the largest sum of 64 KiB or more. Collective.
   void sum(std::span<std::int64_t> values) override;
   void sum(std::span<double> values) override;
   // One MPI_Iallreduce. Throws UsageError from 2^31 - 3 values on. Collective.
   void sum_and_max(std::span<std::int64_t> sums, std::span<std::int64_t> maxima) override;
   // One MPI_Ibcast, in pieces as sum(). Collective.
   void broadcast(std::span<std::byte> bytes, int root) override;
-  // One MPI_Iallgather of the lengths; then, unless all are zero, one MPI_Igatherv, or more where 2^30 bytes divided
+  // One MPI_Iallreduce of the lengths; then, unless all are zero, one MPI_Igatherv, or more where 2^30 bytes divided
   // by the number of ranks are less than the longest. Collective.
   std::vector<std::vector<std::byte>> gather(std::span<const std::byte> bytes) override;
   void barrier() override;
@@ -74,8 +75,10 @@ class MpiCommunicator final : public Communicator {
   // What the others told of, or that all ranks stand still; it happened to all, and one of them reports it.
   [[noreturn]] void throw_alarm() const;
   [[noreturn]] void throw_standstill() const;
+  // What MPI is to send of a sum of these bytes: MPI_IN_PLACE, or a copy of them.
+  const void* copy_to_send(std::span<const std::byte> bytes);
   template <class T>
-  void sum_in_pieces(std::span<T> values, MPI_Datatype type);
+  void sum_in_pieces(const char* name, std::span<T> values, MPI_Datatype type);
   void gather_host_names();
   std::string place(int rank) const;
   // That the rank before this one is lost.
@@ -91,6 +94,7 @@ class MpiCommunicator final : public Communicator {
   std::vector<std::string> host_names_;
   std::unique_ptr<Heartbeat> heartbeat_;
   std::unique_ptr<RollCall> roll_call_;
+  std::vector<std::byte> sent_;
   std::exception_ptr lost_;  // why no further call can succeed
 };
 

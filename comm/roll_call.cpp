@@ -1,6 +1,7 @@
 #include "comm/roll_call.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -13,7 +14,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// Answers are summed as integers.
 static_assert(std::is_trivially_copyable_v<RollCall::Answer>);
+static_assert(std::has_unique_object_representations_v<RollCall::Answer>);
+constexpr std::size_t answer_words = sizeof(RollCall::Answer) / sizeof(std::int64_t);
+static_assert(answer_words * sizeof(std::int64_t) == sizeof(RollCall::Answer));
 
 bool all_answered_without_moving(const std::vector<RollCall::Answer>& answers) {
   return std::none_of(answers.begin(), answers.end(),
@@ -41,6 +46,9 @@ RollCall::RollCall(MPI_Comm parent, std::chrono::milliseconds timeout, Clock clo
   check_mpi(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN));
   int size = 1;
   check_mpi(MPI_Comm_size(comm_, &size));
+  check_mpi(MPI_Comm_rank(comm_, &rank_));
+  sent_->resize(static_cast<std::size_t>(size));
+  std::memset(static_cast<void*>(sent_->data()), 0, sent_->size() * sizeof(Answer));
   answers_->resize(static_cast<std::size_t>(size));
   last_look_ = next_answer_ = clock_();
 }
@@ -100,9 +108,9 @@ void RollCall::post(bool is_leaving) {
   own_.has_moved = moves_ != moves_at_last_answer_;
   own_.is_leaving = is_leaving;
   moves_at_last_answer_ = moves_;
-  *sent_ = own_;
-  constexpr int bytes = static_cast<int>(sizeof(Answer));
-  check_mpi(MPI_Iallgather(sent_.get(), bytes, MPI_BYTE, answers_->data(), bytes, MPI_BYTE, comm_, &round_));
+  (*sent_)[static_cast<std::size_t>(rank_)] = own_;
+  const auto words = static_cast<int>(sent_->size() * answer_words);
+  check_mpi(MPI_Iallreduce(sent_->data(), answers_->data(), words, MPI_INT64_T, MPI_SUM, comm_, &round_));
 }
 
 bool RollCall::round_is_over() {

@@ -26,7 +26,7 @@ class RollCall {
     Waits waits = Waits::for_mpi;
     std::int32_t has_moved = 0;  // since its answer before
     std::int32_t is_leaving = 0;
-    std::array<char, 48> name{};
+    std::array<char, 52> name{};
   };
 
   // Works on a duplicate of `parent`. Collective.
@@ -54,6 +54,7 @@ class RollCall {
   bool round_is_over();
 
   MPI_Comm comm_ = MPI_COMM_NULL;
+  int rank_ = 0;
   std::chrono::milliseconds timeout_;
   std::chrono::steady_clock::duration interval_;
   Clock clock_;
@@ -64,8 +65,8 @@ class RollCall {
   std::chrono::steady_clock::time_point last_look_;
   std::chrono::steady_clock::time_point next_answer_;
   MPI_Request round_ = MPI_REQUEST_NULL;
-  // What MPI reads and writes during a round.
-  std::unique_ptr<Answer> sent_ = std::make_unique<Answer>();
+  // What MPI reads and writes during a round: of each rank, zeros but for its own place, and all together.
+  std::unique_ptr<std::vector<Answer>> sent_ = std::make_unique<std::vector<Answer>>();
   std::unique_ptr<std::vector<Answer>> answers_ = std::make_unique<std::vector<Answer>>();
 };
 

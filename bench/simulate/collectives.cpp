@@ -155,7 +155,7 @@ class Collective {
       int first, count;
     };
     std::vector<Part> parts = {{0, count}};  // what this rank sums, after each step
-    for (int distance = inner / 2; distance > 0; distance /= 2) {
+    for (int distance = 1; distance < inner; distance *= 2) {
       const Part whole = parts.back();
       const Part low{whole.first, whole.count / 2}, high{whole.first + low.count, whole.count - low.count};
       const bool takes_low = (place & distance) == 0;
@@ -166,7 +166,7 @@ class Collective {
               operation);
       parts.push_back(mine);
     }
-    for (int distance = 1; distance < inner; distance *= 2) {
+    for (int distance = inner / 2; distance > 0; distance /= 2) {
       const Part mine = parts.back();
       parts.pop_back();
       const Part whole = parts.back();
@@ -179,20 +179,6 @@ class Collective {
       MPI_Request going = send(data, count, type, rank_ + 1);
       MPI_Wait(&going, MPI_STATUS_IGNORE);
     }
-  }
-
-  // Every rank sends to every other.
-  void allgather_linear(std::byte* all, int count, MPI_Datatype type) {
-    const std::size_t part = extent_of(type) * static_cast<std::size_t>(count);
-    std::vector<MPI_Request> coming, going;
-    for (int peer = 0; peer < size_; ++peer)
-      if (peer != rank_)
-        coming.push_back(post_receive(all + part * static_cast<std::size_t>(peer), count, type, peer));
-    for (int next = 1; next < size_; ++next)
-      going.push_back(
-          send(all + part * static_cast<std::size_t>(rank_), count, type, (rank_ + next) % size_));
-    for (const MPI_Request request : coming) finish(request);
-    MPI_Waitall(static_cast<int>(going.size()), going.data(), MPI_STATUSES_IGNORE);
   }
 
  private:
@@ -229,18 +215,6 @@ int iallreduce(const void* send, void* receive, int count, MPI_Datatype type, MP
     collective.allreduce_rabenseifner(static_cast<std::byte*>(receive), count, type, operation);
   else
     collective.allreduce_binomial(receive, count, type, operation);
-  *request = MPI_REQUEST_NULL;
-  return MPI_SUCCESS;
-}
-
-int iallgather(const void* send, int send_count, MPI_Datatype send_type, void* receive, int receive_count,
-               MPI_Datatype receive_type, MPI_Comm comm, MPI_Request* request) {
-  Collective collective(comm);
-  const std::size_t bytes = extent_of(send_type) * static_cast<std::size_t>(send_count);
-  auto* const all = static_cast<std::byte*>(receive);
-  if (send != MPI_IN_PLACE)
-    std::memcpy(all + bytes * static_cast<std::size_t>(collective.rank()), send, bytes);
-  collective.allgather_linear(all, receive_count, receive_type);
   *request = MPI_REQUEST_NULL;
   return MPI_SUCCESS;
 }

@@ -36,8 +36,6 @@ Traffic traffic_of(int rank);
 // every other. They return when they are complete, with MPI_REQUEST_NULL. Intracommunicators alone.
 int iallreduce(const void* send, void* receive, int count, MPI_Datatype type, MPI_Op operation, MPI_Comm comm,
                MPI_Request* request);
-int iallgather(const void* send, int send_count, MPI_Datatype send_type, void* receive, int receive_count,
-               MPI_Datatype receive_type, MPI_Comm comm, MPI_Request* request);
 int igatherv(const void* send, int send_count, MPI_Datatype send_type, void* receive,
              const int* receive_counts, const int* starts, MPI_Datatype receive_type, int root, MPI_Comm comm,
              MPI_Request* request);

@@ -5,7 +5,6 @@
 #include "bench/simulate/collectives.hpp"
 
 #define MPI_Iallreduce tally::simulation::iallreduce
-#define MPI_Iallgather tally::simulation::iallgather
 #define MPI_Igatherv tally::simulation::igatherv
 #define MPI_Ibcast tally::simulation::ibcast
 #define MPI_Ibarrier tally::simulation::ibarrier

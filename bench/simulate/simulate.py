@@ -73,12 +73,19 @@ def steps_of(ranks):
     return math.ceil(math.log2(ranks)) if ranks > 1 else 0
 
 
+def way_of(ranks, size, arguments):
+    """How a sum of `size` bytes travels."""
+    if arguments.allreduce != "open-mpi":
+        return arguments.allreduce
+    return "rabenseifner" if size >= 65536 and ranks >= 4 else "binomial"
+
+
 def allreduce_seconds(ranks, size, latencies, arguments):
     """The critical path of a sum of `size` bytes, every rank entering at once."""
     steps = steps_of(ranks)
     per_byte, per_sum, overhead = 1 / arguments.bandwidth, 1 / arguments.sum_rate, 2 * arguments.overhead
     start = sum(latency + overhead for latency in latencies)
-    if arguments.allreduce == "rabenseifner":
+    if way_of(ranks, size, arguments) == "rabenseifner":
         part = size * (1 - 1 / ranks)
         return 2 * start + part * (2 * per_byte + per_sum)
     return 2 * start + size * (steps * (per_byte + per_sum) + steps * (steps + 1) / 2 * per_byte)
@@ -96,12 +103,14 @@ def analytic(case, arguments):
     mean = rows / ranks / arguments.row_rate
     busiest = min(rows, math.ceil(blocks / ranks) * block) / arguments.row_rate
     wait = max(0.0, busiest - mean) + arguments.noise * mean * largest_of_normals(ranks)
+    size = case["statistics_bytes"]
     if wait > BUSY:
-        wait += 1.5 * steps_of(ranks) * arguments.nap / 2
+        naps = 1.7 if way_of(ranks, size, arguments) == "rabenseifner" else 0.75
+        wait += naps * steps_of(ranks) * arguments.nap
     result = {
         "compute": mean,
         "wait": wait,
-        "allreduce": allreduce_seconds(ranks, case["statistics_bytes"], case["step_latencies"], arguments),
+        "allreduce": allreduce_seconds(ranks, size, case["step_latencies"], arguments),
         "m_step": case["seconds"]["m_step"],
     }
     result["iteration"] = sum(result.values())

@@ -38,6 +38,10 @@ class SimulationTest(unittest.TestCase):
                 # No path of a tree has the longest links at every step.
                 self.assertLess(abs(simulated["allreduce"] / analytic["allreduce"] - 1), 0.15)
 
+    def test_a_rank_talks_with_few_others(self):
+        case, = simulate("--ranks", "64", "--topology", "switch", "--rows-per-rank", "4096")
+        self.assertLess(case["traffic"]["peers"], 3 * 6)
+
     def test_noise_makes_ranks_wait_for_the_slowest(self):
         quiet, = simulate("--ranks", "8", "--topology", "switch", "--noise", "0")
         noisy, = simulate("--ranks", "8", "--topology", "switch", "--noise", "0.1")
