@@ -16,7 +16,7 @@ namespace tally {
 namespace {
 
 // What is wrong with a row: a fault of a value, or its weight.
-constexpr Index bad_weight = static_cast<Index>(ValueFault::too_large) + 1, fault_count = bad_weight + 1;
+constexpr Index bad_weight = value_faults, fault_count = bad_weight + 1;
 
 constexpr std::int64_t no_fault = std::numeric_limits<std::int64_t>::max();
 
@@ -54,10 +54,12 @@ void look_for_faults(const StoredBlock& block, Index D, Domain domain, Seen& see
   for (Index i = 0; i < block.rows; ++i) {
     const double* x = block.raw + i * D;
     const Index row = block.first_row + i;
-    for (Index d = 0; d < D; ++d) {
+    const bool missing = block.missing && block.missing[i];
+    for (Index d = 0; d < D && !missing; ++d) {
       const ValueFault fault = domain.fault_of(x[d]);
       if (fault != ValueFault::none) return seen.report(row, d, D, static_cast<Index>(fault));
     }
+    if (!missing && !domain.takes_length(x, D)) return seen.report(row, D, D, static_cast<Index>(ValueFault::length));
     if (block.weights && !(block.weights[i] >= 0 && std::isfinite(block.weights[i])))
       return seen.report(row, D, D, bad_weight);
   }
@@ -88,10 +90,15 @@ void look_at(const StoredBlock& block, Index D, Domain domain, std::vector<doubl
     double finite = 0;  // stays 0 where every value is finite
     for (Index d = 0; d < D; ++d) finite += x[d] * 0;
     suspicious |= finite != 0 || finite != finite;
+    const bool missing = block.missing && block.missing[i];
     if (domain.whole)
       for (Index d = 0; d < D; ++d) suspicious |= x[d] < 0 || x[d] > domain.largest || x[d] != std::floor(x[d]);
+    else if (!domain.takes_any() && !missing) {
+      for (Index d = 0; d < D; ++d) suspicious |= !domain.takes(x[d]);
+      suspicious |= !domain.takes_length(x, D);
+    }
     seen.largest_weight = std::max(seen.largest_weight, weight);
-    if (weight == 0 || (block.missing && block.missing[i])) continue;
+    if (weight == 0 || missing) continue;
     for (Index d = 0; d < D; ++d) {
       const auto c = static_cast<std::size_t>(d);
       sums[c] += weight * x[d];
@@ -130,8 +137,7 @@ std::uint64_t hash_of_rows(const StoredBlock& block, Index D, Index given_column
                     " is negative or not finite (rows are counted from 0)");
   const auto fault = static_cast<ValueFault>(code % fault_count);
   const bool partly_missing = fault == ValueFault::not_a_number && shard.takes_missing();
-  throw DataError(inputs.rows->where(row) + ", column " + std::to_string(column) + " " + domain.words(fault) +
-                  " (rows and columns are counted from 0); " + domain.advice(fault) +
+  throw DataError(domain.message(inputs.rows->where(row), column, fault) +
                   (partly_missing ? "; " + std::string(missing_row_words) : ""));
 }
 
@@ -292,10 +298,11 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
 
 Standardisation standardise_for(Scaling scaling, const DataSummary& summary) {
   Standardisation result = Standardisation::none(summary.columns);
-  if (scaling == Scaling::none) {
-    result.reference = summary.mean;
-    return result;
-  }
+  if (scaling == Scaling::none || scaling == Scaling::from_zero) result.reference = summary.mean;
+  if (scaling == Scaling::from_zero)
+    for (std::size_t i = 0; i < summary.maximum.size(); ++i)
+      if (summary.maximum[i] > 0) result.exponent[i] = std::clamp(std::ilogb(summary.maximum[i]) + 1, -900, 900);
+  if (!result.reference.empty()) return result;
   int common = std::numeric_limits<int>::min();
   for (Index d = 0; d < summary.columns; ++d) {
     const auto i = static_cast<std::size_t>(d);

@@ -35,8 +35,8 @@ Index sample_size(Index rows, Index columns, Index components);
 Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Communicator& communicator,
           Index known_components = 0);
 
-// Centre: the mean; scale: the smallest power of two that brings every value below 1 in magnitude. Without scaling the
-// mean is the reference.
+// Centre: the mean, or 0 where scaling is from there; scale: the smallest power of two that brings every value below 1 in
+// magnitude. Without a centre the mean is the reference.
 Standardisation standardise_for(Scaling scaling, const DataSummary& summary);
 
 }  // namespace tally

@@ -37,7 +37,8 @@ struct SequenceCut {
   Index whole_work = 1;
 };
 
-enum class Scaling { none, common, per_column };
+// `from_zero`: per column, of values from 0 on; 0 stays 0.
+enum class Scaling { none, common, per_column, from_zero };
 
 // Named arrays in the user's units: what model files hold and what start parameters are read from.
 using NamedArrays = std::map<std::string, Array>;

@@ -11,8 +11,8 @@ namespace tally {
 struct Standardisation {
   std::vector<double> centre;   // (D)
   std::vector<int> exponent;    // (D)
-  // (D), or empty: the columns' means, for models that compute on rows as they are but take log-densities relative to
-  // those of a typical row. Rows do not change by it.
+  // (D), or empty: the columns' means in the user's units, for models that do not centre rows: they take log-densities
+  // relative to those of a typical row, or bounds relative to the means. Rows do not change by it.
   std::vector<double> reference = {};
 
   Index columns() const noexcept { return static_cast<Index>(centre.size()); }

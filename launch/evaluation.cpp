@@ -22,7 +22,7 @@ namespace tally {
 namespace {
 
 // What is wrong with a row: a fault of a value, or its weight.
-constexpr Index bad_weight = static_cast<Index>(ValueFault::too_large) + 1, fault_count = bad_weight + 1;
+constexpr Index bad_weight = value_faults, fault_count = bad_weight + 1;
 
 constexpr std::int64_t no_fault = std::numeric_limits<std::int64_t>::max();
 
@@ -45,7 +45,7 @@ class Evaluation::CheckedRows final : public RowSource {
     const Index D = columns();
     double finite = 0;  // stays 0 where every value is finite
     for (Index i = 0; i < count * D; ++i) finite += out[i] * 0;
-    if (finite == 0 && !domain_.whole) return;
+    if (finite == 0 && domain_.takes_any()) return;
     for (Index i = 0; i < count; ++i) {
       double* row = out + i * D;
       if (takes_missing_ && std::all_of(row, row + D, [](double x) { return std::isnan(x); })) continue;
@@ -70,6 +70,7 @@ class Evaluation::CheckedRows final : public RowSource {
       report(row, d, static_cast<Index>(fault));
       values[d] = 0;
     }
+    if (!domain_.takes_length(values, columns())) report(row, columns(), static_cast<Index>(ValueFault::length));
   }
 
   const RowSource& rows_;
@@ -233,9 +234,8 @@ void Evaluation::report_first_fault() const {
   const auto fault = static_cast<ValueFault>(code % fault_count);
   const Domain domain = loaded_.model->domain();
   const bool partly_missing = fault == ValueFault::not_a_number && loaded_.model->takes_missing();
-  throw DataError(fmt::format("{}, column {} {} (rows and columns are counted from 0); {}{}{}", rows_->where(place / width),
-                              place % width, domain.words(fault), domain.advice(fault), partly_missing ? "; " : "",
-                              partly_missing ? missing_row_words : ""));
+  throw DataError(fmt::format("{}{}{}", domain.message(rows_->where(place / width), place % width, fault),
+                              partly_missing ? "; " : "", partly_missing ? missing_row_words : ""));
 }
 
 void Evaluation::read_weights(Index first_row, Index count, std::vector<double>& out) {

@@ -230,6 +230,9 @@ TEST(Scan, TheFirstBadRowIsNamedWhicheverRankHoldsIt) {
                              Fault{70, -3, Domain::counts, "x row 70, column 1 is negative"},
                              Fault{33, 2.5, Domain::counts, "x row 33, column 1 is not a whole number"},
                              Fault{33, 0.5, Domain::symbols(5), "x row 33, column 1 is not a whole number"},
+                             Fault{25, -1e-300, Domain::not_negative, "x row 25, column 1 is negative (rows and columns are "
+                                                                      "counted from 0); this model takes numbers from 0 on"},
+                             Fault{26, 0, Domain::positive, "x row 26, column 1 is 0"},
                              Fault{60, 5, Domain::symbols(5), "x row 60, column 1 is above 4 (rows and columns are "
                                                               "counted from 0); this model takes whole numbers from 0 to 4"}}) {
     Table table{2, std::vector<double>(180, 4.0), {}};
@@ -238,6 +241,44 @@ TEST(Scan, TheFirstBadRowIsNamedWhicheverRankHoldsIt) {
     for (const Way& way : ways)
       for (const std::string& error : look(table, fault.domain, way).errors) EXPECT_THAT(error, HasSubstr(fault.words));
   }
+}
+
+TEST(Scan, RowsOfAnotherLengthThanOneAreRefused) {
+  Table table{2, {}, {}};
+  for (int i = 0; i < 90; ++i) table.values.insert(table.values.end(), {0.6, i % 2 ? 0.8 : -0.8});
+  for (const Way& way : ways) EXPECT_EQ(look(table, Domain::unit_vectors, way).scan.summary.rows, 90);
+  table.values[2 * 33] = 0.6 + 1e-5;
+  for (const Way& way : ways) EXPECT_EQ(look(table, Domain::unit_vectors, way).scan.summary.rows, 90);
+
+  table.values[2 * 40] = 0.61;
+  for (const Way& way : ways)
+    for (const std::string& error : look(table, Domain::unit_vectors, way).errors)
+      EXPECT_EQ(error, "x row 40 is no vector of length 1 (rows are counted from 0); divide each row by its Euclidean length");
+}
+
+TEST(Scan, MissingRowsNeedNoLengthAndNoSign) {
+  Table table{2, {}, {}};
+  for (int i = 0; i < 40; ++i) table.values.insert(table.values.end(), {0.6, 0.8});
+  table.values[2 * 9] = table.values[2 * 9 + 1] = not_a_number;
+  for (const Way& way : ways_with_missing_rows())
+    for (const Domain domain : {Domain::unit_vectors, Domain::positive, Domain::not_negative})
+      EXPECT_NEAR(look(table, domain, way).scan.summary.mean[1], 0.8, 1e-15);
+}
+
+TEST(Scan, ColumnsFromZeroAreScaledAndKeepTheirZeros) {
+  Table table{3, {}, {}};
+  for (int i = 0; i < 40; ++i) table.values.insert(table.values.end(), {1e200 * i, 1e-200 * i, 0});
+  const DataSummary summary = look(table, Domain::not_negative, ways[0]).scan.summary;
+
+  const Standardisation standardisation = standardise_for(Scaling::from_zero, summary);
+
+  EXPECT_THAT(standardisation.centre, ElementsAre(0, 0, 0));
+  EXPECT_EQ(standardisation.reference, summary.mean);
+  for (const std::size_t d : {0u, 1u}) {
+    EXPECT_LT(summary.maximum[d] * standardisation.scale(static_cast<Index>(d)), 1);
+    EXPECT_GE(summary.maximum[d] * standardisation.scale(static_cast<Index>(d)), 0.5);
+  }
+  EXPECT_EQ(standardisation.exponent[2], 0);
 }
 
 TEST(Scan, TheLargestOfADomainIsTaken) {
