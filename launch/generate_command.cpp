@@ -142,6 +142,12 @@ Planted plant(const GenerateRequest& request) {
     for (double& rate : rates.values) rate = (1 + std::abs(rate)) * (1 + std::abs(rate));
     return {"poisson", {}, {{"weights", random_weights(draws, K)}, {"rates", std::move(rates)}}};
   }
+  if (request.kind == "exponential") {
+    // Of logarithms of rates: the logarithm of a value has a standard deviation of 1.3.
+    Array rates = random_locations(draws, K, D, request.separation);
+    for (double& rate : rates.values) rate = std::exp(std::clamp(-rate, -300.0, 300.0));
+    return {"exponential", {}, {{"weights", random_weights(draws, K)}, {"rates", std::move(rates)}}};
+  }
   Array means = random_locations(draws, K, D, request.separation);
   if (request.kind == "gmm")
     return {"gmm",
@@ -243,9 +249,9 @@ void add_generate_command(CLI::App& app, const Choose& choose) {
   command
       ->add_option("kind", request->kind,
                    "gmm: Gaussians of any shape; kmeans: equal round blobs; poisson: counts; categorical: symbols; bernoulli: "
-                   "bits; hmm: sequences of states that emit equal round blobs")
+                   "bits; exponential: waiting times; hmm: sequences of states that emit equal round blobs")
       ->required()
-      ->check(CLI::IsMember({"gmm", "kmeans", "poisson", "categorical", "bernoulli", "hmm"}));
+      ->check(CLI::IsMember({"gmm", "kmeans", "poisson", "categorical", "bernoulli", "exponential", "hmm"}));
   command->add_option("-n,--rows", request->rows, "Number of rows (hmm: by default as many as --lengths sum to)");
   command->add_option("-d,--columns", request->columns, "Number of columns")->capture_default_str();
   command->add_option("-k,--components", request->components, "Number of components")->capture_default_str();

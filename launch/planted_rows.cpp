@@ -19,7 +19,7 @@ Index places_of(Index columns, Index components) {
 }
 
 // A value about place `place`. Counts have a standard deviation of half a unit of their root; of five symbols four are
-// the place's own.
+// the place's own; numbers from 0 on are exponential.
 double draw_value(Domain domain, std::uint64_t row, Index column, Index place) {
   const auto draw = 1 + static_cast<std::uint32_t>(column) * poisson_draws;
   const auto at = static_cast<double>(place);
@@ -30,6 +30,7 @@ double draw_value(Domain domain, std::uint64_t row, Index column, Index place) {
     return static_cast<double>(own ? static_cast<std::uint64_t>(place) % symbols : below(key, row, draw + 1, symbols));
   }
   if (domain.whole) return static_cast<double>(poisson(key, row, draw, 4 * (1 + at) * (1 + at)));
+  if (domain.sign == Sign::not_negative) return -std::log(uniform(key, row, draw)) * std::pow(8.0, at);
   return (10 + 4 * at + normal(key, row, draw)) * static_cast<double>(1 + column % 3);
 }
 

@@ -36,4 +36,13 @@ struct ExponentialKernel {
   }
 };
 
+// T(x) = [1, x].
+struct LinearKernel : ExponentialKernel {
+  template <class Lane, class Real>
+  void features(Lane& lane, MatrixView<const Real> x, MatrixView<Real> out) const {
+    lane.linear_features(x, out);
+  }
+  Index feature_width() const { return width; }
+};
+
 }  // namespace tally

@@ -59,12 +59,6 @@ class PoissonFamily {
   std::vector<double> reference_;  // (D), positive
 };
 
-struct PoissonKernel : ExponentialKernel {
-  template <class Lane, class Real>
-  void features(Lane& lane, MatrixView<const Real> x, MatrixView<Real> out) const {
-    lane.linear_features(x, out);
-  }
-  Index feature_width() const { return width; }
-};
+using PoissonKernel = LinearKernel;
 
 }  // namespace tally

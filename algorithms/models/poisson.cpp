@@ -8,7 +8,7 @@ namespace {
 
 template <class Make>
 std::unique_ptr<Model> with_poisson(Index components, Index columns, const Make& make) {
-  return make(PoissonFamily(components, columns), PoissonKernel{{components, 1 + columns}});
+  return make(PoissonFamily(components, columns), LinearKernel{{components, 1 + columns}});
 }
 
 }  // namespace

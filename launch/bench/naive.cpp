@@ -79,6 +79,12 @@ LogDensity poisson_log_density(const NamedArrays& parameters, Index D) {
   });
 }
 
+LogDensity exponential_log_density(const NamedArrays& parameters, Index D) {
+  return column_log_density(D, [rates = parameters.at("rates").values](double x, std::size_t at) {
+    return std::log(rates[at]) - rates[at] * x;
+  });
+}
+
 LogDensity symbol_log_density(const NamedArrays& parameters, Index D) {
   const Array& probabilities = parameters.at("probabilities");
   const auto symbols = static_cast<std::size_t>(probabilities.shape.back());
@@ -99,6 +105,7 @@ LogDensity log_density_of(const std::string& family, const Model& model, const N
   if (family == "gmm" || family == "gaussian")
     return gaussian_log_density(model.options().at("covariance"), parameters, D);
   if (family == "poisson") return poisson_log_density(parameters, D);
+  if (family == "exponential") return exponential_log_density(parameters, D);
   if (family == "categorical") return symbol_log_density(parameters, D);
   if (family == "bernoulli") return bit_log_density(parameters, D);
   return nullptr;

@@ -388,6 +388,29 @@ class PoissonReference(TallyTest):
         self.check_death_notices("count", weights=Case("poisson_mix_death_notices").place("freq"))
 
 
+class ExponentialReference(TallyTest):
+    def test_coal(self):
+        case = Case("exponential_mix_coal")
+        golden = case.golden
+        self.assertEqual(golden["tolerance"], "1e-11 rel trace; 1e-7 converged")
+        start = self.start(weights=golden["start"]["w"], rates=golden["start"]["rate"])
+
+        for ranks in ranks_of_reference:
+            fitted = self.fit("exponential", case.place("X"), 2, ranks, init=start, tol=0, max_iter=10)
+            self.assert_close(fitted.trace, golden["loglik_trace"], 1e-11)
+        for iteration, theta in golden["theta"].items():
+            fitted = self.fit("exponential", case.place("X"), 2, init=start, tol=0, max_iter=int(iteration))
+            self.assert_close(fitted["weights"], theta["w"], 1e-11)
+            self.assert_close(fitted["rates"].ravel(), theta["rate"], 1e-11)
+        # The likelihood is flat at its maximum: what is left of the case's parameters are six digits.
+        converged = golden["converged"]
+        fitted = self.fit("exponential", case.place("X"), 2, tol=0, max_iter=10,
+                          init=self.start(weights=converged["w"], rates=converged["rate"]))
+        self.assert_close(fitted.trace[-1], converged["loglik"], 1e-11)
+        self.assert_close(fitted["weights"], converged["w"], 1e-6)
+        self.assert_close(fitted["rates"].ravel(), converged["rate"], 1e-6)
+
+
 class BernoulliReference(TallyTest):
     def check(self, probability_of_one, model, **options):
         case = Case("bernoulli_mix_digits_k10")

@@ -28,6 +28,7 @@ Made make(const std::string& name, const OptionValues& options, const NamedArray
   Made made{registry.find(name).make(2, 2, options), {}};
   Standardisation standardisation = Standardisation::none(2);
   if (made.model->scaling() != Scaling::none) standardisation = {{3, -5}, {2, 2}};
+  if (made.model->scaling() == Scaling::from_zero) standardisation.centre = {0, 0};
   made.model->set_standardisation(standardisation);
   made.parameters.resize(static_cast<std::size_t>(made.model->parameters().size()));
   made.model->set_defaults(made.parameters);
@@ -50,6 +51,7 @@ std::vector<Made> all_models() {
   models.push_back(make("bernoulli", {}, {{"probabilities", {{2, 2}, {0, 1, 0.3, 0.8}}}}));
   models.push_back(make("categorical", {{"symbols", "3"}},
                         {{"probabilities", {{2, 2, 3}, {0.2, 0.5, 0.3, 0, 0.9, 0.1, 0, 0, 1, 0.6, 0.4, 0}}}}));
+  models.push_back(make("exponential", {}, {{"rates", {{2, 2}, {1, 20, 0.01, 4}}}}));
   return models;
 }
 

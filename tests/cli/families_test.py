@@ -1,0 +1,139 @@
+"""Families against EM of their definitions in 40 digits (tests/data/families.json), as mixtures and as emissions; what
+they refuse; and what becomes of components that collapse."""
+
+import json
+import os
+import unittest
+
+import h5py
+import numpy as np
+
+from hmm_cli import HmmTest
+from tally_cli import data_folder, usage_status
+
+# Components that hold few of forty rows: rounding of their sums is relative to their weight.
+trace_relative, parameter_relative = 1e-12, 1e-10
+
+
+class OfEveryFamily:
+    """The tests of every family; a class of a family names it."""
+
+    def setUp(self):
+        super().setUp()
+        with open(os.path.join(data_folder, "families.json"), encoding="utf-8") as file:
+            self.reference = json.load(file)[self.family]
+
+    def assert_reached(self, fitted, reference):
+        self.assert_close(fitted.trace, reference["trace"], trace_relative)
+        for name, expected in reference["end"].items():
+            self.assert_close(fitted[name], expected, parameter_relative)
+
+    def test_mixtures_are_those_of_the_definition(self):
+        reference = self.reference["mixture"]
+        data, weights = self.write_data(self.reference["x"]), self.write(w=self.reference["weights"]) + ":/w"
+
+        for ranks in (1, 3):
+            fitted = self.fit(self.family, data, 2, ranks, init=self.start(**reference["start"]), weights=weights, tol=0,
+                              max_iter=len(reference["trace"]) - 1, **self.reference["options"])
+            self.assert_reached(fitted, reference)
+
+    def test_chains_are_those_of_the_definition(self):
+        reference = self.reference["chain"]
+        data, lengths = self.write_data(self.reference["x"]), self.write(n=self.reference["lengths"]) + ":/n"
+
+        for ranks in (1, 2):
+            fitted = self.fit_from(self.family, data, reference["start"], ranks, lengths=lengths,
+                                   max_iter=len(reference["trace"]) - 1, **self.reference["options"])
+            self.assert_reached(fitted, reference)
+
+    def test_missing_steps_of_a_chain_say_nothing(self):
+        x = np.array(self.reference["x"])[:20]
+        missing = np.insert(x, [4, 9], np.nan, axis=0)
+        start = {**self.reference["chain"]["start"], "startprob": [0.5, 0.5], "transmat": np.full((2, 2), 0.5)}
+
+        whole = self.fit_from(self.family, self.write_data(x), start, **self.reference["options"])
+        fitted = self.fit_from(self.family, self.write_data(missing), start, **self.reference["options"])
+
+        self.assert_close(fitted.trace, whole.trace, trace_relative)
+
+    def sample(self, fitted, rows):
+        out = self.path()
+        self.succeed("sample", fitted.file, "--rows", rows, "--out", out + ":/x", "--seed", 3)
+        with h5py.File(out, "r") as file:
+            return file["x"][()]
+
+    def test_fits_of_draws_come_back_to_what_was_planted(self):
+        out = self.path()
+        self.succeed("generate", self.family, "--rows", 4000, "--columns", 3, "--components", 2, "--seed", 5,
+                     "--separation", 3, "--labels", "--out", out)
+        planted = out.replace(".h5", ".planted.h5")
+
+        fitted = self.fit(self.family, out + ":/x", 2, init=f"parameters:{planted}", tol=1e-6, max_iter=300,
+                          **self.generated_options())
+        labels = self.labels(fitted, out + ":/x")
+
+        with h5py.File(out, "r") as file:
+            self.assertGreater((labels == file["labels"][()]).mean(), self.separated)
+        with h5py.File(planted, "r") as file:
+            for name in self.close:
+                self.assert_close(fitted[name], file[name][()], self.close[name], absolute=0.03)
+        drawn = self.sample(fitted, 20000)
+        with h5py.File(out, "r") as file:
+            x = file["x"][()]
+        spread = x.std(axis=0) * np.sqrt(1 / len(x) + 1 / len(drawn))
+        self.assertTrue((abs(drawn.mean(axis=0) - x.mean(axis=0)) < 6 * spread).all())
+
+    separated, close = 0.8, {}
+
+    def generated_options(self):
+        return {}
+
+    def refuse_value(self, value, *says, **options):
+        x = np.array(self.reference["x"])
+        x[7, 1] = value
+        words = (f"row 7, column 1 {says[0]}", *says[1:])
+        for ranks in (1, 2):
+            self.refuse_fit(self.family, self.write_data(x), 2, ranks, says=words, **{**self.reference["options"], **options})
+        self.refuse_hmm(self.family, self.write_data(x), 2, says=words, **{**self.reference["options"], **options})
+        good = self.fit(self.family, self.write_data(self.reference["x"]), 1, max_iter=1, **self.reference["options"])
+        self.refuse("score", good.file, self.write_data(x), says=words)
+
+
+class Exponential(OfEveryFamily, HmmTest):
+    family, close = "exponential", {"rates": 0.2}
+
+    def test_values_below_zero_are_refused(self):
+        self.refuse_value(-0.5, "is negative", "takes numbers from 0 on")
+
+    def test_components_of_zeros_have_the_smallest_mean(self):
+        x = np.concatenate([np.zeros(50), np.random.default_rng(1).exponential(3, 50)])
+        start = self.start(rates=[[100.0], [0.3]])
+
+        for precision in ("double", "single"):
+            fitted = self.fit("exponential", self.write_data(x), 2, init=start, tol=0, max_iter=60, precision=precision,
+                              min_mean=1e-3)
+            self.assert_close(fitted["rates"][0], [1e3 / x.mean()], 1e-6)
+            self.assertTrue(np.isfinite(fitted.trace).all())
+
+    def test_units_do_not_matter(self):
+        x = np.array(self.reference["x"]) * [1e-200, 1e200]
+        start = dict(self.reference["mixture"]["start"])
+        start["rates"] = np.array(start["rates"]) * [1e200, 1e-200]
+        plain = self.fit("exponential", self.write_data(self.reference["x"]), 2, tol=0, max_iter=5,
+                         init=self.start(**self.reference["mixture"]["start"]))
+
+        for precision, relative in (("double", 1e-11), ("single", 1e-3)):
+            fitted = self.fit("exponential", self.write_data(x), 2, init=self.start(**start), tol=0, max_iter=5,
+                              precision=precision)
+            self.assert_close(fitted.trace, plain.trace, relative)  # 200 and -200 cancel
+            self.assert_close(fitted["rates"] * [1e-200, 1e200], plain["rates"], relative)
+
+    def test_starts_and_options_that_are_impossible_are_refused(self):
+        data = self.write_data(self.reference["x"])
+        self.refuse_fit("exponential", data, 1, says="not above 0", init=self.start(rates=[[1.0, 0.0]]))
+        self.refuse_fit("exponential", data, 1, says="(1, 2) is needed", init=self.start(rates=[[1.0]]))
+        self.refuse_fit("exponential", data, 1, says="--min-mean", min_mean=0, status=usage_status)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,135 @@
+"""EM of small mixtures and chains of every family in 40 digits, from the definitions of their densities alone: makes
+families.json. Log-densities are checked against SciPy's on the way.
+
+    pip install mpmath==1.4.1 scipy==1.17.1 && python tests/data/families.py > tests/data/families.json
+"""
+
+import json
+import sys
+
+import mpmath as mp
+import numpy as np
+import scipy.stats
+
+mp.mp.dps = 40
+ROWS, ITERATIONS, LENGTHS = 40, 3, [23, 1, 16]
+
+
+def mean(x, weights):
+    total = mp.fsum(weights)
+    return [mp.fsum(w * row[d] for w, row in zip(weights, x)) / total for d in range(len(x[0]))]
+
+
+class Exponential:
+    def rows(self, random):
+        return np.round(random.exponential(random.choice([[3.0, 50.0], [0.5, 400.0]], ROWS)), 4) + 1e-3
+
+    start = {"rates": [[0.5, 0.02], [1.5, 0.004]]}
+
+    def log_density(self, row, theta):
+        return mp.fsum(mp.log(rate) - rate * x for x, rate in zip(row, theta["rates"]))
+
+    def scipy(self, row, theta):
+        return scipy.stats.expon.logpdf(row, scale=1 / np.array(theta["rates"])).sum()
+
+    def maximize(self, x, weights):
+        return {"rates": [1 / value for value in mean(x, weights)]}
+
+
+FAMILIES = {"exponential": Exponential()}
+
+
+def as_mpf(values):
+    return [as_mpf(value) for value in values] if isinstance(values, list) else mp.mpf(values)
+
+
+def as_floats(values):
+    return [as_floats(value) for value in values] if isinstance(values, list) else float(values)
+
+
+def component(theta, k):
+    return {name: values[k] for name, values in theta.items()}
+
+
+def log_densities(family, x, theta, components):
+    table = [[family.log_density(row, component(theta, k)) for k in range(components)] for row in x]
+    for row, values in zip(x, table):
+        for k, value in enumerate(values):
+            expected = family.scipy(as_floats(row), {n: as_floats(v) for n, v in component(theta, k).items()})
+            assert abs(value - expected) < 1e-9 * (1 + abs(value)), (value, expected)
+    return table
+
+
+def maximize(family, x, responsibilities, components):
+    each = [family.maximize(x, [r[k] for r in responsibilities]) for k in range(components)]
+    return {name: [theta[name] for theta in each] for name in each[0]}
+
+
+def mixture(family, x, weights, start):
+    """The log-likelihoods of ITERATIONS + 1 parameters, and the last of them."""
+    theta = {name: as_mpf(values) for name, values in start.items()}
+    trace = []
+    for iteration in range(ITERATIONS + 1):
+        shares = theta["weights"]
+        of_family = {name: values for name, values in theta.items() if name != "weights"}
+        joint = [[share * mp.exp(value) for share, value in zip(shares, row)]
+                 for row in log_densities(family, x, of_family, len(shares))]
+        trace.append(mp.fsum(w * mp.log(mp.fsum(row)) for w, row in zip(weights, joint)))
+        if iteration == ITERATIONS:
+            return {"trace": as_floats(trace), "end": {name: as_floats(values) for name, values in theta.items()}}
+        posterior = [[w * value / mp.fsum(row) for value in row] for w, row in zip(weights, joint)]
+        theta = maximize(family, x, posterior, len(shares))
+        theta["weights"] = [mp.fsum(row[k] for row in posterior) / mp.fsum(weights) for k in range(len(shares))]
+
+
+def chain(family, x, lengths, start):
+    """The same of a hidden Markov model by forward and backward sums of probabilities."""
+    theta = {name: as_mpf(values) for name, values in start.items()}
+    trace, states = [], range(len(start["startprob"]))
+    for iteration in range(ITERATIONS + 1):
+        of_family = {name: values for name, values in theta.items() if name not in ("startprob", "transmat")}
+        b = [[mp.exp(value) for value in row] for row in log_densities(family, x, of_family, len(states))]
+        begin, moves = theta["startprob"], theta["transmat"]
+        log_likelihood, gamma, starts = mp.mpf(0), [], [mp.mpf(0) for _ in states]
+        counts, first = [[mp.mpf(0) for _ in states] for _ in states], 0
+        for length in lengths:
+            part = b[first:first + length]
+            first += length
+            alpha, beta = [[begin[j] * part[0][j] for j in states]], [[mp.mpf(1) for _ in states]]
+            for emitted in part[1:]:
+                alpha.append([emitted[j] * mp.fsum(alpha[-1][i] * moves[i][j] for i in states) for j in states])
+            for emitted in part[:0:-1]:
+                beta.insert(0, [mp.fsum(moves[i][j] * emitted[j] * beta[0][j] for j in states) for i in states])
+            likelihood = mp.fsum(alpha[-1])
+            log_likelihood += mp.log(likelihood)
+            of_sequence = [[a * c / likelihood for a, c in zip(*pair)] for pair in zip(alpha, beta)]
+            gamma += of_sequence
+            for j in states:
+                starts[j] += of_sequence[0][j]
+                for i in states:
+                    counts[i][j] += mp.fsum(alpha[t][i] * moves[i][j] * part[t + 1][j] * beta[t + 1][j]
+                                            for t in range(length - 1)) / likelihood
+        trace.append(log_likelihood)
+        if iteration == ITERATIONS:
+            return {"trace": as_floats(trace), "end": {name: as_floats(values) for name, values in theta.items()}}
+        theta = maximize(family, x, gamma, len(states))
+        theta["startprob"] = [value / mp.fsum(starts) for value in starts]
+        theta["transmat"] = [[value / mp.fsum(row) for value in row] for row in counts]
+
+
+def reference(family, seed):
+    random = np.random.default_rng(seed)
+    x = family.rows(random).tolist()
+    weights = random.choice([0.5, 1.0, 2.0], ROWS).tolist()
+    of_mixture = {"weights": [0.375, 0.625], **family.start}
+    of_chain = {"startprob": [0.5, 0.5], "transmat": [[0.75, 0.25], [0.375, 0.625]], **family.start}
+    exact = as_mpf(x)
+    return {"x": x, "weights": weights, "lengths": LENGTHS, "options": getattr(family, "options", {}),
+            "mixture": {"start": of_mixture, **mixture(family, exact, as_mpf(weights), of_mixture)},
+            "chain": {"start": of_chain, **chain(family, exact, LENGTHS, of_chain)}}
+
+
+if __name__ == "__main__":
+    json.dump({name: reference(family, seed) for seed, (name, family) in enumerate(FAMILIES.items())}, sys.stdout,
+              separators=(",", ":"))
+    print()
