@@ -94,6 +94,8 @@ Checkpoint read_checkpoint(const ArchiveReader& archive) {
   Checkpoint checkpoint;
   checkpoint.record = read_record(archive);
   checkpoint.options_hash = archive.text_attribute("/checkpoint", "options_hash").value_or("");
+  if (!archive.contains("/checkpoint/models"))
+    throw DataError("a checkpoint was written by another version of tally; start afresh in another folder");
   const std::size_t count = archive.list("/checkpoint/models").size();
   for (std::size_t m = 0; m < count; ++m) checkpoint.states.push_back(read_state(archive, model_path(m)));
   return checkpoint;
@@ -106,7 +108,26 @@ std::int64_t iteration_of(const Checkpoint& checkpoint) {
   return iteration;
 }
 
+bool is_state_of(const Model& model, const FitState& state, int restarts) {
+  if (state.candidates.size() != static_cast<std::size_t>(restarts) || state.iteration < 0) return false;
+  if (!state.exponents.empty() && state.exponents.size() != model.statistics().fields().size()) return false;
+  return std::all_of(state.candidates.begin(), state.candidates.end(), [&](const Candidate& candidate) {
+    const auto reason = static_cast<int>(candidate.reason);
+    const std::size_t entries = candidate.trace.size();
+    if (reason < static_cast<int>(StopReason::running) || reason > static_cast<int>(StopReason::failed)) return false;
+    if (candidate.reason == StopReason::converged && entries < 2) return false;
+    if (candidate.reason != StopReason::running && candidate.reason != StopReason::failed && entries < 1) return false;
+    return static_cast<Index>(candidate.parameters.size()) == model.parameters().size();
+  });
+}
+
 }  // namespace
+
+void check_states(const Checkpoint& checkpoint, const std::vector<const Model*>& models, int restarts) {
+  bool fits = checkpoint.states.size() == models.size();
+  for (std::size_t m = 0; fits && m < models.size(); ++m) fits = is_state_of(*models[m], checkpoint.states[m], restarts);
+  if (!fits) throw DataError("a checkpoint holds another state than its fit could have; start afresh in another folder");
+}
 
 void CheckpointFolder::create() const {
   std::error_code failure;

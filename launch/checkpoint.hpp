@@ -17,6 +17,9 @@ struct Checkpoint {
   std::string options_hash;  // of what must not change on the way: model, data, start, seed, precision
 };
 
+// Whether a checkpoint's states are states of these models, with so many starts each. Throws DataError.
+void check_states(const Checkpoint& checkpoint, const std::vector<const Model*>& models, int restarts);
+
 // One that is not as it was written.
 struct DamagedCheckpoint {
   std::string file, why;

@@ -122,6 +122,7 @@ class FitJob final : public FitObserver {
 
   // Finds out before the work whether its result can be written.
   void check_outputs() {
+    refuse_to_share({request_.out, request_.log_file, request_.times_file}, input_names());
     Progress::Options options;
     options.quiet = request_.quiet;
     options.log_file = request_.log_file;
@@ -130,7 +131,6 @@ class FitJob final : public FitObserver {
     progress_ = std::make_unique<Progress>(options);
     if (!request_.checkpoint_folder.empty()) check_checkpoint_folder();
     if (!request_.times_file.empty()) {
-      refuse_to_replace(request_.times_file, input_names());
       const DurableFile probe(request_.times_file);
     }
     if (request_.out.empty()) return;
@@ -138,7 +138,6 @@ class FitJob final : public FitObserver {
     if (!std::filesystem::is_directory(folder))
       throw DataError("--out " + request_.out + ": there is no folder " + folder.string());
     if (std::filesystem::is_directory(request_.out)) throw DataError("--out " + request_.out + " is a folder");
-    refuse_to_replace(request_.out, input_names());
     const DurableFile probe(request_.out);
   }
 
@@ -233,9 +232,7 @@ class FitJob final : public FitObserver {
         throw UsageError("the checkpoint in " + request_.checkpoint_folder +
                          " is of a fit with another model, start, seed or precision; only --max-iter, --tol and where "
                          "and how it runs may change");
-      for (const Candidate& candidate : found->states.front().candidates)
-        if (static_cast<Index>(candidate.parameters.size()) != model_->parameters().size())
-          throw DataError("the checkpoint in " + request_.checkpoint_folder + " holds another number of parameters");
+      check_states(*found, {model_.get()}, request_.restarts);
     });
     // Every rank must resume from the same one, or from none.
     std::vector<std::int64_t> extremes = {found ? found->states.front().iteration : -1,

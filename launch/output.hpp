@@ -13,6 +13,8 @@ DatasetName parse_output(const std::string& text, const std::string& default_pat
 // Writing replaces a whole file, so it must be none that is read. `inputs` are files or data sets; globs are matched.
 // Throws UsageError.
 void refuse_to_replace(const std::string& file, const std::vector<std::string>& inputs);
+// Output files, empty ones left out, must differ from each other, too. Throws UsageError.
+void refuse_to_share(const std::vector<std::string>& outputs, const std::vector<std::string>& inputs);
 
 // File names need not be UTF-8; JSON must be.
 template <class Json>

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -52,6 +53,8 @@ class SelectJob final : public FitObserver {
     if (!(request_.fit.resume && load_checkpoint())) start();
     std::vector<FitTask> tasks;
     for (Contender& contender : contenders_) tasks.push_back({contender.model.get(), &contender.state});
+    const OnTermination save_on_termination([this] { save_unfinished(); });
+    publish_snapshot();
     const bool stopped = fit_together(tasks, *shard_, scan_.summary, request_.fit.fit, context_.communicator, *this);
     compare();
     const std::optional<std::size_t> best = best_of(comparisons_, request_.criterion);
@@ -69,12 +72,13 @@ class SelectJob final : public FitObserver {
 
   void advanced(std::span<const FitTask>, bool stopping) override {
     ++iterations_;
+    if (context_.is_root()) publish_snapshot();
     if (request_.fit.checkpoint_folder.empty()) return;
     if (!stopping && iterations_ % request_.fit.checkpoint_every != 0) return;
     agree(context_.communicator, [&] {
       if (!context_.is_root()) return;
       CheckpointFolder::set_aside(std::exchange(damaged_checkpoints_, {}));
-      Checkpoint checkpoint{record_of(0, "unfinished"), {}, options_hash()};
+      Checkpoint checkpoint{record_of(leader().value_or(0), "unfinished"), {}, options_hash()};
       for (const Contender& contender : contenders_) checkpoint.states.push_back(contender.state);
       CheckpointFolder(context_.io, request_.fit.checkpoint_folder).save(checkpoint);
     });
@@ -85,6 +89,9 @@ class SelectJob final : public FitObserver {
  private:
   void check_request() const {
     if (request_.fit.restarts < 1) throw UsageError("--n-init must be at least 1");
+    if (init_way().find(':') != std::string::npos)
+      throw UsageError("--init " + init_way() + ": models of several shapes start from the data alone, by kmeans, k-means++, "
+                       "random or random-from-data");
     parse_sample_start(init_way());
     if (request_.fit.resume && request_.fit.checkpoint_folder.empty())
       throw UsageError("--resume needs --checkpoint: the folder to resume from");
@@ -105,19 +112,20 @@ class SelectJob final : public FitObserver {
 
   // Finds out before the work whether its result can be written.
   void check_outputs() {
+    std::vector<std::string> inputs = request_.fit.data;
+    if (!request_.fit.weights.empty()) inputs.push_back(request_.fit.weights);
+    refuse_to_share({request_.fit.out, request_.plot, request_.fit.log_file}, inputs);
+    for (const std::string& file : {request_.fit.out, request_.plot}) {
+      if (file.empty()) continue;
+      if (std::filesystem::is_directory(file)) throw DataError(file + " is a folder");
+      const DurableFile probe(file);
+    }
     Progress::Options options;
     options.quiet = request_.fit.quiet;
     options.log_file = request_.fit.log_file;
     options.max_iterations = request_.fit.fit.max_iterations;
+    options.tolerance = request_.fit.fit.tolerance;
     progress_ = std::make_unique<Progress>(options);
-    std::vector<std::string> inputs = request_.fit.data;
-    if (!request_.fit.weights.empty()) inputs.push_back(request_.fit.weights);
-    for (const std::string& file : {request_.fit.out, request_.plot}) {
-      if (file.empty()) continue;
-      if (std::filesystem::is_directory(file)) throw DataError(file + " is a folder");
-      refuse_to_replace(file, inputs);
-      const DurableFile probe(file);
-    }
     if (request_.fit.checkpoint_folder.empty()) return;
     const CheckpointFolder folder(context_.io, request_.fit.checkpoint_folder);
     folder.create();
@@ -231,10 +239,13 @@ class SelectJob final : public FitObserver {
       if (found->record.fingerprint != source_.fingerprint)
         throw DataError("the data have changed since the checkpoint in " + request_.fit.checkpoint_folder +
                         "; resume with the same rows and weights, or start afresh in another folder");
-      if (found->options_hash != options_hash() || found->states.size() != contenders_.size())
+      if (found->options_hash != options_hash())
         throw UsageError("the checkpoint in " + request_.fit.checkpoint_folder +
                          " is of other models, starts, another seed or precision; only --tol, --max-iter, --criterion and "
                          "where and how it runs may change");
+      std::vector<const Model*> models;
+      for (const Contender& contender : contenders_) models.push_back(contender.model.get());
+      check_states(*found, models, request_.fit.restarts);
     });
     std::int64_t iteration = -1;
     if (found)
@@ -299,17 +310,57 @@ class SelectJob final : public FitObserver {
     }
   }
 
+  // The best so far, by the criterion but for entropies; none before the first iteration.
+  std::optional<std::size_t> leader() const {
+    std::optional<std::size_t> best;
+    double least = 0;
+    for (std::size_t m = 0; m < contenders_.size(); ++m) {
+      const Model& model = *contenders_[m].model;
+      if (!best_candidate(model, contenders_[m].state)) continue;
+      const double log_likelihood = best_start(contenders_[m]).trace.back();
+      const double value = request_.criterion == Criterion::aic
+                               ? aic_of(log_likelihood, model.free_parameters())
+                               : bic_of(log_likelihood, model.free_parameters(), scan_.summary.total_weight);
+      if (best && !(value < least)) continue;
+      best = m;
+      least = value;
+    }
+    return best;
+  }
+
+  // For the signal thread.
+  void publish_snapshot() {
+    if (!context_.is_root() || request_.fit.out.empty()) return;
+    const std::optional<std::size_t> best = leader();
+    if (!best) return;
+    auto record = std::make_shared<const ModelRecord>(record_of(*best, "unfinished"));
+    const std::lock_guard lock(snapshot_mutex_);
+    snapshot_ = std::move(record);
+  }
+  void save_unfinished() {
+    const std::lock_guard lock(snapshot_mutex_);
+    if (!snapshot_) return;
+    save_model(*snapshot_);
+    std::fprintf(stderr, "tally: wrote the best model so far to %s, marked unfinished\n", request_.fit.out.c_str());
+  }
+
+  void save_model(const ModelRecord& record) const {
+    ArchiveWriter archive(context_.io);
+    write_record(archive, record);
+    archive.save(request_.fit.out);
+  }
+
   ModelRecord record_of(std::size_t number, const std::string& status) const {
     const Contender& contender = contenders_[number];
     return record_of_fit(*contender.model, best_start(contender), status, contender.model->free_parameters(),
                          contender.request, source_);
   }
 
-  void save(std::size_t best, bool stopped) const {
+  void save(std::size_t best, bool stopped) {
     if (!request_.fit.out.empty()) {
-      ArchiveWriter archive(context_.io);
-      write_record(archive, record_of(best, stopped ? "unfinished" : comparisons_[best].status));
-      archive.save(request_.fit.out);
+      const std::lock_guard lock(snapshot_mutex_);
+      save_model(record_of(best, stopped ? "unfinished" : comparisons_[best].status));
+      snapshot_ = nullptr;  // a signal must not put it in the place of the result
     }
     if (!request_.plot.empty()) {
       const std::string text =
@@ -375,6 +426,8 @@ class SelectJob final : public FitObserver {
   std::int64_t iterations_ = 0;
   std::vector<DamagedCheckpoint> damaged_checkpoints_;  // skipped, and in the way of the next one
   std::vector<Comparison> comparisons_;
+  std::mutex snapshot_mutex_;
+  std::shared_ptr<const ModelRecord> snapshot_;  // the best so far
 };
 
 }  // namespace

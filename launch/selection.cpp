@@ -22,9 +22,9 @@ Index whole_number(std::string_view word, const std::string& text) {
   Index number = 0;
   const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
   if (error != std::errc() || end != word.data() + word.size() || number < 1 || number > most_components)
-    throw UsageError(fmt::format("--components {}: '{}' is not a number of components; give numbers from 1 on as 1:10, 2:20:2 "
+    throw UsageError(fmt::format("--components {}: '{}' is not a number of components from 1 to {}; give them as 1:10, 2:20:2 "
                                  "or 3,5,8",
-                                 text, word));
+                                 text, word, most_components));
   return number;
 }
 
@@ -137,7 +137,8 @@ std::string plot_of(const std::vector<Comparison>& comparisons, Criterion criter
     most = std::max(most, each.components);
     curves[each.shape].push_back(&each);
   }
-  if (!(highest > lowest)) highest = lowest + std::max(1.0, std::abs(lowest) * 1e-3);
+  const double least_range = 1e-6 * std::max(1.0, std::abs(lowest));  // models that are the same differ by rounding
+  if (!(highest - lowest > least_range)) highest = lowest + least_range;
   const auto x = [&](Index components) {
     return left + 30 + (most > fewest ? static_cast<double>(components - fewest) / static_cast<double>(most - fewest) : 0.5) *
                            (width - 60);
@@ -147,9 +148,11 @@ std::string plot_of(const std::vector<Comparison>& comparisons, Criterion criter
   svg.line(left, top, left, top + height, black);
   svg.line(left, top + height, left + width, top + height, black);
   const double step = round_step((highest - lowest) / 3);
-  for (double mark = std::ceil(lowest / step) * step; mark <= highest; mark += step) {
+  for (int i = 0; i < 20; ++i) {
+    const double mark = (std::ceil(lowest / step) + i) * step;
+    if (mark > highest) break;
     svg.line(left - 4, y(mark), left, y(mark), black);
-    svg.text(left - 7, y(mark) + 4, fmt::format("{:.6g}", mark), Svg::Anchor::end, 11);
+    svg.text(left - 7, y(mark) + 4, fmt::format("{:.10g}", mark), Svg::Anchor::end, 11);
   }
   const Index every = std::max<Index>(1, (most - fewest + 11) / 12);
   for (Index components = fewest; components <= most; components += every) {

@@ -20,6 +20,23 @@ shapes = ("full", "tied", "diag", "spherical")
 stopped_status = 6
 
 
+def reseal(path):
+    """Gives an archive that was changed the checksum of what it holds now (docs/file_format.md)."""
+    mask, header = (1 << 64) - 1, 512
+    with open(path, "rb") as file:
+        body = file.read()[header:]
+    value = 0x243F6A8885A308D3
+    for word in [int.from_bytes(body[i:i + 8], "little") for i in range(0, len(body), 8)] + [len(body)]:
+        value = (value ^ word) * 0x9E3779B97F4A7C15 & mask
+        value ^= value >> 32
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        value = (value ^ value >> 33) * factor & mask
+    value ^= value >> 33
+    line = f"tally archive 1 length={len(body)} hash={value:016x}\n".encode()
+    with open(path, "wb") as file:
+        file.write(line.ljust(header, b"\0") + body)
+
+
 class Select(TallyTest):
     def setUp(self):
         super().setUp()
@@ -111,6 +128,10 @@ class Results(Select):
             self.assertIn(word, words)
         self.assertEqual(len(list(drawing.iter("{http://www.w3.org/2000/svg}circle"))), 8)
 
+    def test_a_plot_of_models_that_are_the_same(self):
+        one = self.write_data(self.x[:, :1])
+        self.succeed("select", "gmm", one, "-k", "1", "--covariance", "all", "--reg-covar", 0, "--plot", self.path(".svg"), "--quiet")
+
     def test_a_model_that_cannot_be_fitted_leaves_the_others(self):
         x = np.repeat(np.arange(3.0), 4)[:, None]  # three distinct values, no more
         result, _ = self.select("gmm", self.write_data(x), "-k", "1,3", "--reg-covar", 0, "--max-iter", 60, "--tol", 0)
@@ -151,6 +172,41 @@ class Interrupted(Select):
         self.assertEqual(Model(out).training["status"], "unfinished")
 
 
+    def test_a_terminated_one_leaves_the_best_so_far(self):
+        out = self.path()
+        log = self.path(".log")
+        process = subprocess.Popen([command, "select", "gmm", self.data, "-k", "2:6", "--tol", "0", "--max-iter", "1000000",
+                                    "--out", out, "--quiet", "--log", log], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True)
+        deadline = time.monotonic() + 60
+        while not (os.path.exists(log) and os.path.getsize(log) > 1000):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 128 + signal.SIGTERM, errors)
+        self.assertEqual(Model(out).training["status"], "unfinished")
+
+    def test_a_checkpoint_that_no_run_could_have_written_is_refused(self):
+        words = [self.data, "-k", "2:3", "--n-init", 2, "--max-iter", 5]
+        for what in ("candidates", "trace", "parameters", "reason"):
+            folder = self.path("")
+            self.select("gmm", *words, "--checkpoint", folder)
+            newest = os.path.join(folder, max(name for name in os.listdir(folder) if name.endswith(".h5")))
+            with h5py.File(newest, "r+") as file:
+                start = file["checkpoint/models/0001/candidates/0001"]
+                if what == "candidates":
+                    del file["checkpoint/models/0001/candidates/0001"]
+                elif what == "reason":
+                    start.attrs["reason"] = 9
+                else:
+                    del start[what]
+                    start[what] = np.zeros(0)
+            reseal(newest)
+            with self.subTest(what=what):
+                self.refuse("select", "gmm", *words, "--checkpoint", folder, "--resume", says="another state")
+
+
 class Refused(Select):
     def test_words_that_make_no_sense(self):
         for numbers, says in (("0:3", "'0' is not"), ("3:2", "ends before"), ("1:9:0", "'0' is not"), ("two", "'two'"),
@@ -170,6 +226,10 @@ class Refused(Select):
             self.refuse("select", "gmm", self.write_data(x), "-k", "1:3", status=data_status, says="row 5999, column 1",
                         ranks=ranks)
         self.refuse("select", "gmm", self.data, "-k", "6001", status=data_status, says="fewer than 6001 components")
+        out = self.path()
+        self.refuse("select", "gmm", self.data, "-k", "2", "--plot", out, "--out", out, status=usage_status, says="two results")
+        self.refuse("select", "gmm", self.data, "-k", "2", "--log", self.data.split(":/")[0], status=usage_status,
+                    says="is read from")
         self.refuse("select", "gmm", self.data, "-k", "2", "--plot", os.path.join(self.folder, "no", "plot.svg"), says="plot")
 
 
