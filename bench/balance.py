@@ -15,7 +15,8 @@ import h5py
 import numpy as np
 
 RANKS = 2
-WORKLOADS = [("categorical", 4, 1), ("gaussian-diag", 16, 8), ("gaussian-diag", 32, 8), ("gaussian-full", 4, 32)]
+WORKLOADS = [("categorical", 4, 1), ("gaussian-diag", 16, 8), ("gaussian-diag", 32, 8), ("gaussian-diag", 128, 8),
+             ("gaussian-full", 4, 32)]
 
 
 def ragged_lengths(count):

@@ -215,10 +215,11 @@ SequenceCut Chain::sequence_cut(Index columns, Index feature_width) const {
   constexpr Index overhead = 16, composing = 10, unit = 32;
   const Index emission = (feature_width + overhead) * (K * mixtures_ + overhead);
   const Index whole = 2 * emission + 3 * K * K;
-  // Where the sequences of a block walk together, the pieces of a cut one walk alone and read the transitions at every step.
+  // Where the sequences of a block walk together, the pieces of a cut one walk alone and read the transitions at every step; so
+  // do whole ones that fill a block, hence less than what sequences of one length show.
   constexpr Index most_measured_states = 128;
   const Index alone_tenths =
-      K <= most_cached_states || K > most_measured_states ? 10 : 13 + 12 * (K - most_cached_states) / 64;
+      K <= most_cached_states || K > most_measured_states ? 10 : 10 + 8 * (K - most_cached_states) / 64;
   const Index in_order = 2 * emission + 3 * K * K * alone_tenths / 10;
   const Index more = K <= most_composed_states ? emission + composing * K * K : in_order;
   cut.whole_work = unit;
