@@ -184,6 +184,12 @@ std::unique_ptr<Shard> Evaluation::shard_of(BlockRange blocks) {
   return shard;
 }
 
+std::unique_ptr<Shard> Evaluation::shard_of_this_rank() {
+  std::unique_ptr<Shard> shard;
+  agree(context_.communicator, [&] { shard = shard_of(blocks_of_this_rank()); });
+  return shard;
+}
+
 void Evaluation::run(BlockRange blocks, BoundModel::Wanted wanted, const BoundModel::VisitRows& visit) {
   if (plan_.cut_piece_count() > 0 && !messages_exchanged_) exchange_messages();
   agree(context_.communicator, [&] {
@@ -204,7 +210,7 @@ void Evaluation::refuse_impossible() const {
 }
 
 void Evaluation::exchange_messages() {
-  const auto shard = shard_of(blocks_of_this_rank());
+  const auto shard = shard_of_this_rank();
   RankExchange exchange(*shard, context_.communicator);
   const int first[] = {0};
   bound_->exchange_messages(*shard, first, PassKind::evaluation, exchange, [&] { context_.communicator.pulse(); });
@@ -215,7 +221,7 @@ void Evaluation::exchange_messages() {
 
 void Evaluation::decode(const BoundModel::VisitPath& visit_path,
                         const BoundModel::VisitProbability& visit_probability) {
-  const auto shard = shard_of(blocks_of_this_rank());
+  const auto shard = shard_of_this_rank();
   RankExchange exchange(*shard, context_.communicator);
   bound_->decode(*shard, exchange, visit_path, visit_probability, [&] { context_.communicator.pulse(); });
   agree(context_.communicator, [&] { exchange.rethrow(); });

@@ -72,6 +72,8 @@ class Evaluation {
   void check_shape() const;
   void report_first_fault() const;
   std::unique_ptr<Shard> shard_of(BlockRange blocks);
+  // Where one rank cannot make it, no rank goes on to wait for that one's messages. Collective.
+  std::unique_ptr<Shard> shard_of_this_rank();
   void exchange_messages();
 
   CommandContext& context_;

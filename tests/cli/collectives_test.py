@@ -50,10 +50,10 @@ states_composed, sums_of_composing = 4, 1
 states_in_order = 17
 long_rows = 8 * 16384  # eight pieces, of which every rank of up to four has some
 
-# Decoding one cut sequence on two ranks. Both: host names, opened, the shapes agree, nothing is replaced, where blocks begin, memory
-# for messages, went well, no bad value, the end of the roll calls; then to write it: begun, lengths of parts, a piece of each,
+# Decoding one cut sequence on two ranks. Both: host names, opened, the shapes agree, nothing is replaced, all can begin, where blocks
+# begin, memory for messages, went well, no bad value, the end of the roll calls; then to write it: begun, lengths of parts, a piece of each,
 # finished, and before two gathers their lengths.
-sums_of_paths = 9 + 5 + 2
+sums_of_paths = 10 + 5 + 2
 sums_of_decoding = {
     "viterbi": sums_of_paths + 2 + 2,  # over the boundary, there and back; log-probabilities, missing rows
     "map": sums_of_paths + 1 + 2 + 1,  # composed messages; the second pass went well, no bad value; nothing impossible
