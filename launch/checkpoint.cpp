@@ -11,6 +11,7 @@
 #include "core/archive_damage.hpp"
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "launch/sequence_inputs.hpp"
 
 namespace tally {
 namespace {
@@ -124,6 +125,9 @@ bool is_state_of(const Model& model, const FitState& state, int restarts) {
 }  // namespace
 
 void check_states(const Checkpoint& checkpoint, const std::vector<const Model*>& models, int restarts) {
+  if (checkpoint.record.cut != words_of_cut(*models.front()))
+    throw DataError("a checkpoint was written by a version of tally that cuts sequences otherwise, which would change the "
+                    "bits of the fit; resume with that version, or start afresh in another folder");
   bool fits = checkpoint.states.size() == models.size();
   for (std::size_t m = 0; fits && m < models.size(); ++m) fits = is_state_of(*models[m], checkpoint.states[m], restarts);
   if (!fits) throw DataError("a checkpoint holds another state than its fit could have; start afresh in another folder");

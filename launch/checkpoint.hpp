@@ -17,7 +17,8 @@ struct Checkpoint {
   std::string options_hash;  // of what must not change on the way: model, data, start, seed, precision
 };
 
-// Whether a checkpoint's states are states of these models, with so many starts each. Throws DataError.
+// Whether a checkpoint's states are states of these models, with so many starts each and sequences cut where they are now.
+// Throws DataError.
 void check_states(const Checkpoint& checkpoint, const std::vector<const Model*>& models, int restarts);
 
 // One that is not as it was written.

@@ -74,6 +74,7 @@ ModelRecord record_of_fit(const Model& model, const Candidate& candidate, const 
   record.precision = name_of(request.fit.precision);
   record.data = source.data;
   record.fingerprint = source.fingerprint;
+  record.cut = words_of_cut(model);
   record.command_line = source.command_line;
   return record;
 }

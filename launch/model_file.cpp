@@ -54,6 +54,7 @@ void write_record(ArchiveWriter& archive, const ModelRecord& record) {
   archive.attribute("/training", "precision", record.precision);
   archive.attribute("/training", "data", record.data);
   archive.attribute("/training", "fingerprint", record.fingerprint);
+  archive.attribute("/training", "cut", record.cut);
   archive.attribute("/training", "command", record.command_line);
 }
 
@@ -90,6 +91,7 @@ ModelRecord read_record(const ArchiveReader& archive) {
   record.precision = training("precision");
   record.data = training("data");
   record.fingerprint = training("fingerprint");
+  record.cut = training("cut");
   record.command_line = training("command");
   return record;
 }

@@ -32,6 +32,7 @@ struct ModelRecord {
   std::string precision;
   std::string data;            // name of the data set
   std::string fingerprint;     // of the data
+  std::string cut;             // how sequences were cut, as words_of_cut says it
   std::string command_line;
 
   bool finished() const { return status != "unfinished"; }

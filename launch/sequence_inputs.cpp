@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "algorithms/latent/chain_kernel.hpp"
 #include "core/error.hpp"
 #include "core/hdf5_rows.hpp"
 
@@ -82,6 +83,13 @@ BlockPlan plan_for(const Model& model, const std::shared_ptr<const Sequences>& s
   if (!sequences) return BlockPlan::uniform(rows, block_rows);
   const SequenceCut cut = *model.sequence_cut();
   return BlockPlan::of_sequences(sequences, cut.piece_steps, cut.block_rows);
+}
+
+std::string words_of_cut(const Model& model) {
+  const auto cut = model.sequence_cut();
+  if (!cut) return {};
+  return fmt::format("{} steps a piece, {} rows a block, messages {}", cut->piece_steps, cut->block_rows,
+                     model.components() <= most_composed_states ? "composed" : "in order");
 }
 
 RowWork work_of(const Model& model) {

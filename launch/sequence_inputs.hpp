@@ -28,7 +28,9 @@ std::shared_ptr<const Sequences> sequences_for(const Model& model, IoExecutor& i
 Index rows_to_draw(const Model& model, IoExecutor& io, const std::string& name, Index rows);
 // How a model's rows are cut: independent ones into blocks of `block_rows`.
 BlockPlan plan_for(const Model& model, const std::shared_ptr<const Sequences>& sequences, Index rows, Index block_rows);
-// What they cost.
+// All of how sequences are cut that the bits of a fit depend on; empty where rows are independent.
+std::string words_of_cut(const Model& model);
+// What rows cost.
 RowWork work_of(const Model& model);
 
 // One weight a sequence, delivered to each of its steps.
