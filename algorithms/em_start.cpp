@@ -337,4 +337,21 @@ std::vector<double> start_from_sample(const Model& model, const Scan& scan, cons
   return parameters;
 }
 
+std::vector<Candidate> starts_from_sample(const Model& model, const Scan& scan, StartOptions options, int restarts,
+                                          IoExecutor& io, Communicator& communicator) {
+  std::vector<Candidate> starts(static_cast<std::size_t>(restarts));
+  for (options.restart = 0; options.restart < restarts; ++options.restart) {
+    communicator.pulse();
+    Candidate& start = starts[static_cast<std::size_t>(options.restart)];
+    try {
+      start.parameters = start_from_sample(model, scan, options, io);
+    } catch (const DataError& error) {
+      start.parameters.resize(static_cast<std::size_t>(model.parameters().size()));
+      start.reason = StopReason::failed;
+      start.failure = error.what();
+    }
+  }
+  return starts;
+}
+
 }  // namespace tally

@@ -42,6 +42,10 @@ struct StartOptions {
 std::vector<double> start_from_sample(const Model& model, const Scan& scan, const StartOptions& options,
                                       IoExecutor& io);
 
+// So many starts; one that cannot be made is a candidate that failed, for the others may do better. Pulses between them.
+std::vector<Candidate> starts_from_sample(const Model& model, const Scan& scan, StartOptions options, int restarts,
+                                          IoExecutor& io, Communicator& communicator);
+
 // Seeds by k-means++ (Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007): positions
 // in the sample, each drawn with probability proportional to weight times squared distance from the nearest before it.
 // `placed` (n, D) are centres that are there already: components - n seeds are chosen.

@@ -99,8 +99,7 @@ DurableFile::DurableFile(const std::string& target) : target_(target) {
     const int error = errno;
     temporary_.clear();
     const auto folder = folder_of(target);
-    if (error == ENOENT)
-      throw DataError(target + " cannot be written: the folder " + folder + " does not exist");
+    if (error == ENOENT || error == ENOTDIR) throw DataError(target + " cannot be written: there is no folder " + folder);
     throw_system_error(target, error);
   }
   remember(temporary_);

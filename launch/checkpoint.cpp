@@ -102,13 +102,6 @@ Checkpoint read_checkpoint(const ArchiveReader& archive) {
   return checkpoint;
 }
 
-// E-steps done.
-std::int64_t iteration_of(const Checkpoint& checkpoint) {
-  int iteration = 0;
-  for (const FitState& state : checkpoint.states) iteration = std::max(iteration, state.iteration);
-  return iteration;
-}
-
 bool is_state_of(const Model& model, const FitState& state, int restarts) {
   if (state.candidates.size() != static_cast<std::size_t>(restarts) || state.iteration < 0) return false;
   if (!state.exponents.empty() && state.exponents.size() != model.statistics().fields().size()) return false;
@@ -123,6 +116,12 @@ bool is_state_of(const Model& model, const FitState& state, int restarts) {
 }
 
 }  // namespace
+
+std::int64_t Checkpoint::iteration() const {
+  int iteration = 0;
+  for (const FitState& state : states) iteration = std::max(iteration, state.iteration);
+  return iteration;
+}
 
 void check_states(const Checkpoint& checkpoint, const std::vector<const Model*>& models, int restarts) {
   if (checkpoint.record.cut != words_of_cut(*models.front()))
@@ -170,7 +169,7 @@ void CheckpointFolder::save(const Checkpoint& checkpoint) const {
   for (std::size_t m = 0; m < checkpoint.states.size(); ++m) write_state(archive, model_path(m), checkpoint.states[m]);
   const std::vector<File> before = files();
   // A start that goes on under other limits may have done fewer E-steps than another that had ended.
-  std::int64_t number = iteration_of(checkpoint);
+  std::int64_t number = checkpoint.iteration();
   if (!before.empty() && number < before.front().number) number = before.front().number + 1;
   archive.save(path_of(number));
   std::size_t left = kept - 1;

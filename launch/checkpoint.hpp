@@ -15,6 +15,9 @@ struct Checkpoint {
   ModelRecord record;
   std::vector<FitState> states;  // of each model that is fitted, as a rule one
   std::string options_hash;  // of what must not change on the way: model, data, start, seed, precision
+
+  // E-steps done.
+  std::int64_t iteration() const;
 };
 
 // Whether a checkpoint's states are states of these models, with so many starts each and sequences cut where they are now.

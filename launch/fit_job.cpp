@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cmath>
-#include <filesystem>
 #include <memory>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -16,17 +15,16 @@
 #include "comm/partition.hpp"
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
-#include "core/hash.hpp"
 #include "core/hdf5_rows.hpp"
-#include "launch/checkpoint.hpp"
 #include "launch/device_choice.hpp"
 #include "launch/fit_inputs.hpp"
 #include "launch/fit_rows.hpp"
-#include "launch/folder_lock.hpp"
 #include "launch/iteration_times.hpp"
+#include "launch/job_checkpoints.hpp"
 #include "launch/model_file.hpp"
 #include "launch/output.hpp"
 #include "launch/progress.hpp"
+#include "launch/result_file.hpp"
 #include "launch/resources.hpp"
 #include "launch/sequence_inputs.hpp"
 #include "launch/signals.hpp"
@@ -52,18 +50,18 @@ class FitJob final : public FitObserver {
       : request_(request),
         context_(context),
         entry_(context.registry.find(request.model)),
-        init_(init_of(request, entry_)) {}
+        init_(init_of(request, entry_)),
+        checkpoints_(request, context),
+        result_(context.io, request.out) {}
 
   int run() {
     check_request();
     open();
     take_device();
     read_and_scan();
-    const bool resumed = request_.resume && load_checkpoint();
-    if (!resumed) start();
+    if (!resume()) start();
     if (request_.labels.empty()) shard_->forget_given();
-    const OnTermination save_on_termination([this] { save_unfinished(); });
-    publish_snapshot();
+    publish();
     times_.begin();
     const FitOutcome outcome =
         fit(*model_, *shard_, scan_.summary, state_, options_, context_.communicator, *this);
@@ -76,14 +74,9 @@ class FitJob final : public FitObserver {
   }
 
   void advanced(std::span<const FitTask>, bool stopping) override {
-    if (context_.is_root()) publish_snapshot();
-    if (request_.checkpoint_folder.empty()) return;
-    if (!stopping && state_.iteration % request_.checkpoint_every != 0) return;
-    agree(context_.communicator, [&] {
-      if (!context_.is_root()) return;
-      CheckpointFolder::set_aside(std::exchange(damaged_checkpoints_, {}));
-      CheckpointFolder(context_.io, request_.checkpoint_folder)
-          .save({record_of(best(), "unfinished"), {state_}, options_hash()});
+    publish();
+    checkpoints_.save(state_.iteration, stopping, [this] {
+      return Checkpoint{record_of(best(), "unfinished"), {state_}, options_hash()};
     });
   }
 
@@ -96,6 +89,8 @@ class FitJob final : public FitObserver {
     if (request_.restarts > 1 && init_.from_file())
       throw UsageError("--n-init " + std::to_string(request_.restarts) + " contradicts --init " + init_.way +
                        ": a start from a file is one start");
+    if (request_.restarts > 1 && init_.way.empty())
+      throw UsageError(entry_.name + " has one start; leave --n-init out");
     if (init_.from_file() && init_.place.empty())
       throw UsageError("--init " + init_.way + " needs a file: " + init_.way + ":FILE...");
     if (!init_.from_file()) {
@@ -117,28 +112,18 @@ class FitJob final : public FitObserver {
       model_ = std::move(inputs_.model);
     });
     if (progress_) progress_->set_objective_name(model_->objective_name());
-    check_same_everywhere(*inputs_.rows, hash_of_request(), context_.communicator);
+    check_same_everywhere(*inputs_.rows, request_, options_hash(), context_.communicator);
   }
 
   // Finds out before the work whether its result can be written.
   void check_outputs() {
     refuse_to_share({request_.out, request_.log_file, request_.times_file}, input_names());
-    Progress::Options options;
-    options.quiet = request_.quiet;
-    options.log_file = request_.log_file;
-    options.max_iterations = request_.fit.max_iterations;
-    options.tolerance = request_.fit.tolerance;
-    progress_ = std::make_unique<Progress>(options);
-    if (!request_.checkpoint_folder.empty()) check_checkpoint_folder();
+    progress_ = std::make_unique<Progress>(request_);
+    checkpoints_.open(*progress_);
     if (!request_.times_file.empty()) {
       const DurableFile probe(request_.times_file);
     }
-    if (request_.out.empty()) return;
-    const auto folder = std::filesystem::absolute(request_.out).parent_path();
-    if (!std::filesystem::is_directory(folder))
-      throw DataError("--out " + request_.out + ": there is no folder " + folder.string());
-    if (std::filesystem::is_directory(request_.out)) throw DataError("--out " + request_.out + " is a folder");
-    const DurableFile probe(request_.out);
+    result_.check();
   }
 
   std::vector<std::string> input_names() const {
@@ -150,15 +135,6 @@ class FitJob final : public FitObserver {
     return inputs;
   }
 
-  void check_checkpoint_folder() {
-    const CheckpointFolder folder(context_.io, request_.checkpoint_folder);
-    folder.create();
-    lock_ = std::make_unique<FolderLock>(request_.checkpoint_folder, FolderLock::Waiting{
-        [this] { context_.communicator.pulse(); }, [this](const std::string& text) { progress_->note(text); }});
-    folder.remove_unfinished();
-    if (!request_.resume) folder.check_unused();
-  }
-
   void take_device() {
     device_ = choose_device(request_.device, context_);
     options_ = request_.fit;
@@ -167,36 +143,16 @@ class FitJob final : public FitObserver {
     if (progress_ && !device_.note.empty()) progress_->note(device_.note);
   }
 
-  // Of all that decides which collectives come and what travels in them.
-  std::uint64_t hash_of_request() const {
-    Hasher hasher;
-    hasher.add(std::string_view(options_hash()));
-    hasher.add(request_.fit.max_iterations);
-    hasher.add(request_.fit.tolerance);
-    hasher.add(static_cast<int>(request_.fit.precision));
-    hasher.add(static_cast<int>(request_.fit.summation));
-    hasher.add(request_.checkpoint_every);
-    hasher.add(std::string_view(request_.device));
-    for (const bool given : {request_.checkpoint_folder.empty(), request_.resume, request_.weights.empty(),
-                             request_.times_file.empty()})
-      hasher.add(static_cast<int>(given));
-    return hasher.value();
-  }
-
   void read_and_scan() {
     Communicator& communicator = context_.communicator;
     const Hdf5Rows& rows = *inputs_.rows;
     shard_ = shard_of_rank(request_, inputs_, *model_, device_, context_);
-    lanes_ = shard_->lanes();
     if (progress_) progress_->note(words_of_shard(*shard_, communicator.size()));
     const Index sampled = sample_size(rows.rows(), rows.columns(), request_.components);
     const Index known = request_.labels.empty() || init_.from_file() ? 0 : request_.components;
     scan_ = scan(*shard_, model_->domain(), sampled, static_cast<std::uint64_t>(request_.seed), communicator, known);
     source_ = source_of_fit(scan_, inputs_, context_);
-    OptionValues options_of_model = inputs_.model_options;
-    options_of_model.merge(model_->options_from(scan_.summary));
-    model_ = make_fit_model(entry_, request_, rows.columns(), options_of_model);
-    model_->set_standardisation(standardise_for(model_->scaling(), scan_.summary));
+    model_ = adapt_to_data(entry_, *model_, inputs_.model_options, scan_.summary);
     if (progress_)
       for (const std::string& warning : model_->warnings(scan_.summary)) progress_->note("warning: " + warning);
     agree(communicator, [&] {
@@ -204,93 +160,41 @@ class FitJob final : public FitObserver {
     });
   }
 
-  std::string options_hash() const {
-    Hasher hasher;
-    hasher.add(std::string_view(model_->name()));
-    for (const auto& [name, value] : model_->options()) {
-      hasher.add(std::string_view(name));
-      hasher.add(std::string_view(value));
-    }
-    hasher.add(model_->components());
-    hasher.add(std::string_view(init_.way));
-    hasher.add(std::string_view(init_.place));
-    hasher.add(request_.restarts);
-    hasher.add(request_.seed);
-    hasher.add(static_cast<int>(in_float(request_.fit.precision)));  // single and tf32 go on from one another
-    return hex_text(hasher.value());
-  }
+  std::string options_hash() const { return hash_of_options(std::array<const Model*, 1>{model_.get()}, request_, init_); }
 
-  bool load_checkpoint() {
-    std::optional<Checkpoint> found;
-    agree(context_.communicator, [&] {
-      found = CheckpointFolder(context_.io, request_.checkpoint_folder).load_newest(damaged_checkpoints_);
-      if (!found) return;
-      if (found->record.fingerprint != source_.fingerprint)
-        throw DataError("the data have changed since the checkpoint in " + request_.checkpoint_folder +
-                        "; resume with the same rows, weights, labels and lengths, or start afresh in another folder");
-      if (found->options_hash != options_hash())
-        throw UsageError("the checkpoint in " + request_.checkpoint_folder +
-                         " is of a fit with another model, start, seed or precision; only --max-iter, --tol and where "
-                         "and how it runs may change");
-      check_states(*found, {model_.get()}, request_.restarts);
-    });
-    // Every rank must resume from the same one, or from none.
-    std::vector<std::int64_t> extremes = {found ? found->states.front().iteration : -1,
-                                          found ? -found->states.front().iteration : 1};
-    context_.communicator.sum_and_max({}, extremes);
-    if (extremes[0] != -extremes[1])
-      throw DataError("the ranks see different checkpoints in " + request_.checkpoint_folder +
-                      "; it must be a folder that all hosts share");
-    for (const DamagedCheckpoint& damaged : damaged_checkpoints_)
-      if (progress_) progress_->warn("skipping a checkpoint: " + damaged.why);
-    if (!found) {
-      if (progress_) progress_->note("no checkpoint in " + request_.checkpoint_folder + ": starting afresh");
-      return false;
-    }
+  // Whether there was a checkpoint to go on from.
+  bool resume() {
+    std::optional<Checkpoint> found = checkpoints_.load(source_, options_hash(), {model_.get()}, progress_.get());
+    if (!found) return false;
     state_ = std::move(found->states.front());
     free_parameters_ = found->record.free_parameters;
-    let_go_on(state_, request_.fit, scan_.summary.total_weight);
-    if (progress_) progress_->note(fmt::format("resuming after iteration {}", state_.iteration));
     return true;
   }
 
   void start() {
-    state_.candidates.resize(static_cast<std::size_t>(request_.restarts));
-    auto& first = state_.candidates.front().parameters;
-    const auto size = static_cast<std::size_t>(model_->parameters().size());
+    free_parameters_ = model_->free_parameters();
+    if (!init_.from_file() && !init_.way.empty()) {
+      StartOptions options;
+      options.start = parse_sample_start(init_.way);
+      options.seed = static_cast<std::uint64_t>(request_.seed);
+      options.lanes = shard_->lanes();
+      state_.candidates = starts_from_sample(*model_, scan_, options, request_.restarts, context_.io, context_.communicator);
+      return;
+    }
+    auto& first = state_.candidates.emplace_back().parameters;
+    first.resize(static_cast<std::size_t>(model_->parameters().size()));
+    model_->set_defaults(first);
     if (init_.from_rows()) {
       first = fit_given(*model_, *shard_, scan_.summary, options_, context_.communicator);
     } else if (init_.from_file()) {
       agree(context_.communicator, [&] {
-        first.resize(size);
-        model_->set_defaults(first);
         if (init_.way == "parameters") return model_->read(read_group(context_.io, init_.place), first);
         const LoadedModel from = load_model(context_.io, init_.place, context_.registry);
         check_same_kind(from);
         model_->read(from.record.parameters, first);
       });
-    } else if (init_.way.empty()) {
-      first.resize(size);
-      model_->set_defaults(first);
-    } else {
-      StartOptions options;
-      options.start = parse_sample_start(init_.way);
-      options.seed = static_cast<std::uint64_t>(request_.seed);
-      options.lanes = lanes_;
-      for (int r = 0; r < request_.restarts; ++r) {
-        options.restart = r;
-        context_.communicator.pulse();
-        Candidate& candidate = state_.candidates[static_cast<std::size_t>(r)];
-        try {
-          candidate.parameters = start_from_sample(*model_, scan_, options, context_.io);
-        } catch (const DataError& error) {  // the other starts may do better; the fit fails where all did
-          candidate.parameters.resize(size);
-          candidate.reason = StopReason::failed;
-          candidate.failure = error.what();
-        }
-      }
     }
-    free_parameters_ = init_.from_file() ? free_parameters_from(*model_, first) : model_->free_parameters();
+    if (init_.from_file()) free_parameters_ = free_parameters_from(*model_, first);
   }
 
   void check_same_kind(const LoadedModel& from) const {
@@ -310,25 +214,11 @@ class FitJob final : public FitObserver {
                          source_);
   }
 
-  void save(const ModelRecord& record) const {
-    ArchiveWriter archive(context_.io);
-    write_record(archive, record);
-    archive.save(request_.out);
-  }
-
-  // The last completed parameters, for the signal thread.
-  void publish_snapshot() {
-    if (!context_.is_root() || request_.out.empty()) return;
+  // The last completed parameters, for a signal.
+  void publish() {
+    if (!context_.is_root() || !result_.wanted()) return;
     if (state_.candidates[static_cast<std::size_t>(best())].reason == StopReason::failed) return;
-    auto record = std::make_shared<const ModelRecord>(record_of(best(), "unfinished"));
-    const std::lock_guard lock(snapshot_mutex_);
-    snapshot_ = std::move(record);
-  }
-  void save_unfinished() {
-    const std::lock_guard lock(snapshot_mutex_);
-    if (!snapshot_) return;
-    save(*snapshot_);
-    std::fprintf(stderr, "tally: wrote the last completed parameters to %s, marked unfinished\n", request_.out.c_str());
+    result_.publish(record_of(best(), "unfinished"));
   }
 
   int conclude(const FitOutcome& outcome) {
@@ -336,10 +226,7 @@ class FitJob final : public FitObserver {
     const ModelRecord record =
         record_of(outcome.best, outcome.stopped ? "unfinished" : to_string(best.reason));
     agree(context_.communicator, [&] {
-      if (!context_.is_root() || request_.out.empty()) return;
-      const std::lock_guard lock(snapshot_mutex_);
-      save(record);
-      snapshot_ = nullptr;  // a signal must not put it in the place of the result
+      if (context_.is_root()) result_.save(record);
     });
     if (!request_.times_file.empty()) save_times();
     if (context_.is_root()) print(record, outcome);
@@ -391,20 +278,17 @@ class FitJob final : public FitObserver {
   const InitWords init_;
   DeviceChoice device_;
   FitOptions options_;
-  int lanes_ = 1;
   std::unique_ptr<Progress> progress_;  // of the root
-  std::unique_ptr<FolderLock> lock_;    // of the checkpoint folder; the root's
+  JobCheckpoints checkpoints_;
+  ResultFile result_;
   FitInputs inputs_;
   std::unique_ptr<Model> model_;  // with what the data decide, too, after the scan
   std::unique_ptr<Shard> shard_;
   Scan scan_;
   FitSource source_;
   FitState state_;
-  std::vector<DamagedCheckpoint> damaged_checkpoints_;  // skipped, and in the way of the next one
   Index free_parameters_ = 0;
   TimesRecorder times_;
-  std::mutex snapshot_mutex_;
-  std::shared_ptr<const ModelRecord> snapshot_;
 };
 
 }  // namespace

@@ -11,8 +11,47 @@
 
 namespace tally {
 
-void check_same_everywhere(const Hdf5Rows& rows, std::uint64_t asked, Communicator& communicator) {
-  const auto half = static_cast<std::int64_t>(asked >> 1);
+namespace {
+
+// Of all that decides which collectives come and what travels in them.
+std::uint64_t hash_of_request(const FitRequest& request, const std::string& options_hash) {
+  Hasher hasher;
+  hasher.add(std::string_view(options_hash));
+  hasher.add(request.fit.max_iterations);
+  hasher.add(request.fit.tolerance);
+  hasher.add(static_cast<int>(request.fit.precision));
+  hasher.add(static_cast<int>(request.fit.summation));
+  hasher.add(request.checkpoint_every);
+  hasher.add(std::string_view(request.device));
+  for (const bool given : {request.checkpoint_folder.empty(), request.resume, request.weights.empty(),
+                           request.times_file.empty()})
+    hasher.add(static_cast<int>(given));
+  return hasher.value();
+}
+
+}  // namespace
+
+std::string hash_of_options(std::span<const Model* const> models, const FitRequest& request, const InitWords& init) {
+  Hasher hasher;
+  for (const Model* model : models) {
+    hasher.add(std::string_view(model->name()));
+    for (const auto& [name, value] : model->options()) {
+      hasher.add(std::string_view(name));
+      hasher.add(std::string_view(value));
+    }
+    hasher.add(model->components());
+  }
+  hasher.add(std::string_view(init.way));
+  hasher.add(std::string_view(init.place));
+  hasher.add(request.restarts);
+  hasher.add(request.seed);
+  hasher.add(static_cast<int>(in_float(request.fit.precision)));  // single and tf32 go on from one another
+  return hex_text(hasher.value());
+}
+
+void check_same_everywhere(const Hdf5Rows& rows, const FitRequest& request, const std::string& options_hash,
+                           Communicator& communicator) {
+  const auto half = static_cast<std::int64_t>(hash_of_request(request, options_hash) >> 1);
   std::vector<std::int64_t> extremes = {rows.rows(), -rows.rows(), rows.columns(), -rows.columns(), half, -half};
   communicator.sum_and_max({}, extremes);
   if (extremes[4] != -extremes[5])
@@ -43,6 +82,14 @@ std::string words_of_shard(const Shard& shard, int ranks) {
   return fmt::format("{}: {} rows, {} columns; {} {}, {} {} each, rows {}", rows.name(), rows.rows(), rows.columns(),
                      ranks, ranks == 1 ? "rank" : "ranks", shard.lanes(), shard.lanes() == 1 ? "thread" : "threads",
                      shard.resident() ? "in memory" : "streamed");
+}
+
+std::unique_ptr<Model> adapt_to_data(const ModelEntry& entry, const Model& model, OptionValues options,
+                                     const DataSummary& summary) {
+  options.merge(model.options_from(summary));
+  auto adapted = entry.make(model.components(), model.columns(), options);
+  adapted->set_standardisation(standardise_for(adapted->scaling(), summary));
+  return adapted;
 }
 
 FitSource source_of_fit(const Scan& scan, const FitInputs& inputs, const CommandContext& context) {

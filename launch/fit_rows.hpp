@@ -1,6 +1,6 @@
 #pragma once
-#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "algorithms/em_scan.hpp"
@@ -12,9 +12,13 @@
 
 namespace tally {
 
-// Ranks that see different files (a stale copy on one host), or were asked for different fits, must not go on. `asked` is a
-// hash of all that decides which collectives come and what travels in them. Throws alike on every rank. Collective.
-void check_same_everywhere(const Hdf5Rows& rows, std::uint64_t asked, Communicator& communicator);
+// A hash of what must not change between a checkpoint and the fit that goes on from it: models, starts, seed and precision.
+std::string hash_of_options(std::span<const Model* const> models, const FitRequest& request, const InitWords& init);
+
+// Ranks that see different files (a stale copy on one host), or were asked for different fits, must not go on. Throws alike
+// on every rank. Collective.
+void check_same_everywhere(const Hdf5Rows& rows, const FitRequest& request, const std::string& options_hash,
+                           Communicator& communicator);
 
 // This rank's share of the rows that a fit reads, in blocks that suit the model and the device.
 std::unique_ptr<Shard> shard_of_rank(const FitRequest& request, const FitInputs& inputs, const Model& model,
@@ -22,6 +26,10 @@ std::unique_ptr<Shard> shard_of_rank(const FitRequest& request, const FitInputs&
 
 // A line about it for people.
 std::string words_of_shard(const Shard& shard, int ranks);
+
+// The model again, with the options and the standardisation that the data decide. `options`: the user's.
+std::unique_ptr<Model> adapt_to_data(const ModelEntry& entry, const Model& model, OptionValues options,
+                                     const DataSummary& summary);
 
 // What stands in a model file besides the parameters, where a fit of this data ends.
 struct FitSource {

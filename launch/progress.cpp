@@ -21,14 +21,19 @@ std::string duration_text(double value) {
 
 }  // namespace
 
-Progress::Progress(const Options& options) : options_(options), terminal_(isatty(STDERR_FILENO) != 0) {
-  if (options_.log_file.empty()) return;
-  log_.open(options_.log_file, std::ios::app);
-  if (!log_) throw DataError("the log " + options_.log_file + " cannot be written to");
+Progress::Progress(const FitRequest& request)
+    : quiet_(request.quiet),
+      log_file_(request.log_file),
+      max_iterations_(request.fit.max_iterations),
+      tolerance_(request.fit.tolerance),
+      terminal_(isatty(STDERR_FILENO) != 0) {
+  if (log_file_.empty()) return;
+  log_.open(log_file_, std::ios::app);
+  if (!log_) throw DataError("the log " + log_file_ + " cannot be written to");
 }
 
 void Progress::note(const std::string& text) {
-  if (options_.quiet) return finish();
+  if (quiet_) return finish();
   warn(text);
 }
 
@@ -40,7 +45,7 @@ void Progress::warn(const std::string& text) {
 void Progress::log(const std::string& json) {
   if (!log_.is_open() || (log_ << json << std::endl)) return;
   log_.close();
-  note("warning: the log " + options_.log_file + " cannot be written to any more; it ends here");
+  note("warning: the log " + log_file_ + " cannot be written to any more; it ends here");
 }
 
 void Progress::iterated(const IterationReport& report) {
@@ -62,16 +67,16 @@ void Progress::iterated(const IterationReport& report) {
                            {"maximize_seconds", report.maximize_seconds}};
     log(line.dump());
   }
-  if (options_.quiet) return;
+  if (quiet_) return;
   const double rate = static_cast<double>(report.rows) / std::max(took, 1e-9);
   std::string line = fmt::format("iteration {:>4}  mean {} {:.10g}", report.iteration, objective_name_,
                                  report.objective);
   if (!std::isnan(report.change)) line += fmt::format("  change {:.3g}", report.change);
   line += fmt::format("  {:.3g} rows/s", rate);
   // The tolerance may end it sooner.
-  const int left = options_.max_iterations - report.iteration;
+  const int left = max_iterations_ - report.iteration;
   if (left > 0)
-    line += fmt::format("  {} {} left", options_.tolerance > 0 ? "at most" : "about",
+    line += fmt::format("  {} {} left", tolerance_ > 0 ? "at most" : "about",
                         duration_text(left * smoothed_seconds_));
   if (report.running > 1) line += fmt::format("  ({} starts running)", report.running);
   if (terminal_) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "algorithms/em_fit.hpp"
+#include "launch/fit_inputs.hpp"
 
 namespace tally {
 
@@ -12,14 +13,8 @@ namespace tally {
 // object a line in a log file.
 class Progress {
  public:
-  struct Options {
-    bool quiet = false;
-    std::string log_file;  // empty: none
-    int max_iterations = 0;
-    double tolerance = 0;
-  };
-  // Throws DataError where the log cannot be written.
-  explicit Progress(const Options& options);
+  // As the request has it: its log, its limits, whether it is quiet. Throws DataError where the log cannot be written.
+  explicit Progress(const FitRequest& request);
 
   void set_objective_name(const std::string& name) { objective_name_ = name; }
   void note(const std::string& text);
@@ -32,7 +27,10 @@ class Progress {
   void finish();
 
  private:
-  Options options_;
+  bool quiet_;
+  std::string log_file_;  // empty: none
+  int max_iterations_;
+  double tolerance_;
   std::string objective_name_ = "objective";
   bool terminal_;
   bool line_open_ = false;

@@ -108,9 +108,12 @@ class Results(Select):
         self.assertEqual((chosen["options"]["covariance"], chosen["components"]), ("tied", 3))
 
     def test_a_family_without_shapes(self):
-        result, best = self.select("poisson", self.counts, "-k", "1:3")
+        log = self.path(".log")
+        result, best = self.select("poisson", self.counts, "-k", "1:3", "--log", log)
         self.assertEqual(result["models"][result["best"]]["components"], 1)
         self.assert_close(best["rates"], [np.mean(h5py.File(self.counts.split(":/")[0])["counts"][()], axis=0)], 1e-12)
+        with open(log, encoding="utf-8") as lines:
+            self.assertEqual(json.loads(lines.readlines()[-1]), {"event": "result", **result})
 
     def test_the_table_marks_the_best_and_the_plot_shows_every_shape(self):
         plot = self.path(".svg")
@@ -151,7 +154,7 @@ class Interrupted(Select):
         self.assertEqual(result["models"], expected["models"])
         np.testing.assert_array_equal(resumed.trace, best.trace)
         self.refuse("select", "gmm", self.data, "-k", "2:5", "--checkpoint", folder, "--resume", status=usage_status,
-                    says="other models")
+                    says="another model, start, seed or precision")
         self.refuse("fit", "gmm", self.data, "-k", 2, "--checkpoint", folder, "--resume", status=usage_status,
                     says="another model")
 
@@ -170,7 +173,6 @@ class Interrupted(Select):
         self.assertEqual(process.returncode, stopped_status, errors)
         self.assertRegex(said, re.compile(r"^stopped on request; best so far by bic: \d components", re.MULTILINE))
         self.assertEqual(Model(out).training["status"], "unfinished")
-
 
     def test_a_terminated_one_leaves_the_best_so_far(self):
         out = self.path()
