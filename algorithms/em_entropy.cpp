@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <optional>
 
 #include "algorithms/block_by_block.hpp"
 #include "algorithms/bound_device_model.hpp"
@@ -32,55 +31,46 @@ double entropy_of(const StoredBlock& block, const double* responsibilities, Inde
 
 std::vector<double> assignment_entropies(std::span<const FittedModel> fitted, Shard& shard, const FitOptions& options,
                                          Communicator& communicator) {
-  const auto lanes = static_cast<std::size_t>(shard.lanes());
-  std::vector<Preparation> preparations;
-  std::vector<std::unique_ptr<BoundModel>> bound;
-  std::vector<BlockByBlock*> takers;
-  for (const FittedModel& each : fitted) {
-    preparations.push_back({each.model->standardisation(), each.model->log_base_measure()});
-    bound.push_back(bind_model(*each.model, {options.precision, shard.lanes(), 1, options.summation}));
-    bound.back()->prepare(0, *each.parameters);
-    takers.push_back(dynamic_cast<BlockByBlock*>(bound.back().get()));
-    if (!takers.back()) throw UsageError("entropies are of models whose rows are independent");
-  }
-  for (std::size_t m = 0; m < takers.size(); ++m)
-    takers[m]->begin_rows(shard.preparation() ? *shard.preparation() : preparations[m]);
+  const std::size_t models = fitted.size(), limb_count = FullRangeSum::limb_count;
+  std::vector<std::int64_t> limbs(models * limb_count, 0);  // of each model's sum
+  agree(communicator, [&] {
+    std::vector<Preparation> preparations;
+    std::vector<std::unique_ptr<BoundModel>> bound;
+    std::vector<BlockByBlock*> takers;
+    for (const FittedModel& each : fitted) {
+      preparations.push_back({each.model->standardisation(), each.model->log_base_measure()});
+      bound.push_back(bind_model(*each.model, {options.precision, shard.lanes(), 1, options.summation}));
+      bound.back()->prepare(0, *each.parameters);
+      takers.push_back(dynamic_cast<BlockByBlock*>(bound.back().get()));
+      if (!takers.back()) throw UsageError("entropies are of models whose rows are independent");
+    }
+    for (std::size_t m = 0; m < models; ++m)
+      takers[m]->begin_rows(shard.preparation() ? *shard.preparation() : preparations[m]);
 
-  std::vector<std::vector<FullRangeSum>> sums(lanes, std::vector<FullRangeSum>(fitted.size()));
-  // Summed over ranks: failures, and the limbs of each model's sum.
-  std::vector<std::int64_t> buffer(1 + fitted.size() * FullRangeSum::limb_count, 0);
-  std::optional<Failure> failure;
-  try {
+    std::vector<std::vector<FullRangeSum>> sums(static_cast<std::size_t>(shard.lanes()), std::vector<FullRangeSum>(models));
     shard.for_each_block(
         [&](int lane, const StoredBlock& block) {
-          for (std::size_t m = 0; m < takers.size(); ++m)
-            takers[m]->evaluate(lane, block, {.responsibilities = true},
-                                [&](Index, Index, const RowResults& results) {
-                                  sums[static_cast<std::size_t>(lane)][m].add(
-                                      entropy_of(block, results.responsibilities, fitted[m].model->components()));
-                                });
+          for (std::size_t m = 0; m < models; ++m)
+            takers[m]->evaluate(lane, block, {.responsibilities = true}, [&](Index, Index, const RowResults& results) {
+              const double entropy = entropy_of(block, results.responsibilities, fitted[m].model->components());
+              if (!sums[static_cast<std::size_t>(lane)][m].add(entropy))
+                throw DataError("the entropy of the responsibilities is beyond the range of double");
+            });
         },
         [&] { communicator.pulse(); });
-  } catch (const CommunicationError&) {
-    throw;
-  } catch (...) {
-    failure = describe_failure(std::current_exception());
-    buffer[0] = 1;
-  }
-  for (std::size_t m = 0; m < fitted.size(); ++m) {
-    FullRangeSum sum;
-    for (const auto& of_lane : sums) sum.merge(of_lane[m]);
-    sum.carry();
-    std::copy(sum.limbs().begin(), sum.limbs().end(), buffer.begin() + 1 + static_cast<std::ptrdiff_t>(m * FullRangeSum::limb_count));
-  }
-  communicator.sum(buffer);
-  if (buffer[0] != 0) spread_error(communicator, failure);
+    for (std::size_t m = 0; m < models; ++m) {
+      FullRangeSum sum;
+      for (const auto& of_lane : sums) sum.merge(of_lane[m]);
+      sum.carry();
+      std::copy(sum.limbs().begin(), sum.limbs().end(), limbs.data() + m * limb_count);
+    }
+  });
+  communicator.sum(limbs);
 
   std::vector<double> result;
-  for (std::size_t m = 0; m < fitted.size(); ++m) {
+  for (std::size_t m = 0; m < models; ++m) {
     FullRangeSum sum;
-    std::copy_n(buffer.begin() + 1 + static_cast<std::ptrdiff_t>(m * FullRangeSum::limb_count), FullRangeSum::limb_count,
-                sum.limbs().begin());
+    std::copy_n(limbs.data() + m * limb_count, limb_count, sum.limbs().begin());
     sum.carry();
     result.push_back(sum.value());
   }
