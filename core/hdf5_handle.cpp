@@ -107,6 +107,15 @@ Hdf5Handle open_hdf5(const std::string& file) {
   return opened;
 }
 
+std::int64_t hdf5_file_bytes(hid_t file) {
+  void* descriptor = nullptr;
+  check_hdf5(H5Fget_vfd_handle(file, H5P_DEFAULT, &descriptor), "HDF5 file descriptor");
+  struct stat info {};
+  if (fstat(*static_cast<int*>(descriptor), &info) != 0)
+    throw DataError("the size of an open file cannot be told: " + std::generic_category().message(errno));
+  return info.st_size;
+}
+
 Hdf5Handle hdf5_file_in_memory() {
   constexpr std::size_t grows_by = 4096;
   const Hdf5Handle access(check_hdf5(H5Pcreate(H5P_FILE_ACCESS), "HDF5 property list"), H5Pclose);

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -65,6 +66,9 @@ Hdf5Handle hdf5_file_access();
 
 // Opens a file for reading. Throws DataError that says whether it is missing, unreadable, no HDF5 file or truncated.
 Hdf5Handle open_hdf5(const std::string& file);
+
+// The size on disk, now, of a file that `open_hdf5` opened. Throws DataError.
+std::int64_t hdf5_file_bytes(hid_t file);
 
 // A new file that is in memory alone, and the bytes of it as a file.
 Hdf5Handle hdf5_file_in_memory();

@@ -32,6 +32,7 @@ constexpr std::size_t default_chunk_cache_bytes = std::size_t{1} << 20;
 struct OpenDataset {
   Hdf5Handle file;
   Hdf5Handle dataset;
+  std::int64_t file_bytes = 0;  // when it was opened
 };
 
 struct Layout {
@@ -129,6 +130,7 @@ std::size_t chunk_cache_bytes(hid_t dataset, const std::string& name) {
 OpenDataset open_dataset(const DatasetName& name) {
   OpenDataset opened;
   opened.file = open_hdf5(name.file);
+  opened.file_bytes = hdf5_file_bytes(opened.file.get());
   const auto text = dataset_name(name);
   if (!hdf5_contains(opened.file.get(), name.path)) throw_missing(opened.file.get(), name);
   Hdf5Handle object(
@@ -327,6 +329,10 @@ void Hdf5Rows::Impl::read_piece(const Part& part, Index first, Index count, doub
     throw DataError(name + " rows " + std::to_string(first) + " to " + std::to_string(first + count - 1) +
                     " cannot be read: " + words + reading_advice(words));
   }
+  // HDF5 reads zeros past the end of a file.
+  if (const std::int64_t bytes = hdf5_file_bytes(current.file.get()); bytes < current.file_bytes)
+    throw DataError(fmt::format("{} was cut short while it was being read: it has {} bytes and had {}", part.name.file, bytes,
+                                current.file_bytes));
 }
 
 Hdf5Rows::Hdf5Rows(IoExecutor& io, const std::vector<std::string>& names)

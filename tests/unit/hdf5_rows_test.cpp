@@ -325,6 +325,20 @@ TEST_F(Hdf5RowsTest, AFileCutAnywhereIsRefused) {
                 " bytes and should have " + std::to_string(whole.size()) + "; copy it again");
 }
 
+TEST_F(Hdf5RowsTest, AFileCutWhileItIsReadIsRefused) {
+  const auto name = put_doubles("cut.h5", "/x", {100000}, counting(100000));
+  const auto size = std::filesystem::file_size(folder.file("cut.h5"));
+  const Hdf5Rows rows(io, {name});
+  std::vector<double> values(1000);
+  rows.read(0, 1000, values.data());
+
+  std::filesystem::resize_file(folder.file("cut.h5"), size / 2);
+
+  EXPECT_EQ(message_of<DataError>([&] { rows.read(99000, 1000, values.data()); }),
+            folder.file("cut.h5") + " was cut short while it was being read: it has " + std::to_string(size / 2) +
+                " bytes and had " + std::to_string(size));
+}
+
 TEST_F(Hdf5RowsTest, DamagedChunksAreNamedByTheirRows) {
   const auto name = put_doubles("damaged.h5", "/x", {4000}, counting(4000), {{4000}, true});
   auto bytes = bytes_of(folder.file("damaged.h5"));
@@ -594,8 +608,7 @@ TEST_F(Hdf5RowWriterTest, AMissingFolderIsNamed) {
   const auto message = message_of<DataError>(
       [&] { Hdf5RowWriter(io, folder.file("no/out.h5"), "/x", 1, 0, Hdf5RowWriter::Type::float64); });
 
-  EXPECT_EQ(message, folder.file("no/out.h5") + " cannot be written: the folder " + folder.file("no") +
-                         " does not exist");
+  EXPECT_EQ(message, folder.file("no/out.h5") + " cannot be written: there is no folder " + folder.file("no"));
 }
 
 TEST_F(Hdf5RowWriterTest, AFolderWithoutPermissionIsRefused) {
