@@ -86,14 +86,22 @@ class Compare(TallyTest):
         self.assertIn("only in the new report", done.stdout)
 
     def test_what_cannot_be_read_is_neither(self):
-        good, bad, empty = self.path(".json"), self.path(".json"), self.path(".json")
-        for path, text in ((good, json.dumps(report)), (bad, "{"), (empty, '{"entries": []}')):
-            with open(path, "w", encoding="utf-8") as file:
+        good = self.path(".json")
+        with open(good, "w", encoding="utf-8") as file:
+            json.dump(report, file)
+        missing, other = self.path(), self.path(".json")
+        is_no_report = f"compare: {other} is no report of tally bench: "
+        for text, says in ((b"{", is_no_report + "it is no JSON: "), (b"\x89HDF" * 1000, is_no_report + "it is no text\n"),
+                           (b"[]", is_no_report + "it has no entries with names\n"), (b'{"entries": []}', "nothing in common")):
+            with open(other, "wb") as file:
                 file.write(text)
-        for files, says in (((good, bad), "is no report"), ((good, self.path()), "is no report"), ((good, empty), "nothing in common")):
-            done = self.run_compare(*files)
+            done = self.run_compare(good, other)
             self.assertEqual(done.returncode, 2, done.stdout)
             self.assertIn(says, done.stderr)
+            self.assertLess(len(done.stderr), 300)
+        done = self.run_compare(good, missing)
+        self.assertEqual(done.returncode, 2, done.stdout)
+        self.assertEqual(done.stderr, f"compare: {missing} cannot be read: No such file or directory\n")
 
 
 if __name__ == "__main__":
