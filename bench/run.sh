@@ -1,6 +1,6 @@
 #!/bin/sh
-# run.sh [--quick]: builds Release in build/bench, makes virtual environments for the peers there and runs every
-# benchmark; reports in bench/results. Peers that cannot be installed are left out, and it says so.
+# run.sh [--quick]: builds Release in build/bench, makes virtual environments for the peers there and measures fits, the
+# peers and the memory of a streamed fit; reports in bench/results. Peers that cannot be installed are left out, and it says so.
 # TALLY_PYTHON names the Python (3.9 to 3.11) that makes the environments. Fails where a result is wrong.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
