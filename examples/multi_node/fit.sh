@@ -12,7 +12,7 @@ tally=$(command -v tally)
 version=$("$tally" --version)
 
 # shellcheck disable=SC2013  # words, too
-for host in $(sed -e 's/#.*//' -e 's/[[:space:]:].*//' "$hosts"); do
+for host in $(sed -e 's/#.*//' -e 's/^[[:space:]]*//' -e 's/[[:space:]:].*//' "$hosts"); do
   # shellcheck disable=SC2086  # words
   there=$($ssh "$host" "$tally" --version </dev/null) || there="no $tally, or no ssh without a password"
   [ "$there" = "$version" ] || { echo "fit.sh: $host has $there; here is $version" >&2 && exit 1; }

@@ -17,7 +17,7 @@ import unittest.mock
 import numpy as np
 
 from processes import processes_with, ranks_among
-from tally_cli import Model, TallyTest, command, data_status, run, usage_status
+from tally_cli import Model, TallyTest, command, data_status, run, source_folder, usage_status
 
 
 def forbid_system_call(number):
@@ -120,6 +120,25 @@ class LaunchTest(TallyTest):
             process = self.launch("--hosts", "alias:1,localhost:1", "-n", 2, job=["preflight", "--threads", 1, "--json"])
         self.assertNotIn("no host", process.stderr)
         self.assertEqual([rank["host"] for rank in json.loads(process.stdout)["ranks"]], ["inner-alias", socket.gethostname()])
+
+    def test_the_example_of_several_hosts(self):
+        hosts, out, folder = self.path(""), self.path(), self.path("")
+        with open(hosts, "w", encoding="utf-8") as file:
+            file.write("# hosts\n  one slots=1  # indented\nlocalhost slots = 1\n")
+        line = [os.path.join(source_folder, "examples", "multi_node", "fit.sh"), hosts,
+                *self.fit_words(out, "--max-iter", 2, "--checkpoint", folder)[1:]]
+        path = f"{os.path.dirname(os.path.abspath(command))}:{os.environ['PATH']}"
+        start = lambda: subprocess.run(line, capture_output=True, text=True, timeout=100, check=False)
+        with self.hosts_named("$1"), unittest.mock.patch.dict(os.environ, PATH=path):
+            fitted = start()
+        self.assertEqual(fitted.returncode, 0, fitted.stderr)
+        self.assertIn("rank    0  one ", fitted.stdout)
+        self.assertTrue(os.path.exists(out))
+        agent = self.script('[ "$1" != one ] || exec echo tally 0.0\nshift\nexec "$@"\n')
+        with unittest.mock.patch.dict(os.environ, OMPI_MCA_plm_rsh_agent=agent, PATH=path):
+            refused = start()
+        self.assertEqual(refused.returncode, 1, refused.stderr)
+        self.assertIn("fit.sh: one has tally 0.0; here is tally ", refused.stderr)
 
     def test_a_host_that_calls_itself_by_the_name_of_another(self):
         with self.hosts_named("$([ $1 = one ] && echo two || echo one)"):
