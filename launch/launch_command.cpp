@@ -88,7 +88,7 @@ class Launch {
   StartLine line_for(bool resuming, const std::string& life_line) const {
     StartRequest request = hosts_->request();
     std::erase(request.forwarded, std::string(life_line_variable));
-    request.forwarded.emplace_back(life_line_variable);
+    if (!life_line.empty()) request.forwarded.emplace_back(life_line_variable);
     if (words_.verbose) request.forwarded.emplace_back(verbose_variable);
     StartLine line = start_line(hosts_->cluster(), placement_, request, job_line(resuming));
     if (words_.verbose) line.environment[verbose_variable] = "1";

@@ -82,6 +82,7 @@ class LaunchTest(TallyTest):
         self.assertIn("rank    1", shown.stdout)
         self.assertIn("mpirun -n 2", shown.stdout)
         self.assertIn("TALLY_BINDING=", shown.stdout)
+        self.assertNotIn("TALLY_LIFE_LINE", shown.stdout)  # of this launcher, which will be gone
         self.assertFalse(os.path.exists("m.h5"))
 
     def test_variables_of_the_libraries_are_passed_on(self):
