@@ -12,6 +12,7 @@ namespace tally {
 namespace {
 
 constexpr int most_hosts = 1 << 16;
+constexpr const char* blanks = " \t\r\f\v";
 
 int parse_slots(const std::string& text, const std::string& whole) {
   int slots = 0;
@@ -31,11 +32,23 @@ std::vector<Host> checked(std::vector<Host> hosts, const std::string& source) {
   if (hosts.empty()) throw UsageError(source + " names no host");
   std::set<std::string> names;
   for (const Host& host : hosts) {
-    if (host.name.empty() || host.name.front() == '-') throw UsageError("'" + host.name + "' is no name of a host");
+    if (host.name.empty() || host.name.front() == '-' || host.name.find_first_of(blanks) != std::string::npos)
+      throw UsageError("'" + host.name + "' is no name of a host");
     if (!names.insert(host.name).second)
       throw UsageError("host " + host.name + " is named twice; write " + host.name + ":2 for two ranks");
   }
   return hosts;
+}
+
+// A line of a hostfile as mpirun reads it: up to a #, and `slots = 4` is `slots=4`.
+std::string words_of_line(const std::string& line) {
+  std::string words;
+  for (const char c : line.substr(0, line.find('#'))) {
+    if (c == '=') words.erase(words.find_last_not_of(blanks) + 1);
+    else if (std::string_view(blanks).find(c) != std::string_view::npos && words.ends_with('=')) continue;
+    words += c;
+  }
+  return words;
 }
 
 // "[01-03,7]" of a Slurm list as "01", "02", "03", "7".
@@ -76,12 +89,17 @@ std::vector<Host> parse_hostfile(const std::string& text) {
   std::vector<Host> hosts;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line.substr(0, line.find('#')));
+    const std::string read = words_of_line(line);
+    std::istringstream words(read);
     std::string name;
     if (!(words >> name)) continue;
     Host host = parse_host(name);
-    for (std::string word; words >> word;)
-      if (word.starts_with("slots=")) host.slots = parse_slots(word.substr(6), line);
+    for (std::string word; words >> word;) {
+      if (word.starts_with("slots=")) host.slots = parse_slots(word.substr(6), read);
+      else if (!word.starts_with("max_slots=") && !word.starts_with("max-slots="))
+        throw UsageError("'" + word + "' in the hostfile's line '" + read +
+                         "' is not understood; write a host a line, as name slots=4");
+    }
     hosts.push_back(std::move(host));
   }
   return checked(std::move(hosts), "the hostfile");

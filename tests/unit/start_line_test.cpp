@@ -147,6 +147,7 @@ TEST(StartLine, CoresOfEveryRank) {
 TEST(Hosts, Lists) {
   EXPECT_THAT(parse_hosts("a,b:4,10.0.0.1:2"), ElementsAre(Host{"a", 0}, Host{"b", 4}, Host{"10.0.0.1", 2}));
   EXPECT_THAT(parse_hostfile("# hosts\na slots=4\n\n  b:2  # two\nc\n"), ElementsAre(Host{"a", 4}, Host{"b", 2}, Host{"c", 0}));
+  EXPECT_THAT(parse_hostfile("  a slots = 2\r\nb max_slots=4\tslots =3 max-slots= 8\n"), ElementsAre(Host{"a", 2}, Host{"b", 3}));
   EXPECT_THAT(parse_slurm_nodes("gpu[08-10,3]-x,login,n[1-2]"),
               ElementsAre(Host{"gpu08-x", 0}, Host{"gpu09-x", 0}, Host{"gpu10-x", 0}, Host{"gpu3-x", 0}, Host{"login", 0},
                           Host{"n1", 0}, Host{"n2", 0}));
@@ -159,9 +160,11 @@ TEST(Hosts, NumbersOfSlurmsNodes) {
 }
 
 TEST(Hosts, Refusals) {
-  for (const char* text : {"", ",", "a,,b", "a:0", "a:x", "a:-1", "a,a", "-x", "a:99999999999"})
+  for (const char* text : {"", ",", "a,,b", "a:0", "a:x", "a:-1", "a,a", "-x", "a:99999999999", "a, b"})
     EXPECT_THROW(parse_hosts(text), UsageError) << text;
-  for (const char* text : {"", "# nothing\n", "a slots=no\n", "a\na\n"}) EXPECT_THROW(parse_hostfile(text), UsageError) << text;
+  for (const char* text :
+       {"", "# nothing\n", "a slots=no\n", "a\na\n", "a b\n", "a 4\n", "a slot=4\n", "a slots\n"})
+    EXPECT_THROW(parse_hostfile(text), UsageError) << text;
   for (const char* text : {"", "a[1-2", "a[]", "a[2-1]", "a[x]", "a[0-9999999]", "a[1],a1"})
     EXPECT_THROW(parse_slurm_nodes(text), UsageError) << text;
 }
