@@ -159,8 +159,11 @@ void add_launch_command(CLI::App& app, std::span<const std::string> job, const C
       "Without --hosts or --hostfile it takes the nodes of the Slurm allocation that it is in, or this host.");
   const auto words = std::make_shared<LaunchWords>();
   words->placement.add_to(*command);
-  command->add_option("--hosts", words->hosts.hosts, "Hosts to run on: a,b, or a:4,b:4 with the ranks each may take");
-  command->add_option("--hostfile", words->hosts.hostfile, "A file of them, a line each, as mpirun takes it");
+  // As of a variable of the shell that is not set: not this host instead.
+  const auto not_empty = [](const std::string& text) { return std::string(text.empty() ? "is empty" : ""); };
+  command->add_option("--hosts", words->hosts.hosts, "Hosts to run on: a,b, or a:4,b:4 with the ranks each may take")
+      ->check(not_empty);
+  command->add_option("--hostfile", words->hosts.hostfile, "A file of them, a line each, as mpirun takes it")->check(not_empty);
   command->add_option("--mpirun", words->hosts.mpirun, "The mpirun to start them with (default: that of PATH)");
   command->add_option("--max-restarts", words->max_restarts,
                       "Restarts from the last checkpoint after a crash, on the hosts that are left")

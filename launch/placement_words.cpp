@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -33,7 +34,7 @@ std::string read_text(const std::string& file) {
   std::ifstream in(file);
   std::ostringstream text;
   text << in.rdbuf();
-  if (!in) throw DataError(file + " cannot be read");
+  if (!in || std::filesystem::is_directory(file)) throw DataError(file + " cannot be read");
   return text.str();
 }
 
