@@ -94,6 +94,8 @@ std::vector<RankPlace> place_near_gpus(const Node& node, int ranks) {
   return places;
 }
 
+constexpr int most_ranks = 1 << 20;  // whose statistics can be added up: Grid::headroom_bits
+
 constexpr const char* what_hides_gpus = "CUDA_VISIBLE_DEVICES, the allocation or the container";
 
 // As many ranks as a node is made for, or as were asked for.
@@ -140,8 +142,14 @@ std::vector<int> spread(const Cluster& cluster, int ranks) {
   return counts;
 }
 
+void check_number(Index ranks) {
+  if (ranks > most_ranks) throw UsageError(fmt::format("{} ranks were asked for, and {} are the most", ranks, most_ranks));
+}
+
 // The number of ranks of each node.
 std::vector<int> share_among_nodes(const Cluster& cluster, const PlacementRequest& request) {
+  check_number(request.ranks);
+  check_number(static_cast<Index>(cluster.nodes.size()) * request.ranks_per_node);
   std::vector<int> counts;
   for (const Node& node : cluster.nodes) counts.push_back(ranks_for(node, request));
   if (request.ranks == 0) return counts;

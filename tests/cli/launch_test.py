@@ -233,6 +233,8 @@ class LaunchTest(TallyTest):
         refuse("-n", 2, "fit", "gmm", self.data, "-k", 3, says="put -- before the command: tally launch -n 2 -- fit ...; see")
         refuse("-n", 2, "models", says="put -- before the command: tally launch -n 2 -- models ...; see")
         refuse("-n", 2, "nothing", says="not expected: nothing; see")
+        refuse("-n", 2_000_000, "--", "models", says="2000000 ranks were asked for, and 1048576 are the most")
+        refuse("--ranks-per-node", 2_000_000, "--", "models", says="2000000 ranks were asked for, and 1048576 are the most")
         refuse("--hosts", "", "--", "models", says="--hosts: is empty; see tally")
         self.refuse("launch", "--hostfile", self.folder, "--", "models", status=data_status, says=f"{self.folder} cannot be read")
         refuse("--hosts", "a,a", "--", "models", says="named twice")
