@@ -104,12 +104,15 @@ void warn(const Cluster& cluster, JobPlan& plan) {
   if (const auto streamed = count([](const RankShare& share) { return share.streamed; }); streamed > 0)
     plan.warnings.push_back(fmt::format("{} of {} ranks have no room for their rows: they read them anew in every pass",
                                         streamed, plan.shares.size()));
-  std::set<std::string> short_of_memory;
+  std::set<int> short_of_memory;  // nodes
   for (std::size_t rank = 0; rank < plan.shares.size(); ++rank)
     if (const RankShare& share = plan.shares[rank]; share.memory_there > 0 && share.memory_needed > share.memory_there)
-      short_of_memory.insert(cluster.nodes[static_cast<std::size_t>(plan.placement.ranks[rank].node)].name);
-  for (const std::string& name : short_of_memory)
-    plan.warnings.push_back("ranks on node " + name + " need more memory than they have: use more nodes, fewer threads or --memory");
+      short_of_memory.insert(plan.placement.ranks[rank].node);
+  if (!short_of_memory.empty()) {
+    std::string nodes = "node " + cluster.nodes[static_cast<std::size_t>(*short_of_memory.begin())].name;
+    if (short_of_memory.size() > 1) nodes += fmt::format(" and {} more", short_of_memory.size() - 1);
+    plan.warnings.push_back("ranks on " + nodes + " need more memory than they have: use more nodes, fewer threads or --memory");
+  }
   if (plan.imbalance > 0.05)
     plan.warnings.push_back(fmt::format("the rank with the most work has {:.0f} % more than the mean", 100 * plan.imbalance));
 }

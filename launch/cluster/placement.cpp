@@ -199,27 +199,38 @@ void warn_of_gpus(const Cluster& cluster, const PlacementRequest& request, std::
                                    named(unordered)));
 }
 
+// Nodes of which the same is to be said, in one warning: there may be thousands.
+void warn_of_counts(const Cluster& cluster, const PlacementRequest& request, Placement& placement) {
+  const std::vector<int> counts = placement.ranks_of_nodes(cluster);
+  std::vector<char> unbound(counts.size(), 0);  // a rank of it has no core
+  for (const RankPlace& place : placement.ranks) unbound[static_cast<std::size_t>(place.node)] |= place.cores.empty();
+  std::vector<std::pair<std::string, std::vector<const Node*>>> findings;
+  const auto find = [&](const Node& node, std::string what) {
+    const auto same = std::find_if(findings.begin(), findings.end(), [&](const auto& each) { return each.first == what; });
+    if (same == findings.end()) findings.push_back({std::move(what), {&node}});
+    else same->second.push_back(&node);
+  };
+  for (std::size_t n = 0; n < counts.size(); ++n) {
+    const Node& node = cluster.nodes[n];
+    const int cores = node.core_count();
+    if (counts[n] == 0)
+      find(node, "no rank");
+    else if (counts[n] > cores)
+      find(node, fmt::format("{} ranks on {} {}, which share and wait for each other", counts[n], cores,
+                             cores == 1 ? "core" : "cores"));
+    else if (unbound[n])
+      find(node, "more ranks near some memory than cores there");
+    if (request.gpus && counts[n] > 0 && counts[n] < static_cast<int>(node.gpus.size()))
+      find(node, fmt::format("ranks on {} of {} GPUs", counts[n], node.gpus.size()));
+  }
+  for (const auto& [what, nodes] : findings)
+    placement.warnings.push_back(fmt::format("{} {} {}", named(nodes), nodes.size() == 1 ? "has" : "have", what));
+}
+
 void warn(const Cluster& cluster, const PlacementRequest& request, Placement& placement) {
   warn_of_gpus(cluster, request, placement.warnings);
   warn_of_libraries(cluster, placement.warnings);
-  const std::vector<int> counts = placement.ranks_of_nodes(cluster);
-  for (std::size_t n = 0; n < cluster.nodes.size(); ++n) {
-    const Node& node = cluster.nodes[n];
-    if (counts[n] == 0) {
-      placement.warnings.push_back("node " + node.name + " gets no rank");
-      continue;
-    }
-    if (counts[n] > node.core_count())
-      placement.warnings.push_back(fmt::format("node {} gets {} ranks but has {} {}: they share, and wait for each other",
-                                               node.name, counts[n], node.core_count(),
-                                               node.core_count() == 1 ? "core" : "cores"));
-    else if (std::any_of(placement.ranks.begin(), placement.ranks.end(), [n](const RankPlace& place) {
-               return place.node == static_cast<int>(n) && place.cores.empty();
-             }))
-      placement.warnings.push_back("node " + node.name + " has more ranks near some memory than cores there");
-    if (request.gpus && counts[n] < static_cast<int>(node.gpus.size()))
-      placement.warnings.push_back(fmt::format("node {} uses {} of its {} GPUs", node.name, counts[n], node.gpus.size()));
-  }
+  warn_of_counts(cluster, request, placement);
 }
 
 }  // namespace

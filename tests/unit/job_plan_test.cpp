@@ -73,7 +73,8 @@ TEST(JobPlan, StreamsWhereRowsDoNotFit) {
   job.shard.memory_limit = Index{1} << 20;
   EXPECT_FALSE(plan(nodes(1, Index{1} << 30), job).shares[0].streamed);
   job.model_bytes = Index{1} << 30;
-  EXPECT_THAT(plan(nodes(1, Index{1} << 30), job).warnings, Contains(HasSubstr("node n0 need more memory")));
+  EXPECT_THAT(plan(nodes(1, Index{1} << 30), job).warnings, Contains(HasSubstr("ranks on node n0 need more memory")));
+  EXPECT_THAT(plan(nodes(11, Index{1} << 30), job).warnings, Contains(HasSubstr("ranks on node n0 and 10 more need more memory")));
 }
 
 TEST(JobPlan, CountsRanksWithoutRows) {
