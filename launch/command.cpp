@@ -133,9 +133,26 @@ std::string with_separator(const CLI::App& app, int argc, char** argv) {
   return "";
 }
 
+// "tally fit --help": of the command that the words name.
+std::string help_of(const CLI::App& app) {
+  std::string line = app.get_name();
+  for (const CLI::App* named = &app; !named->get_subcommands().empty();) {
+    named = named->get_subcommands().front();
+    line += " " + named->get_name();
+  }
+  return line + " --help";
+}
+
+// What the parser does not know, in the order of the words, which its own message does not keep.
+std::string not_expected(const CLI::App& app) {
+  std::string words;
+  for (const std::string& word : app.remaining(true)) words += " " + word;
+  return "not expected:" + words;
+}
+
 // Parses the words and runs what they name. `session`: null where there is no MPI.
 int run_words(int argc, char** argv, const Registry& registry, MpiSession* session, bool root) {
-  CLI::App app("Train mixtures and k-means on any number of ranks, with the same bits on all.", "tally");
+  CLI::App app("Train mixtures, k-means and hidden Markov models on any number of ranks, with the same bits on all.", "tally");
   app.set_version_flag("--version", "tally " TALLY_VERSION);
   app.require_subcommand(1);
   app.fallthrough();
@@ -176,12 +193,13 @@ int run_words(int argc, char** argv, const Registry& registry, MpiSession* sessi
     if (!session) check_alone();
   } catch (const CLI::Success& success) {
     return root ? app.exit(success) : 0;
-  } catch (const CLI::ExtrasError& error) {
+  } catch (const CLI::ExtrasError&) {
     const std::string line = with_separator(app, argc, argv);
-    if (root) report((line.empty() ? std::string(error.what()) : "put -- before the command: " + line) + "; see tally --help");
+    if (root) report((line.empty() ? not_expected(app) : "put -- before the command: " + line) + "; see " + help_of(app));
     return static_cast<int>(ErrorKind::usage);
   } catch (const CLI::ParseError& error) {
-    if (root) report(std::string(error.what()) + "; see tally --help");
+    const bool unknown = app.get_subcommands().empty() && !app.remaining().empty();
+    if (root) report((unknown ? not_expected(app) : std::string(error.what())) + "; see " + help_of(app));
     return static_cast<int>(ErrorKind::usage);
   } catch (const Error& error) {
     if (root) report(error.what());

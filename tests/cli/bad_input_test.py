@@ -273,6 +273,11 @@ class BadOptions(BadInput):
         self.refused(model, self.data if data is None else data, says, usage_status, words, on=self.on, **options)
         self.on = (1,)
 
+    def test_unknown_commands_and_words(self):
+        self.refuse("fitt", "gmm", status=usage_status, says="error: not expected: fitt gmm; see tally --help")
+        self.refuse(status=usage_status, says="required; see tally --help")
+        self.refuse("info", self.data, "--all", 3, status=usage_status, says="error: not expected: --all 3; see tally info --help")
+
     def test_unknown_ones(self):
         self.usage("--colour", words=["--colour", "red"])
         self.usage("square", covariance="square")
