@@ -27,7 +27,9 @@
 #include "launch/bench/report.hpp"
 #include "launch/cluster/supervisor.hpp"
 #include "launch/option_checks.hpp"
+#include "launch/output.hpp"
 #include "launch/placement_words.hpp"
+#include "launch/resources.hpp"
 #include "launch/signals.hpp"
 
 namespace tally::bench {
@@ -83,7 +85,7 @@ class Scaling {
     // The jobs are in groups of their own and end with this process.
     const SignalThread signals(true);
     const OnTermination clean_up([this] { folder_.remove(); });
-    check_outputs();
+    check_words();
     generate();
     for (int i = 0; i < words_.repeat; ++i)
       for (const std::string& kind : kinds())
@@ -115,7 +117,9 @@ class Scaling {
     return fmt::format("{} {} x {}, K {}", words_.model, words_.rows, words_.columns, words_.components);
   }
 
-  void check_outputs() const {
+  void check_words() const {
+    if (!words_.memory.empty()) parse_bytes(words_.memory);
+    refuse_to_share({words_.out, words_.plot}, {});
     for (const std::string& name : {words_.out, words_.plot})
       if (!name.empty()) static_cast<void>(DurableFile(name));
   }

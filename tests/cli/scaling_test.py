@@ -63,6 +63,9 @@ class Scaling(TallyTest):
         refuse = lambda *words, says: self.refuse("bench", "scaling", *words, status=usage_status, says=says)
         refuse("--ranks", "2,1", says="does not ascend")
         refuse("--ranks", "x", says="'x' is no number of ranks")
+        refuse("--memory", "lots", says="tally: error: 'lots' is no amount of memory")
+        out = self.path(".json")
+        refuse("--out", out, "--plot", out, says="is named for two results")
 
     def test_nothing_is_left_of_one_that_is_interrupted(self):
         process = subprocess.Popen([command, "bench", "scaling", "--iterations", "100000", "--ranks", "2", "--folder",
