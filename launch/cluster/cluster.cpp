@@ -61,8 +61,9 @@ std::string numbered(const std::string& name, int number) {
   return name.substr(0, place) + std::to_string(number) + name.substr(place + 2);
 }
 
-// What a parser says of a file that may hold anything, for a terminal.
+// What a parser says of a file that may hold anything, for a terminal, without the name of its exception.
 std::string printable(std::string text) {
+  if (const auto name = text.find("] "); text.starts_with('[') && name != std::string::npos) text.erase(0, name + 2);
   std::replace_if(text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
   return text;
 }

@@ -86,7 +86,7 @@ class PlanTest(TallyTest):
         self.refuse("plan", "--", "fit", "gmm", self.data, "-k", 3, "--device", "cuda", status=usage_status,
                     says="has no usable GPU")
         self.refuse("plan", "--cluster", "none.json", "--", "fit", "gmm", self.data, "-k", 3, says="none.json cannot be read")
-        self.refuse("plan", "--cluster", self.file, "--", "fit", "gmm", self.data, "-k", 3, says="does not describe a cluster")
+        self.refuse("plan", "--cluster", self.file, "--", "fit", "gmm", self.data, "-k", 3, says="does not describe a cluster: parse error at line 1")
         self.refuse("plan", "--", "fit", "gmm", self.file + ":/y", "-k", 3, says="no data set /y")
         self.refuse("plan", "--", "fit", "gmm", self.data, "-k", 3, ranks=2, status=usage_status, says="is run alone")
 
