@@ -32,7 +32,8 @@ void print_as_text(const Registry& registry) {
     fmt::print("{:<12} {}\n", entry.name, entry.summary);
     if (!entry.default_init.empty()) fmt::print("  --init       default {}\n", entry.default_init);
     for (const ModelOption& option : entry.options)
-      fmt::print("  --{:<10} {} (default {})\n", option.name, option.help, option.default_value);
+      fmt::print("  --{:<10} {}{}\n", option.name, option.help,
+                 option.default_value.empty() ? "" : fmt::format(" (default {})", option.default_value));
   }
 }
 

@@ -376,6 +376,7 @@ class Commands(unittest.TestCase):
         self.assertEqual([o["choices"] for o in models["gmm"]["options"] if "choices" in o],
                          [["full", "tied", "diag", "spherical"]])
         self.assertIn("--covariance", run("models").stdout)
+        self.assertNotIn("(default )", run("models").stdout)
 
     # bad input
 
