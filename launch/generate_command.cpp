@@ -148,6 +148,15 @@ Planted plant(const GenerateRequest& request) {
     for (double& rate : rates.values) rate = std::exp(std::clamp(-rate, -300.0, 300.0));
     return {"exponential", {}, {{"weights", random_weights(draws, K)}, {"rates", std::move(rates)}}};
   }
+  if (request.kind == "gamma") {
+    // The logarithm of a value of shape 4 has a standard deviation of 1/2.
+    Array shapes{{K, D}, std::vector<double>(static_cast<std::size_t>(K * D), 4.0)};
+    Array scales = random_locations(draws, K, D, request.separation / 2);
+    for (double& scale : scales.values) scale = std::exp(std::clamp(scale, -300.0, 300.0)) / 4;
+    return {"gamma",
+            {},
+            {{"weights", random_weights(draws, K)}, {"shapes", std::move(shapes)}, {"scales", std::move(scales)}}};
+  }
   Array means = random_locations(draws, K, D, request.separation);
   if (request.kind == "gmm")
     return {"gmm",
@@ -249,9 +258,11 @@ void add_generate_command(CLI::App& app, const Choose& choose) {
   command
       ->add_option("kind", request->kind,
                    "gmm: Gaussians of any shape; kmeans: equal round blobs; poisson: counts; categorical: symbols; bernoulli: "
-                   "bits; exponential: waiting times; hmm: sequences of states that emit equal round blobs")
+                   "bits; exponential: waiting times; gamma: numbers above 0; "
+                   "hmm: sequences of states that emit equal round blobs")
       ->required()
-      ->check(CLI::IsMember({"gmm", "kmeans", "poisson", "categorical", "bernoulli", "exponential", "hmm"}));
+      ->check(CLI::IsMember({"gmm", "kmeans", "poisson", "categorical", "bernoulli", "exponential", "gamma",
+                             "hmm"}));
   command->add_option("-n,--rows", request->rows, "Number of rows (hmm: by default as many as --lengths sum to)");
   command->add_option("-d,--columns", request->columns, "Number of columns")->capture_default_str();
   command->add_option("-k,--components", request->components, "Number of components")->capture_default_str();

@@ -41,6 +41,7 @@ double ClusteredRows::draw(double centre, std::uint64_t row, Index column) const
   if (domain_.bounded()) return symbol_near(centre, domain_.largest + 1, uniform(key_, row, first_draw));
   if (domain_.whole) return static_cast<double>(poisson(key_, row, first_draw, std::exp(0.3 * centre + 1)));
   if (domain_.sign == Sign::not_negative) return -std::log(uniform(key_, row, first_draw)) * std::exp(centre);
+  if (domain_.sign == Sign::positive) return std::exp(0.3 * centre + 0.3 * normal(key_, row, first_draw));
   return centre + normal(key_, row, first_draw);
 }
 

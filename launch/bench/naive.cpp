@@ -85,6 +85,13 @@ LogDensity exponential_log_density(const NamedArrays& parameters, Index D) {
   });
 }
 
+LogDensity gamma_log_density(const NamedArrays& parameters, Index D) {
+  return column_log_density(D, [shapes = parameters.at("shapes").values, scales = parameters.at("scales").values](
+                                   double x, std::size_t at) {
+    return (shapes[at] - 1) * std::log(x) - x / scales[at] - shapes[at] * std::log(scales[at]) - std::lgamma(shapes[at]);
+  });
+}
+
 LogDensity symbol_log_density(const NamedArrays& parameters, Index D) {
   const Array& probabilities = parameters.at("probabilities");
   const auto symbols = static_cast<std::size_t>(probabilities.shape.back());
@@ -106,6 +113,7 @@ LogDensity log_density_of(const std::string& family, const Model& model, const N
     return gaussian_log_density(model.options().at("covariance"), parameters, D);
   if (family == "poisson") return poisson_log_density(parameters, D);
   if (family == "exponential") return exponential_log_density(parameters, D);
+  if (family == "gamma") return gamma_log_density(parameters, D);
   if (family == "categorical") return symbol_log_density(parameters, D);
   if (family == "bernoulli") return bit_log_density(parameters, D);
   return nullptr;

@@ -2,6 +2,7 @@
 they refuse; and what becomes of components that collapse."""
 
 import json
+import math
 import os
 import unittest
 
@@ -65,7 +66,7 @@ class OfEveryFamily:
     def test_fits_of_draws_come_back_to_what_was_planted(self):
         out = self.path()
         self.succeed("generate", self.family, "--rows", 4000, "--columns", 3, "--components", 2, "--seed", 5,
-                     "--separation", 3, "--labels", "--out", out)
+                     *self.planting, "--labels", "--out", out)
         planted = out.replace(".h5", ".planted.h5")
 
         fitted = self.fit(self.family, out + ":/x", 2, init=f"parameters:{planted}", tol=1e-6, max_iter=300,
@@ -83,7 +84,7 @@ class OfEveryFamily:
         spread = x.std(axis=0) * np.sqrt(1 / len(x) + 1 / len(drawn))
         self.assertTrue((abs(drawn.mean(axis=0) - x.mean(axis=0)) < 6 * spread).all())
 
-    separated, close = 0.8, {}
+    planting, separated, close = ("--separation", 3), 0.8, {}
 
     def generated_options(self):
         return {}
@@ -133,6 +134,52 @@ class Exponential(OfEveryFamily, HmmTest):
         self.refuse_fit("exponential", data, 1, says="not above 0", init=self.start(rates=[[1.0, 0.0]]))
         self.refuse_fit("exponential", data, 1, says="(1, 2) is needed", init=self.start(rates=[[1.0]]))
         self.refuse_fit("exponential", data, 1, says="--min-mean", min_mean=0, status=usage_status)
+
+
+class Gamma(OfEveryFamily, HmmTest):
+    family, close = "gamma", {"shapes": 0.3, "scales": 0.3}
+
+    def test_values_that_are_not_above_zero_are_refused(self):
+        self.refuse_value(-0.5, "is negative", "takes numbers above 0")
+        self.refuse_value(0, "is 0", "takes numbers above 0")
+
+    def test_components_of_equal_values_have_the_largest_shape(self):
+        x = np.concatenate([np.full(50, 7.0), np.random.default_rng(1).gamma(2, 1, 50)])
+        start = self.start(shapes=[[1000.0], [2.0]], scales=[[0.007], [1.0]])
+
+        for precision in ("double", "single"):
+            fitted = self.fit("gamma", self.write_data(x), 2, init=start, tol=0, max_iter=30, precision=precision,
+                              max_shape=1e4)
+            self.assertEqual(fitted["shapes"][0, 0], 1e4)
+            self.assert_close(fitted["shapes"] * fitted["scales"], [[7.0], [x[50:].mean()]], 0.05)
+            self.assertTrue(np.isfinite(fitted.trace).all())
+        constant = self.fit("gamma", self.write_data(np.full(20, 3.0)), 1, tol=0, max_iter=3)
+        self.assertEqual(constant["shapes"][0, 0], 1e8)
+
+    def test_frozen_parameters_leave_the_others_most_likely(self):
+        x = np.array(self.reference["x"])[:, :1]
+        of_ones = self.fit("gamma", self.write_data(x), 1, init=self.start(shapes=[[1.0]]), freeze="shapes", tol=0, max_iter=2)
+        self.assert_close(of_ones["scales"].ravel(), [x.mean()], 1e-12)
+        exponential = self.fit("exponential", self.write_data(x), 1, tol=0, max_iter=2)
+        self.assert_close(of_ones.trace[-1], exponential.trace[-1], 1e-12)
+        self.assertEqual(of_ones.training["free_parameters"], exponential.training["free_parameters"])
+
+        of_scale = self.fit("gamma", self.write_data(x), 1, init=self.start(scales=[[2.0]]), freeze="scales", tol=0, max_iter=2)
+        shape = of_scale["shapes"].item()
+        slope = (math.lgamma(shape + 1e-5) - math.lgamma(shape - 1e-5)) / 2e-5
+        self.assert_close(slope, np.log(x / 2).mean(), 1e-8)
+
+    def test_units_do_not_matter(self):
+        scales = np.array([1e-200, 1e200])
+        start = {name: np.array(values) for name, values in self.reference["mixture"]["start"].items()}
+        plain = self.fit("gamma", self.write_data(self.reference["x"]), 2, tol=0, max_iter=5, init=self.start(**start))
+        start["scales"] = start["scales"] * scales
+
+        for precision, relative in (("double", 1e-11), ("single", 1e-3)):
+            fitted = self.fit("gamma", self.write_data(self.reference["x"] * scales), 2, init=self.start(**start), tol=0,
+                              max_iter=5, precision=precision)
+            self.assert_close(fitted.trace, plain.trace, relative)  # 200 and -200 cancel
+            self.assert_close(fitted["scales"] / scales, plain["scales"], relative)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,29 @@ class Exponential:
         return {"rates": [1 / value for value in mean(x, weights)]}
 
 
-FAMILIES = {"exponential": Exponential()}
+class Gamma:
+    def rows(self, random):
+        shape, scale = [[2.0, 4.0], [6.0, 0.7]], [[1.0, 5.0], [0.5, 3.0]]
+        which = random.choice(2, ROWS)
+        return np.round(random.gamma(np.array(shape)[which], np.array(scale)[which]), 4) + 1e-3
+
+    start = {"shapes": [[3.0, 3.0], [5.0, 1.0]], "scales": [[1.0, 6.0], [0.5, 4.0]]}
+
+    def log_density(self, row, theta):
+        return mp.fsum((a - 1) * mp.log(x) - x / s - a * mp.log(s) - mp.loggamma(a)
+                       for x, a, s in zip(row, theta["shapes"], theta["scales"]))
+
+    def scipy(self, row, theta):
+        return scipy.stats.gamma.logpdf(row, theta["shapes"], scale=theta["scales"]).sum()
+
+    def maximize(self, x, weights):
+        means, logs = mean(x, weights), mean([[mp.log(value) for value in row] for row in x], weights)
+        spreads = [mp.log(m) - l for m, l in zip(means, logs)]
+        shapes = [mp.findroot(lambda a, s=s: mp.log(a) - mp.digamma(a) - s, 0.5 / s) for s in spreads]
+        return {"shapes": shapes, "scales": [m / a for m, a in zip(means, shapes)]}
+
+
+FAMILIES = {"exponential": Exponential(), "gamma": Gamma()}
 
 
 def as_mpf(values):

@@ -57,6 +57,7 @@ std::vector<ModelCase> all_cases() {
     cases.push_back(registered("bernoulli", {}, precision));
     cases.push_back(registered("categorical", {{"symbols", "5"}}, precision));
     cases.push_back(registered("exponential", {}, precision));
+    cases.push_back(registered("gamma", {}, precision));
     cases.push_back(registered("hmm", {{"emission", "gaussian"}, {"covariance", "diag"}, {"reg-covar", "0"}}, precision));
     cases.push_back(of_cut_sequences("composed", cases.back()));
     cases.push_back(of_cut_sequences("in_order", registered("hmm", {{"emission", "poisson"}}, precision)));
@@ -81,6 +82,7 @@ Table planted(const ModelCase& model_case, Index rows) {
       if (domain.whole) value = static_cast<double>(poisson(key, row, 1 + d * poisson_draws, location));
       if (domain.bounded()) value = std::fmod(value, domain.largest + 1);
       if (domain == Domain::not_negative) value = -std::log(uniform(key, row, 1 + d)) * location * std::pow(7.0, d);
+      if (domain == Domain::positive) value = std::exp(0.3 * (location + normal(key, row, 1 + d))) * std::pow(7.0, d);
       table.values.push_back(value);
     }
   }

@@ -52,6 +52,7 @@ std::vector<Made> all_models() {
   models.push_back(make("categorical", {{"symbols", "3"}},
                         {{"probabilities", {{2, 2, 3}, {0.2, 0.5, 0.3, 0, 0.9, 0.1, 0, 0, 1, 0.6, 0.4, 0}}}}));
   models.push_back(make("exponential", {}, {{"rates", {{2, 2}, {1, 20, 0.01, 4}}}}));
+  models.push_back(make("gamma", {}, {{"shapes", {{2, 2}, {0.5, 3, 40, 1}}}, {"scales", {{2, 2}, {2, 0.5, 1, 8}}}}));
   return models;
 }
 

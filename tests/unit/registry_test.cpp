@@ -29,7 +29,8 @@ std::vector<std::string> names_of(const std::vector<ModelOption>& options) {
 TEST(Registry, AFamilyIsAMixtureAndAnEmission) {
   const Registry registry = builtin();
 
-  for (const auto& [mixture, emission] : {std::pair{"gmm", "gaussian"}, {"poisson", "poisson"}, {"bernoulli", "bernoulli"}, {"categorical", "categorical"}, {"exponential", "exponential"}})
+  for (const auto& [mixture, emission] : {std::pair{"gmm", "gaussian"}, {"poisson", "poisson"}, {"bernoulli", "bernoulli"}, {"categorical", "categorical"}, {"exponential", "exponential"},
+                                          {"gamma", "gamma"}})
     EXPECT_EQ(names_of(registry.find(mixture).options), names_of(registry.find_emission(emission).options)) << mixture;
 }
 
