@@ -25,7 +25,7 @@ namespace {
 struct GenerateRequest {
   std::string kind, out;
   std::string lengths;  // of sequences; empty: one sequence
-  Index rows = 0, columns = 2, components = 3, symbols = 4;
+  Index rows = 0, columns = 2, components = 3, symbols = 4, trials = 10;
   double separation = 4;
   bool float32 = false;
   DrawOptions draw;
@@ -157,6 +157,12 @@ Planted plant(const GenerateRequest& request) {
             {},
             {{"weights", random_weights(draws, K)}, {"shapes", std::move(shapes)}, {"scales", std::move(scales)}}};
   }
+  const OptionValues with_trials = {{"trials", std::to_string(request.trials)}};
+  if (request.kind == "binomial") {
+    Array probabilities = random_locations(draws, K, D, deviation);
+    for (double& p : probabilities.values) p = 1 / (1 + std::exp(-p));
+    return {"binomial", with_trials, {{"weights", random_weights(draws, K)}, {"probabilities", std::move(probabilities)}}};
+  }
   Array means = random_locations(draws, K, D, request.separation);
   if (request.kind == "gmm")
     return {"gmm",
@@ -201,6 +207,7 @@ void check(const GenerateRequest& request) {
   constexpr Index largest = Index{1} << 31;
   if (request.columns < 1 || request.columns > 65536) throw UsageError("--columns must be within 1 to 65536");
   if (request.components < 1) throw UsageError("--components must be at least 1");
+  if (request.trials < 1 || request.trials > Index{1} << 31) throw UsageError("--trials must be within 1 to 2147483648");
   if (request.symbols < 1 || request.symbols > 65536) throw UsageError("--symbols must be within 1 to 65536");
   const Index square = request.kind == "gmm" ? request.columns : request.kind == "categorical" ? request.symbols : 1;
   if (request.components > largest / request.columns / square)
@@ -258,10 +265,10 @@ void add_generate_command(CLI::App& app, const Choose& choose) {
   command
       ->add_option("kind", request->kind,
                    "gmm: Gaussians of any shape; kmeans: equal round blobs; poisson: counts; categorical: symbols; bernoulli: "
-                   "bits; exponential: waiting times; gamma: numbers above 0; "
+                   "bits; exponential: waiting times; gamma: numbers above 0; binomial: successes; "
                    "hmm: sequences of states that emit equal round blobs")
       ->required()
-      ->check(CLI::IsMember({"gmm", "kmeans", "poisson", "categorical", "bernoulli", "exponential", "gamma",
+      ->check(CLI::IsMember({"gmm", "kmeans", "poisson", "categorical", "bernoulli", "exponential", "gamma", "binomial",
                              "hmm"}));
   command->add_option("-n,--rows", request->rows, "Number of rows (hmm: by default as many as --lengths sum to)");
   command->add_option("-d,--columns", request->columns, "Number of columns")->capture_default_str();
@@ -275,6 +282,7 @@ void add_generate_command(CLI::App& app, const Choose& choose) {
                       "Standard deviation of the components' locations, in about those within a component")
       ->capture_default_str();
   command->add_option("--symbols", request->symbols, "(categorical) number of symbols")->capture_default_str();
+  command->add_option("--trials", request->trials, "(binomial) number of trials")->capture_default_str();
   command->add_option("--lengths", request->lengths,
                       "(hmm) lengths of the sequences, FILE.h5:/PATH (default: one sequence)");
   command->add_flag("--float32", request->float32, "Store 4 bytes a number");

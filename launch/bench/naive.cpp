@@ -92,6 +92,15 @@ LogDensity gamma_log_density(const NamedArrays& parameters, Index D) {
   });
 }
 
+double log_factorial(double n) { return std::lgamma(n + 1); }
+
+LogDensity binomial_log_density(const NamedArrays& parameters, double trials, Index D) {
+  return column_log_density(D, [trials, p = parameters.at("probabilities").values](double x, std::size_t at) {
+    const double failures = trials - x, ways = log_factorial(trials) - log_factorial(x) - log_factorial(failures);
+    return ways + (x == 0 ? 0 : x * std::log(p[at])) + (failures == 0 ? 0 : failures * std::log(1 - p[at]));
+  });
+}
+
 LogDensity symbol_log_density(const NamedArrays& parameters, Index D) {
   const Array& probabilities = parameters.at("probabilities");
   const auto symbols = static_cast<std::size_t>(probabilities.shape.back());
@@ -114,6 +123,7 @@ LogDensity log_density_of(const std::string& family, const Model& model, const N
   if (family == "poisson") return poisson_log_density(parameters, D);
   if (family == "exponential") return exponential_log_density(parameters, D);
   if (family == "gamma") return gamma_log_density(parameters, D);
+  if (family == "binomial") return binomial_log_density(parameters, std::stod(model.options().at("trials")), D);
   if (family == "categorical") return symbol_log_density(parameters, D);
   if (family == "bernoulli") return bit_log_density(parameters, D);
   return nullptr;

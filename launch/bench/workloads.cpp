@@ -8,7 +8,9 @@
 namespace tally::bench {
 namespace {
 
-constexpr const char* symbols = "16";
+// Options that the data would decide otherwise.
+constexpr const char* told[] = {"symbols", "trials"};
+constexpr const char* told_value = "16";
 
 const ModelOption* option_of(const std::vector<ModelOption>& options, const std::string& name) {
   const auto found = std::ranges::find(options, name, &ModelOption::name);
@@ -20,9 +22,8 @@ const ModelOption* variants_of(const ModelEntry& entry) {
   return option_of(entry.options, entry.of_sequences ? "emission" : "covariance");
 }
 
-bool takes_symbols(const Registry& registry, const ModelEntry& entry, const std::string& variant) {
-  return option_of(entry.of_sequences ? registry.find_emission(variant).options : entry.options, "symbols") !=
-         nullptr;
+bool takes(const Registry& registry, const ModelEntry& entry, const std::string& variant, const std::string& option) {
+  return option_of(entry.of_sequences ? registry.find_emission(variant).options : entry.options, option) != nullptr;
 }
 
 }  // namespace
@@ -37,7 +38,8 @@ std::vector<NamedWorkload> workloads_of(const Registry& registry, const Sizes& s
       Workload& workload = each.workload;
       workload.model = &entry;
       if (option) workload.options[option->name] = variant;
-      if (takes_symbols(registry, entry, variant)) workload.options["symbols"] = symbols;
+      for (const char* name : told)
+        if (takes(registry, entry, variant, name)) workload.options[name] = told_value;
       const Index steps = std::min(sizes.steps, sizes.rows);
       const Index rows = entry.of_sequences ? sizes.rows / steps * steps : sizes.rows;
       workload.rows = rows * ranks;

@@ -182,5 +182,62 @@ class Gamma(OfEveryFamily, HmmTest):
             self.assert_close(fitted["scales"] / scales, plain["scales"], relative)
 
 
+class Binomial(OfEveryFamily, HmmTest):
+    family, close = "binomial", {"probabilities": 0.1}
+
+    def generated_options(self):
+        return {"trials": 10}
+
+    def test_counts_beyond_the_trials_are_refused(self):
+        self.refuse_value(13, "is above 12", "from 0 to 12")
+        self.refuse_value(2.5, "is not a whole number")
+        self.refuse_value(-1, "is negative")
+
+    def test_trials_that_nobody_gave_are_the_largest_count(self):
+        x = np.array(self.reference["x"])
+        given = self.fit("binomial", self.write_data(x), 2, seed=1, max_iter=3, trials=int(x.max()))
+
+        fitted = self.fit("binomial", self.write_data(x), 2, seed=1, max_iter=3)
+
+        np.testing.assert_array_equal(fitted.trace, given.trace)
+        self.assertEqual(fitted.attributes["option_trials"], str(int(x.max())))
+
+    def test_one_trial_is_a_bit(self):
+        bits = np.random.default_rng(2).integers(0, 2, (60, 4))
+        for options in ({}, {"alpha": 0.5}):
+            start = self.start(probabilities=[[0.25, 0.5, 0.75, 0.5], [0.5, 0.5, 0.25, 0.125]])
+            expected = self.fit("bernoulli", self.write_data(bits), 2, init=start, tol=0, max_iter=5, **options)
+            fitted = self.fit("binomial", self.write_data(bits), 2, init=start, tol=0, max_iter=5, trials=1, **options)
+            self.assert_close(fitted.trace, expected.trace, 1e-12)
+            self.assert_close(fitted["probabilities"], expected["probabilities"], 1e-12)
+
+    def test_sure_outcomes_have_probabilities_of_zero_and_one(self):
+        x = np.array([[0, 5, 2], [0, 5, 3], [0, 5, 1]])
+
+        fitted = self.fit("binomial", self.write_data(x), 1, tol=0, max_iter=3, trials=5)
+
+        np.testing.assert_array_equal(fitted["probabilities"][0, :2], [0, 1])
+        alone = self.fit("binomial", self.write_data(x[:, 2:]), 1, tol=0, max_iter=3, trials=5)
+        self.assert_close(fitted.trace[-1], alone.trace[-1], 1e-13)
+        start = self.start(probabilities=[[0.5, 0.5, 0.0]])
+        self.refuse_fit("binomial", self.write_data(x), 1, init=start, trials=5, says="some row is impossible")
+
+    def test_many_trials_keep_their_digits(self):
+        trials = 2**31 - 1
+        x = np.array([[trials // 2], [trials // 2 + 40000], [trials // 2 - 70000]])
+
+        fitted = self.fit("binomial", self.write_data(x), 1, tol=0, max_iter=1, trials=trials)
+
+        mean = (x / trials).mean()
+        self.assert_close(fitted["probabilities"].item(), mean, 1e-14)
+        normal = -0.5 * np.log(2 * np.pi * trials * mean * (1 - mean)) - (x - x.mean())**2 / (2 * trials * mean * (1 - mean))
+        self.assert_close(fitted.trace[-1], normal.sum(), 1e-8)  # off by less than 1 / trials
+
+    def test_impossible_numbers_of_trials_are_refused(self):
+        data = self.write_data(self.reference["x"])
+        for trials in (0, 2.5, 2**31 + 1):
+            self.refuse_fit("binomial", data, 1, trials=trials, status=usage_status, says="--trials")
+
+
 if __name__ == "__main__":
     unittest.main()

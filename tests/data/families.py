@@ -58,7 +58,27 @@ class Gamma:
         return {"shapes": shapes, "scales": [m / a for m, a in zip(means, shapes)]}
 
 
-FAMILIES = {"exponential": Exponential(), "gamma": Gamma()}
+class Binomial:
+    trials = 12
+    options = {"trials": trials}
+
+    def rows(self, random):
+        return random.binomial(self.trials, np.array([[0.2, 0.7], [0.5, 0.95]])[random.choice(2, ROWS)]).astype(float)
+
+    start = {"probabilities": [[0.25, 0.5], [0.625, 0.875]]}
+
+    def log_density(self, row, theta):
+        return mp.fsum(mp.log(mp.binomial(self.trials, x)) + x * mp.log(p) + (self.trials - x) * mp.log(1 - p)
+                       for x, p in zip(row, theta["probabilities"]))
+
+    def scipy(self, row, theta):
+        return scipy.stats.binom.logpmf(row, self.trials, theta["probabilities"]).sum()
+
+    def maximize(self, x, weights):
+        return {"probabilities": [value / self.trials for value in mean(x, weights)]}
+
+
+FAMILIES = {"exponential": Exponential(), "gamma": Gamma(), "binomial": Binomial()}
 
 
 def as_mpf(values):

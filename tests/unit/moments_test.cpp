@@ -53,6 +53,9 @@ std::vector<Made> all_models() {
                         {{"probabilities", {{2, 2, 3}, {0.2, 0.5, 0.3, 0, 0.9, 0.1, 0, 0, 1, 0.6, 0.4, 0}}}}));
   models.push_back(make("exponential", {}, {{"rates", {{2, 2}, {1, 20, 0.01, 4}}}}));
   models.push_back(make("gamma", {}, {{"shapes", {{2, 2}, {0.5, 3, 40, 1}}}, {"scales", {{2, 2}, {2, 0.5, 1, 8}}}}));
+  // Both ways of drawing, and their mirror images.
+  for (const char* trials : {"9", "1000"})
+    models.push_back(make("binomial", {{"trials", trials}}, {{"probabilities", {{2, 2}, {0, 1, 0.3, 0.8}}}}));
   return models;
 }
 
