@@ -163,6 +163,11 @@ Planted plant(const GenerateRequest& request) {
     for (double& p : probabilities.values) p = 1 / (1 + std::exp(-p));
     return {"binomial", with_trials, {{"weights", random_weights(draws, K)}, {"probabilities", std::move(probabilities)}}};
   }
+  if (request.kind == "multinomial") {
+    Array probabilities = random_symbols(draws, K, 1, D, deviation);
+    probabilities.shape = {K, D};
+    return {"multinomial", with_trials, {{"weights", random_weights(draws, K)}, {"probabilities", std::move(probabilities)}}};
+  }
   Array means = random_locations(draws, K, D, request.separation);
   if (request.kind == "gmm")
     return {"gmm",
@@ -265,10 +270,10 @@ void add_generate_command(CLI::App& app, const Choose& choose) {
   command
       ->add_option("kind", request->kind,
                    "gmm: Gaussians of any shape; kmeans: equal round blobs; poisson: counts; categorical: symbols; bernoulli: "
-                   "bits; exponential: waiting times; gamma: numbers above 0; binomial: successes; "
+                   "bits; exponential: waiting times; gamma: numbers above 0; binomial: successes; multinomial: rows of counts; "
                    "hmm: sequences of states that emit equal round blobs")
       ->required()
-      ->check(CLI::IsMember({"gmm", "kmeans", "poisson", "categorical", "bernoulli", "exponential", "gamma", "binomial",
+      ->check(CLI::IsMember({"gmm", "kmeans", "poisson", "categorical", "bernoulli", "exponential", "gamma", "binomial", "multinomial",
                              "hmm"}));
   command->add_option("-n,--rows", request->rows, "Number of rows (hmm: by default as many as --lengths sum to)");
   command->add_option("-d,--columns", request->columns, "Number of columns")->capture_default_str();
@@ -282,7 +287,7 @@ void add_generate_command(CLI::App& app, const Choose& choose) {
                       "Standard deviation of the components' locations, in about those within a component")
       ->capture_default_str();
   command->add_option("--symbols", request->symbols, "(categorical) number of symbols")->capture_default_str();
-  command->add_option("--trials", request->trials, "(binomial) number of trials")->capture_default_str();
+  command->add_option("--trials", request->trials, "(binomial, multinomial) number of trials")->capture_default_str();
   command->add_option("--lengths", request->lengths,
                       "(hmm) lengths of the sequences, FILE.h5:/PATH (default: one sequence)");
   command->add_flag("--float32", request->float32, "Store 4 bytes a number");

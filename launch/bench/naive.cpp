@@ -101,6 +101,17 @@ LogDensity binomial_log_density(const NamedArrays& parameters, double trials, In
   });
 }
 
+LogDensity multinomial_log_density(const NamedArrays& parameters, Index D) {
+  return [D, p = parameters.at("probabilities").values](const double* x, Index k) {
+    double result = 0, total = 0;
+    for (Index d = 0; d < D; ++d) {
+      total += x[d];
+      if (x[d] > 0) result += x[d] * std::log(p[static_cast<std::size_t>(k * D + d)]) - log_factorial(x[d]);
+    }
+    return result + log_factorial(total);
+  };
+}
+
 LogDensity symbol_log_density(const NamedArrays& parameters, Index D) {
   const Array& probabilities = parameters.at("probabilities");
   const auto symbols = static_cast<std::size_t>(probabilities.shape.back());
@@ -124,6 +135,7 @@ LogDensity log_density_of(const std::string& family, const Model& model, const N
   if (family == "exponential") return exponential_log_density(parameters, D);
   if (family == "gamma") return gamma_log_density(parameters, D);
   if (family == "binomial") return binomial_log_density(parameters, std::stod(model.options().at("trials")), D);
+  if (family == "multinomial") return multinomial_log_density(parameters, D);
   if (family == "categorical") return symbol_log_density(parameters, D);
   if (family == "bernoulli") return bit_log_density(parameters, D);
   return nullptr;

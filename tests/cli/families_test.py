@@ -239,5 +239,60 @@ class Binomial(OfEveryFamily, HmmTest):
             self.refuse_fit("binomial", data, 1, trials=trials, status=usage_status, says="--trials")
 
 
+class Multinomial(OfEveryFamily, HmmTest):
+    family, close = "multinomial", {"probabilities": 0.1}
+    planting = ("--separation", 3, "--trials", 60)
+
+    def test_what_is_no_count_is_refused(self):
+        self.refuse_value(-1, "is negative")
+        self.refuse_value(2.5, "is not a whole number")
+
+    def test_one_count_is_a_symbol(self):
+        symbols = np.random.default_rng(2).integers(0, 4, 60)
+        probabilities = np.array([[0.25, 0.5, 0.125, 0.125], [0.5, 0.125, 0.125, 0.25]])
+        expected = self.fit("categorical", self.write_data(symbols), 2, tol=0, max_iter=5,
+                            init=self.start(probabilities=probabilities[:, None, :]))
+
+        fitted = self.fit("multinomial", self.write_data(np.eye(4)[symbols]), 2, tol=0, max_iter=5,
+                          init=self.start(probabilities=probabilities))
+
+        self.assert_close(fitted.trace, expected.trace, 1e-12)
+        self.assert_close(fitted["probabilities"], expected["probabilities"][:, 0], 1e-12)
+
+    def test_rows_and_columns_of_zeros_say_nothing(self):
+        x = np.array(self.reference["x"])
+        start = self.reference["mixture"]["start"]
+        wide = np.insert(np.insert(x, 5, 0.0, axis=0), 2, 0.0, axis=1)
+        probabilities = np.insert(np.array(start["probabilities"]) * 0.75, 2, 0.25, axis=1)
+
+        fitted = self.fit("multinomial", self.write_data(wide), 1, tol=0, max_iter=3,
+                          init=self.start(probabilities=probabilities[:1]))
+        expected = self.fit("multinomial", self.write_data(x), 1, tol=0, max_iter=3,
+                            init=self.start(probabilities=start["probabilities"][:1]))
+
+        self.assertEqual(fitted["probabilities"][0, 2], 0)
+        self.assert_close(np.delete(fitted["probabilities"], 2, axis=1), expected["probabilities"], 1e-14)
+        self.assert_close(fitted.trace[1:], expected.trace[1:], 1e-13)
+        self.refuse_fit("multinomial", self.write_data(x), 1, says="some row is impossible",
+                        init=self.start(probabilities=[[0.0, 0.5, 0.25, 0.25]]))
+
+    def test_counts_added_to_every_column_are_a_prior(self):
+        fitted = self.fit("multinomial", self.write_data([[3.0, 0, 1], [1, 0, 1]]), 1, tol=0, max_iter=1, alpha=0.5)
+
+        self.assert_close(fitted["probabilities"][0], np.array([4.5, 0.5, 2.5]) / 7.5, 1e-14)
+
+    def test_starts_that_do_not_sum_to_one_are_refused(self):
+        data = self.write_data(self.reference["x"])
+        self.refuse_fit("multinomial", data, 1, says="of component 0, not to 1", init=self.start(probabilities=[[0.5, 0.2, 0.2, 0.2]]))
+
+    def test_draws_have_the_number_of_trials(self):
+        x = np.array(self.reference["x"])
+        fitted = self.fit("multinomial", self.write_data(x), 2, max_iter=3)
+        self.assertEqual(fitted.attributes["option_trials"], str(round(x.sum(axis=1).mean())))
+        self.assertEqual(set(self.sample(fitted, 50).sum(axis=1)), {round(x.sum(axis=1).mean())})
+        more = self.fit("multinomial", self.write_data(x), 2, max_iter=3, trials=1000)
+        self.assertEqual(set(self.sample(more, 50).sum(axis=1)), {1000})
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -78,7 +78,27 @@ class Binomial:
         return {"probabilities": [value / self.trials for value in mean(x, weights)]}
 
 
-FAMILIES = {"exponential": Exponential(), "gamma": Gamma(), "binomial": Binomial()}
+class Multinomial:
+    def rows(self, random):
+        shares = [[0.5, 0.2, 0.2, 0.1], [0.1, 0.1, 0.3, 0.5]]
+        return np.array([random.multinomial(random.integers(0, 12), shares[which])
+                         for which in random.choice(2, ROWS)]).astype(float)
+
+    start = {"probabilities": [[0.25, 0.25, 0.25, 0.25], [0.125, 0.125, 0.25, 0.5]]}
+
+    def log_density(self, row, theta):
+        return mp.loggamma(mp.fsum(row) + 1) + mp.fsum(x * mp.log(p) - mp.loggamma(x + 1)
+                                                       for x, p in zip(row, theta["probabilities"]))
+
+    def scipy(self, row, theta):
+        return scipy.stats.multinomial.logpmf(row, int(sum(row)), theta["probabilities"])
+
+    def maximize(self, x, weights):
+        means = mean(x, weights)
+        return {"probabilities": [value / mp.fsum(means) for value in means]}
+
+
+FAMILIES = {"exponential": Exponential(), "gamma": Gamma(), "binomial": Binomial(), "multinomial": Multinomial()}
 
 
 def as_mpf(values):

@@ -59,6 +59,7 @@ std::vector<ModelCase> all_cases() {
     cases.push_back(registered("exponential", {}, precision));
     cases.push_back(registered("gamma", {}, precision));
     cases.push_back(registered("binomial", {{"trials", "12"}}, precision));
+    cases.push_back(registered("multinomial", {}, precision));
     cases.push_back(registered("hmm", {{"emission", "gaussian"}, {"covariance", "diag"}, {"reg-covar", "0"}}, precision));
     cases.push_back(of_cut_sequences("composed", cases.back()));
     cases.push_back(of_cut_sequences("in_order", registered("hmm", {{"emission", "poisson"}}, precision)));

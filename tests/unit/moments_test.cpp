@@ -56,6 +56,7 @@ std::vector<Made> all_models() {
   // Both ways of drawing, and their mirror images.
   for (const char* trials : {"9", "1000"})
     models.push_back(make("binomial", {{"trials", trials}}, {{"probabilities", {{2, 2}, {0, 1, 0.3, 0.8}}}}));
+  models.push_back(make("multinomial", {{"trials", "30"}}, {{"probabilities", {{2, 2}, {0.2, 0.8, 1, 0}}}}));
   return models;
 }
 
