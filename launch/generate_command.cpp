@@ -168,6 +168,20 @@ Planted plant(const GenerateRequest& request) {
     probabilities.shape = {K, D};
     return {"multinomial", with_trials, {{"weights", random_weights(draws, K)}, {"probabilities", std::move(probabilities)}}};
   }
+  if (request.kind == "von-mises-fisher") {
+    // Directions lie about a unit apart, rows about 1 / separation from theirs in every column.
+    Array directions = random_locations(draws, K, D, 1);
+    for (auto first = directions.values.begin(); first != directions.values.end(); first += D) {
+      const double length = std::sqrt(std::inner_product(first, first + D, first, 0.0));
+      std::transform(first, first + D, first, [&](double value) { return value / length; });
+    }
+    const double concentration = request.separation * request.separation;
+    return {"von-mises-fisher",
+            {},
+            {{"weights", random_weights(draws, K)},
+             {"mean_directions", std::move(directions)},
+             {"concentrations", {{K}, std::vector<double>(static_cast<std::size_t>(K), concentration)}}}};
+  }
   Array means = random_locations(draws, K, D, request.separation);
   if (request.kind == "gmm")
     return {"gmm",
@@ -271,10 +285,10 @@ void add_generate_command(CLI::App& app, const Choose& choose) {
       ->add_option("kind", request->kind,
                    "gmm: Gaussians of any shape; kmeans: equal round blobs; poisson: counts; categorical: symbols; bernoulli: "
                    "bits; exponential: waiting times; gamma: numbers above 0; binomial: successes; multinomial: rows of counts; "
-                   "hmm: sequences of states that emit equal round blobs")
+                   "von-mises-fisher: directions; hmm: sequences of states that emit equal round blobs")
       ->required()
       ->check(CLI::IsMember({"gmm", "kmeans", "poisson", "categorical", "bernoulli", "exponential", "gamma", "binomial", "multinomial",
-                             "hmm"}));
+                             "von-mises-fisher", "hmm"}));
   command->add_option("-n,--rows", request->rows, "Number of rows (hmm: by default as many as --lengths sum to)");
   command->add_option("-d,--columns", request->columns, "Number of columns")->capture_default_str();
   command->add_option("-k,--components", request->components, "Number of components")->capture_default_str();

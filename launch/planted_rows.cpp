@@ -1,6 +1,7 @@
 #include "launch/planted_rows.hpp"
 
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "core/philox.hpp"
@@ -31,7 +32,14 @@ double draw_value(Domain domain, std::uint64_t row, Index column, Index place) {
   }
   if (domain.whole) return static_cast<double>(poisson(key, row, draw, 4 * (1 + at) * (1 + at)));
   if (domain.sign == Sign::not_negative) return -std::log(uniform(key, row, draw)) * std::pow(8.0, at);
+  if (domain.unit_length) return 4 * at - 4 + normal(key, row, draw);
   return (10 + 4 * at + normal(key, row, draw)) * static_cast<double>(1 + column % 3);
+}
+
+void divide_by_length(std::span<double> row) {
+  double squares = 0;
+  for (const double value : row) squares += value * value;
+  for (double& value : row) value /= std::sqrt(squares);
 }
 
 }  // namespace
@@ -68,6 +76,7 @@ PlantedRows plant_rows(Domain domain, std::shared_ptr<const Sequences> sequences
       planted.clusters.push_back(static_cast<std::int32_t>(cluster));
       for (Index d = 0; d < columns; ++d, cluster /= places)
         planted.values.push_back(draw_value(domain, row, d, cluster % places));
+      if (domain.unit_length) divide_by_length(std::span(planted.values).last(static_cast<std::size_t>(columns)));
       constexpr double weights[] = {0, 1, 0.5, 3};
       if (weighted) planted.weights.push_back(weights[below(key, first, 0x40000000, 4)]);
     }

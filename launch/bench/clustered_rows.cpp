@@ -32,7 +32,12 @@ void ClusteredRows::read(Index first, Index count, double* out) const {
     const auto component =
         static_cast<Index>(below(centre_key_, row, 1, static_cast<std::uint64_t>(components_)));
     const double* centre = centres_.data() + component * columns_;
-    for (Index d = 0; d < columns_; ++d) out[i * columns_ + d] = draw(centre[d], row, d);
+    double squares = 0;
+    for (Index d = 0; d < columns_; ++d) {
+      const double value = out[i * columns_ + d] = draw(centre[d], row, d);
+      squares += value * value;
+    }
+    for (Index d = 0; d < columns_ && domain_.unit_length; ++d) out[i * columns_ + d] /= std::sqrt(squares);
   }
 }
 

@@ -112,6 +112,30 @@ LogDensity multinomial_log_density(const NamedArrays& parameters, Index D) {
   };
 }
 
+// log I_order(x), term by term of the power series.
+double log_bessel(double order, double x) {
+  double log_term = order * std::log(x / 2) - std::lgamma(order + 1), sum = log_term;
+  for (double m = 1; m < x || log_term > sum - 40; ++m) {
+    log_term += 2 * std::log(x / 2) - std::log(m * (m + order));
+    const double larger = std::max(sum, log_term);
+    sum = larger + std::log(std::exp(sum - larger) + std::exp(log_term - larger));
+  }
+  return sum;
+}
+
+LogDensity direction_log_density(const NamedArrays& parameters, Index D) {
+  const std::vector<double>& kappas = parameters.at("concentrations").values;
+  const double half = 0.5 * static_cast<double>(D);
+  std::vector<double> constants;
+  for (const double kappa : kappas)
+    constants.push_back((half - 1) * std::log(kappa) - half * std::log(2 * std::numbers::pi) - log_bessel(half - 1, kappa));
+  return [D, kappas, constants, means = parameters.at("mean_directions").values](const double* x, Index k) {
+    double along = 0;
+    for (Index d = 0; d < D; ++d) along += x[d] * means[static_cast<std::size_t>(k * D + d)];
+    return constants[static_cast<std::size_t>(k)] + kappas[static_cast<std::size_t>(k)] * along;
+  };
+}
+
 LogDensity symbol_log_density(const NamedArrays& parameters, Index D) {
   const Array& probabilities = parameters.at("probabilities");
   const auto symbols = static_cast<std::size_t>(probabilities.shape.back());
@@ -136,6 +160,7 @@ LogDensity log_density_of(const std::string& family, const Model& model, const N
   if (family == "gamma") return gamma_log_density(parameters, D);
   if (family == "binomial") return binomial_log_density(parameters, std::stod(model.options().at("trials")), D);
   if (family == "multinomial") return multinomial_log_density(parameters, D);
+  if (family == "von-mises-fisher") return direction_log_density(parameters, D);
   if (family == "categorical") return symbol_log_density(parameters, D);
   if (family == "bernoulli") return bit_log_density(parameters, D);
   return nullptr;

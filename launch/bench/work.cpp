@@ -15,7 +15,7 @@ Work operations_of(const Workload& workload) {
   const std::string& model = workload.model->name;
   if (model == "kmeans") return {2 * N * K * D, "2NKD", 0};
   if (model == "hmm") return {6 * N * K * K, "6TK^2, emissions not counted", 0};
-  if (model == "poisson" || model == "exponential" || model == "multinomial")
+  if (model == "poisson" || model == "exponential" || model == "multinomial" || model == "von-mises-fisher")
     return of_mixture(N, K, 1 + D, "1 + D");
   if (model == "bernoulli" || model == "binomial" || model == "gamma") return of_mixture(N, K, 1 + 2 * D, "1 + 2D");
   if (model == "categorical") return {2 * N * K * D, "2NKD additions of table entries", 0};

@@ -8,10 +8,10 @@ from tally_cli import TallyTest, run
 
 device_status, communication_status = 4, 5
 models = ["gmm full", "gmm tied", "gmm diag", "gmm spherical", "kmeans", "poisson", "bernoulli", "categorical", "exponential",
-          "gamma", "binomial", "multinomial",
+          "gamma", "binomial", "multinomial", "von-mises-fisher",
           "hmm gaussian full", "hmm gaussian tied", "hmm gaussian diag", "hmm gaussian spherical", "hmm poisson",
           "hmm bernoulli", "hmm categorical", "hmm exponential",
-          "hmm gamma", "hmm binomial", "hmm multinomial"]
+          "hmm gamma", "hmm binomial", "hmm multinomial", "hmm von-mises-fisher"]
 from_the_cpu = ["first M-step", "parameters", "trace", "objectives", "responsibilities", "labels"]
 same_bits = ["lanes", "streamed", "candidates"]
 

@@ -294,5 +294,68 @@ class Multinomial(OfEveryFamily, HmmTest):
         self.assertEqual(set(self.sample(more, 50).sum(axis=1)), {1000})
 
 
+class VonMisesFisher(OfEveryFamily, HmmTest):
+    family, close = "von-mises-fisher", {"mean_directions": 0.1, "concentrations": 0.2}
+    planting = ("--separation", 8)
+
+    def test_rows_of_another_length_are_refused(self):
+        x = np.array(self.reference["x"])
+        x[7] *= 1.001
+        for ranks in (1, 2):
+            self.refuse_fit("von-mises-fisher", self.write_data(x), 2, ranks, says=("row 7 is no vector of length 1", "divide each row"))
+        x[7] = 0
+        self.refuse_hmm("von-mises-fisher", self.write_data(x), 2, says="row 7 is no vector of length 1")
+        fitted = self.fit("von-mises-fisher", self.write_data(self.reference["x"]), 1, max_iter=1)
+        self.refuse("score", fitted.file, self.write_data(x), says="row 7 is no vector of length 1")
+        self.refuse_fit("von-mises-fisher", self.write_data(np.ones(5)), 1, status=usage_status, says="two columns")
+        x = np.array(self.reference["x"]).astype("f4")
+        self.fit("von-mises-fisher", self.write_data(x), 2, max_iter=2)
+
+    def test_equal_rows_have_the_largest_concentration(self):
+        x = np.tile([0.6, 0.8], (30, 1))
+
+        for precision in ("double", "single"):
+            fitted = self.fit("von-mises-fisher", self.write_data(x), 1, tol=0, max_iter=3, precision=precision, max_concentration=1e4)
+            self.assertEqual(fitted["concentrations"][0], 1e4)
+            self.assert_close(fitted["mean_directions"][0], [0.6, 0.8], 1e-6)
+            self.assertTrue(np.isfinite(fitted.trace).all())
+        self.assertEqual(self.fit("von-mises-fisher", self.write_data(x), 1, max_iter=3)["concentrations"][0], 1e8)
+
+    def test_opposite_rows_are_uniform(self):
+        x = np.array([[0.6, 0.8, 0], [-0.6, -0.8, 0]] * 10)
+
+        fitted = self.fit("von-mises-fisher", self.write_data(x), 1, tol=0, max_iter=2, init=self.start(mean_directions=[[0, 0, 1.0]]))
+
+        self.assertEqual(fitted["concentrations"][0], 0)
+        np.testing.assert_array_equal(fitted["mean_directions"][0], [0, 0, 1])
+        self.assert_close(fitted.trace[-1], -20 * np.log(4 * np.pi), 1e-13)
+
+    def test_many_columns_and_narrow_components_keep_their_digits(self):
+        # Narrow about an axis the other coordinates are normal with the variance 1 / concentration.
+        random = np.random.default_rng(4)
+        x = np.concatenate([np.ones((400, 1)), random.normal(scale=1e-3, size=(400, 300))], axis=1)
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+
+        fitted = self.fit("von-mises-fisher", self.write_data(x), 1, tol=0, max_iter=2)
+
+        self.assert_close(fitted["concentrations"][0], 1e6, 0.02)
+        kappa, mean = fitted["concentrations"][0], fitted["mean_directions"][0]
+        normal = 150 * np.log(kappa / (2 * np.pi)) - kappa / 2 * ((x - mean)**2).sum(axis=1)
+        self.assert_close(fitted.trace[-1], normal.sum(), 1e-4)
+
+    def test_frozen_directions_and_concentrations_stay(self):
+        data = self.write_data(self.reference["x"])
+        start = self.start(mean_directions=[[0, 0.6, 0.8]], concentrations=[3.0])
+        directions = self.fit("von-mises-fisher", data, 1, init=start, freeze="mean_directions", tol=0, max_iter=2)
+        concentrations = self.fit("von-mises-fisher", data, 1, init=start, freeze="concentrations", tol=0, max_iter=2)
+
+        mean = np.array(self.reference["x"]).mean(axis=0)
+        self.assert_close(concentrations["mean_directions"][0], mean / np.linalg.norm(mean), 1e-12)
+        self.assertEqual(concentrations["concentrations"][0], 3)
+        along = max(mean @ [0, 0.6, 0.8], 0)
+        kappa = directions["concentrations"][0]
+        self.assert_close(1 / np.tanh(kappa) - 1 / kappa if kappa else 0, along, 1e-9, absolute=1e-9)
+
+
 if __name__ == "__main__":
     unittest.main()

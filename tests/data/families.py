@@ -98,7 +98,32 @@ class Multinomial:
         return {"probabilities": [value / mp.fsum(means) for value in means]}
 
 
-FAMILIES = {"exponential": Exponential(), "gamma": Gamma(), "binomial": Binomial(), "multinomial": Multinomial()}
+class VonMisesFisher:
+    def rows(self, random):
+        means = [[1.0, 0.0, 0.5], [0.0, 1.0, -0.25]]
+        x = np.array(means)[random.choice(2, ROWS)] + random.normal(scale=0.4, size=(ROWS, 3))
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    start = {"mean_directions": [[0.6, 0.0, 0.8], [0.0, 1.0, 0.0]], "concentrations": [2.0, 16.0]}
+
+    def log_density(self, row, theta):
+        kappa, v = theta["concentrations"], mp.mpf(len(row)) / 2 - 1
+        return (kappa * mp.fsum(a * b for a, b in zip(row, theta["mean_directions"])) + v * mp.log(kappa)
+                - (v + 1) * mp.log(2 * mp.pi) - mp.log(mp.besseli(v, kappa)))
+
+    def scipy(self, row, theta):
+        return scipy.stats.vonmises_fisher.logpdf(row, theta["mean_directions"], theta["concentrations"])
+
+    def maximize(self, x, weights):
+        means = mean(x, weights)
+        length, v = mp.sqrt(mp.fsum(value ** 2 for value in means)), mp.mpf(len(means)) / 2 - 1
+        kappa = mp.findroot(lambda k: mp.besseli(v + 1, k) / mp.besseli(v, k) - length,
+                            length * (len(means) - length ** 2) / (1 - length ** 2))
+        return {"mean_directions": [value / length for value in means], "concentrations": kappa}
+
+
+FAMILIES = {"exponential": Exponential(), "gamma": Gamma(), "binomial": Binomial(), "multinomial": Multinomial(),
+            "von-mises-fisher": VonMisesFisher()}
 
 
 def as_mpf(values):

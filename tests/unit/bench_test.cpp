@@ -95,7 +95,7 @@ TEST(BenchWorkloads, EveryModelAndVariantOfTheRegistryIsMeasured) {
 
   for (const char* name :
        {"gmm full", "gmm tied", "gmm diag", "gmm spherical", "kmeans", "poisson", "categorical", "bernoulli", "exponential",
-        "gamma", "binomial", "multinomial", "hmm gamma", "hmm binomial", "hmm multinomial",
+        "gamma", "binomial", "multinomial", "von-mises-fisher", "hmm gamma", "hmm binomial", "hmm multinomial", "hmm von-mises-fisher",
         "hmm gaussian", "hmm poisson", "hmm categorical", "hmm bernoulli", "hmm exponential", "mine"})
     EXPECT_THAT(names, Contains(std::string(name) + " 1000 x 4, K 3"));
 }
@@ -117,6 +117,7 @@ TEST(BenchWork, OperationsAreCountedByTheConventionStated) {
   EXPECT_EQ(operations("gamma", {}), 4 * 10 * 2 * 7);
   EXPECT_EQ(operations("binomial", {}), 4 * 10 * 2 * 7);
   EXPECT_EQ(operations("multinomial", {}), 4 * 10 * 2 * 4);
+  EXPECT_EQ(operations("von-mises-fisher", {}), 4 * 10 * 2 * 4);
   EXPECT_EQ(operations("categorical", {}), 2 * 10 * 2 * 3);
   EXPECT_EQ(operations("kmeans", {}), 2 * 10 * 2 * 3);
   EXPECT_EQ(operations("hmm", {}), 6 * 10 * 4);

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,7 @@ ModelCase registered(const std::string& model, const OptionValues& options, Prec
   Registry registry;
   add_builtin_models(registry);
   std::string name = model;
+  std::replace(name.begin(), name.end(), '-', '_');
   if (const auto found = options.find("covariance"); found != options.end()) name += "_" + found->second;
   name += "_" + name_of(precision);
   const auto make = registry.find(model).make;
@@ -60,6 +62,7 @@ std::vector<ModelCase> all_cases() {
     cases.push_back(registered("gamma", {}, precision));
     cases.push_back(registered("binomial", {{"trials", "12"}}, precision));
     cases.push_back(registered("multinomial", {}, precision));
+    cases.push_back(registered("von-mises-fisher", {}, precision));
     cases.push_back(registered("hmm", {{"emission", "gaussian"}, {"covariance", "diag"}, {"reg-covar", "0"}}, precision));
     cases.push_back(of_cut_sequences("composed", cases.back()));
     cases.push_back(of_cut_sequences("in_order", registered("hmm", {{"emission", "poisson"}}, precision)));
@@ -68,7 +71,7 @@ std::vector<ModelCase> all_cases() {
   return cases;
 }
 
-Domain domain_of(const ModelCase& model_case) { return model_case.make(1, 1)->domain(); }
+Domain domain_of(const ModelCase& model_case) { return model_case.make(1, 3)->domain(); }
 
 // Three clusters in three columns of different scales; counts or symbols where the model takes those.
 Table planted(const ModelCase& model_case, Index rows) {
@@ -85,8 +88,12 @@ Table planted(const ModelCase& model_case, Index rows) {
       if (domain.bounded()) value = std::fmod(value, domain.largest + 1);
       if (domain == Domain::not_negative) value = -std::log(uniform(key, row, 1 + d)) * location * std::pow(7.0, d);
       if (domain == Domain::positive) value = std::exp(0.3 * (location + normal(key, row, 1 + d))) * std::pow(7.0, d);
+      if (domain.unit_length) value = std::cos(2 * cluster + 2 * d) + 0.4 * normal(key, row, 1 + d);
       table.values.push_back(value);
     }
+    double* const x = table.values.data() + 3 * i;
+    if (domain.unit_length)
+      for (const double length = std::hypot(x[0], x[1], x[2]); double& value : std::span(x, 3)) value /= length;
   }
   return table;
 }
@@ -192,7 +199,7 @@ TEST_P(Conformance, ObjectiveNeverFalls) {
   const Fitted fitted = fit_in_world(GetParam(), planted(GetParam(), many_rows), {2, 1, false}, plan);
 
   const auto& trace = fitted.best().trace;
-  const double sign = GetParam().make(1, 1)->larger_is_better() ? 1 : -1;
+  const double sign = GetParam().make(1, 3)->larger_is_better() ? 1 : -1;
   ASSERT_GE(trace.size(), 3u);
   for (std::size_t i = 1; i < trace.size(); ++i)
     EXPECT_GE(sign * (trace[i] - trace[i - 1]), -slack * std::abs(trace[i])) << "iteration " << i;
@@ -241,12 +248,13 @@ TEST_P(Conformance, RowsOfWeightZeroDoNotMatterWhateverTheyHold) {
   Table modest = planted(GetParam(), many_rows);
   modest.weights.assign(static_cast<std::size_t>(many_rows), 1.0);
   modest.steps = 1;
-  const double largest = domain_of(GetParam()).largest;
+  const Domain domain = domain_of(GetParam());
   Table enormous = modest;
   for (Index i = 0; i < many_rows; i += 7) {
     modest.weights[static_cast<std::size_t>(i)] = enormous.weights[static_cast<std::size_t>(i)] = 0;
     for (Index d = 0; d < 3; ++d)
-      enormous.values[static_cast<std::size_t>(i * 3 + d)] = std::min(i % 2 ? 1e300 : 1e308, largest);
+      enormous.values[static_cast<std::size_t>(i * 3 + d)] =
+          domain.unit_length ? d == i % 3 : std::min(i % 2 ? 1e300 : 1e308, domain.largest);
   }
 
   const auto expected = bits_of(fit_in_world(GetParam(), modest, {1, 1, false}, {}).state);

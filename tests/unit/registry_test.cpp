@@ -30,7 +30,8 @@ TEST(Registry, AFamilyIsAMixtureAndAnEmission) {
   const Registry registry = builtin();
 
   for (const auto& [mixture, emission] : {std::pair{"gmm", "gaussian"}, {"poisson", "poisson"}, {"bernoulli", "bernoulli"}, {"categorical", "categorical"}, {"exponential", "exponential"},
-                                          {"gamma", "gamma"}, {"binomial", "binomial"}, {"multinomial", "multinomial"}})
+                                          {"gamma", "gamma"}, {"binomial", "binomial"}, {"multinomial", "multinomial"},
+                                          {"von-mises-fisher", "von-mises-fisher"}})
     EXPECT_EQ(names_of(registry.find(mixture).options), names_of(registry.find_emission(emission).options)) << mixture;
 }
 
