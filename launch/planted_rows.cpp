@@ -20,7 +20,7 @@ Index places_of(Index columns, Index components) {
 }
 
 // A value about place `place`. Counts have a standard deviation of half a unit of their root; of five symbols four are
-// the place's own; numbers from 0 on are exponential.
+// the place's own; numbers from 0 on are exponential, logarithms of those above 0 are four deviations apart.
 double draw_value(Domain domain, std::uint64_t row, Index column, Index place) {
   const auto draw = 1 + static_cast<std::uint32_t>(column) * poisson_draws;
   const auto at = static_cast<double>(place);
@@ -32,7 +32,8 @@ double draw_value(Domain domain, std::uint64_t row, Index column, Index place) {
   }
   if (domain.whole) return static_cast<double>(poisson(key, row, draw, 4 * (1 + at) * (1 + at)));
   if (domain.sign == Sign::not_negative) return -std::log(uniform(key, row, draw)) * std::pow(8.0, at);
-  if (domain.unit_length) return 4 * at - 4 + normal(key, row, draw);
+  if (domain.sign == Sign::positive) return std::exp(at + 0.25 * normal(key, row, draw));
+  if (domain.unit_length) return std::cos(2 * at + static_cast<double>(column)) + 0.1 * normal(key, row, draw);
   return (10 + 4 * at + normal(key, row, draw)) * static_cast<double>(1 + column % 3);
 }
 
