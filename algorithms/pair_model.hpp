@@ -39,6 +39,8 @@ class PairSequenceSampler final : public SequenceSampler {
 // EM leaves the parameters named in `frozen` as they start. A family or latent structure that has several fields of
 // parameters, or whose others then have another maximum, takes `frozen` as the last argument of `maximize` and
 // `free_parameters`.
+// A family whose log-densities cancel too much for TF32 says `static constexpr bool rounds_products = false`: where tf32 is
+// asked for, its models are computed in single precision.
 // FamilyKernel is the family's block half, a value made of shapes alone; it runs on the backend that the source is
 // compiled for.
 template <class Family, class Latent, class FamilyKernel, class RunsOn = Backend>
@@ -198,10 +200,13 @@ class PairModel final : public Model, public KeepsZeros {
           latent_.add_to_coefficients(parameters_, parameters, family_.coefficient_stride(), first,
                                       out.subspan(first.size()));
         }};
-    return RunsOn::bind_kernel(kernel_, coefficients, statistics_, family_.components(), options);
+    BindOptions settled = options;
+    if (!rounds_products && options.precision == Precision::tf32) settled.precision = Precision::single_precision;
+    return RunsOn::bind_kernel(kernel_, coefficients, statistics_, family_.components(), settled);
   }
 
  private:
+  static constexpr bool rounds_products = !requires { requires !Family::rounds_products; };
   static constexpr bool of_sequences = requires(const Latent& latent) { latent.sequence_cut(Index{}, Index{}); };
 
   template <class Part>

@@ -22,6 +22,9 @@ struct GammaOptions {
 // T(x) = [1, x, log x]. Parameters are of scaled rows.
 class GammaFamily {
  public:
+  // The terms of a log-density are of the size of the shape, times the logarithm of how far columns reach, and cancel.
+  static constexpr bool rounds_products = false;
+
   // Throws UsageError where max_shape is not above 0 and at most 1e12.
   GammaFamily(const GammaOptions& options, Index components, Index columns);
 

@@ -20,6 +20,9 @@ struct VonMisesFisherOptions {
 // with respect to the area of the sphere. T(x) = [1, x].
 class VonMisesFisherFamily {
  public:
+  // The terms of a log-density are of the size of the concentration and cancel.
+  static constexpr bool rounds_products = false;
+
   // Throws UsageError: fewer than two columns, or max_concentration is not above 0 and at most 1e10.
   VonMisesFisherFamily(const VonMisesFisherOptions& options, Index components, Index columns);
 

@@ -57,6 +57,13 @@ class OfEveryFamily:
 
         self.assert_close(fitted.trace, whole.trace, trace_relative)
 
+    def test_tf32_is_single_where_products_may_not_round(self):
+        data = self.write_data(self.reference["x"])
+        for fit, start in ((self.fit, self.reference["mixture"]["start"]), (self.fit_hmm, self.reference["chain"]["start"])):
+            tf32, single = (fit(self.family, data, 2, init=self.start(**start), max_iter=2, device="generic",
+                                precision=precision, **self.reference["options"]) for precision in ("tf32", "single"))
+            self.assertEqual((tf32.trace == single.trace).all(), not self.rounds_products)
+
     def sample(self, fitted, rows):
         out = self.path()
         self.succeed("sample", fitted.file, "--rows", rows, "--out", out + ":/x", "--seed", 3)
@@ -85,6 +92,7 @@ class OfEveryFamily:
         self.assertTrue((abs(drawn.mean(axis=0) - x.mean(axis=0)) < 6 * spread).all())
 
     planting, separated, close = ("--separation", 3), 0.8, {}
+    rounds_products = True
 
     def generated_options(self):
         return {}
@@ -138,6 +146,7 @@ class Exponential(OfEveryFamily, HmmTest):
 
 class Gamma(OfEveryFamily, HmmTest):
     family, close = "gamma", {"shapes": 0.3, "scales": 0.3}
+    rounds_products = False
 
     def test_values_that_are_not_above_zero_are_refused(self):
         self.refuse_value(-0.5, "is negative", "takes numbers above 0")
@@ -297,6 +306,7 @@ class Multinomial(OfEveryFamily, HmmTest):
 class VonMisesFisher(OfEveryFamily, HmmTest):
     family, close = "von-mises-fisher", {"mean_directions": 0.1, "concentrations": 0.2}
     planting = ("--separation", 8)
+    rounds_products = False
 
     def test_rows_of_another_length_are_refused(self):
         x = np.array(self.reference["x"])
