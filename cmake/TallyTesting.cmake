@@ -38,13 +38,16 @@ function(tally_add_test name)
   endforeach()
 endfunction()
 
-# tally_add_python_test(name file.py [LABELS ...] [TIMEOUT seconds]) runs a unittest file. It finds the command in
+# tally_add_python_test(name file.py [LABELS ...] [TIMEOUT seconds] [PROCESSORS n]) runs a unittest file. It finds the command in
 # TALLY, mpirun in TALLY_MPIRUN, the backends of the tests in TALLY_MODULE_PATH, the preloadable counter of collectives in TALLY_COLLECTIVE_COUNTER and the repository
 # in TALLY_SOURCE_DIR. A file some of whose tests were skipped counts as skipped.
 function(tally_add_python_test name file)
-  cmake_parse_arguments(arg "" "TIMEOUT" "LABELS" ${ARGN})
+  cmake_parse_arguments(arg "" "TIMEOUT;PROCESSORS" "LABELS" ${ARGN})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
+  endif()
+  if(NOT arg_PROCESSORS)
+    set(arg_PROCESSORS 2)
   endif()
   set(environment ${TALLY_MPI_ENVIRONMENT} "TALLY_MPIRUN=${TALLY_MPIRUN}" "TALLY_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
   if(TARGET tally)
@@ -57,6 +60,6 @@ function(tally_add_python_test name file)
     list(APPEND environment "TALLY_COLLECTIVE_COUNTER=$<TARGET_FILE:tally_collective_counter>")
   endif()
   add_test(NAME ${name} COMMAND "${PROJECT_SOURCE_DIR}/tests/python.sh" "${file}" -v)
-  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} PROCESSORS 2
+  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} PROCESSORS ${arg_PROCESSORS}
     ENVIRONMENT "${environment}" SKIP_RETURN_CODE 77 SKIP_REGULAR_EXPRESSION "OK \\(skipped=")
 endfunction()
