@@ -46,12 +46,12 @@ MpiSession::~MpiSession() {
 }
 
 void MpiSession::abort(int status) noexcept {
-  std::fflush(nullptr);  // MPI_Abort ends the process without it
-  // It waits for the daemon of this host, which may stand still.
+  // What follows waits for the daemon of this host, which may stand still.
   std::thread([status] {
     std::this_thread::sleep_for(std::chrono::seconds(10));
     std::_Exit(status);
   }).detach();
+  std::fflush(nullptr);  // MPI_Abort ends the process without it
   MPI_Abort(MPI_COMM_WORLD, status);
   std::_Exit(status);  // some implementations return
 }

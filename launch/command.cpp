@@ -21,6 +21,7 @@
 #include "comm/mpi_session.hpp"
 #include "comm/single_process.hpp"
 #include "core/blas.hpp"
+#include "core/last_words.hpp"
 #include "launch/bench/bench_command.hpp"
 #include "launch/cluster/life_line.hpp"
 #include "launch/cluster/mpi_support.hpp"
@@ -70,7 +71,7 @@ void bind_to_cores(int rank) {
                  local_host_name().c_str(), refused.c_str());
 }
 
-void report(const std::string& message) { std::fprintf(stderr, "tally: error: %s\n", message.c_str()); }
+void report(const std::string& message) { last_words("tally: error: " + message + "\n"); }
 
 // Runs the chosen action and turns what it throws into an exit status. Errors that all ranks share are reported by
 // rank 0; any other concerns this rank alone, which must end the job.

@@ -1,10 +1,10 @@
 #include "launch/result_file.hpp"
 
-#include <cstdio>
 #include <utility>
 
 #include "core/archive.hpp"
 #include "core/durable_file.hpp"
+#include "core/last_words.hpp"
 
 namespace tally {
 
@@ -38,7 +38,7 @@ void ResultFile::save_unfinished() {
   const std::lock_guard lock(mutex_);
   if (!published_) return;
   write(*published_);
-  std::fprintf(stderr, "tally: wrote the last completed parameters to %s, marked unfinished\n", name_.c_str());
+  last_words("tally: wrote the last completed parameters to " + name_ + ", marked unfinished\n");
 }
 
 }  // namespace tally

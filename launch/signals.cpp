@@ -6,11 +6,12 @@
 
 #include <atomic>
 #include <chrono>
-#include <cstdio>
 #include <exception>
 #include <mutex>
+#include <string>
 
 #include "core/durable_file.hpp"
+#include "core/last_words.hpp"
 
 namespace tally {
 namespace {
@@ -38,11 +39,11 @@ sigset_t taken_signals() {
   if (!root) std::this_thread::sleep_for(std::chrono::seconds(30));
   const std::lock_guard lock(state().mutex);
   if (root) {
-    std::fprintf(stderr, "tally: %s\n", number == SIGINT ? "interrupted" : "terminated");
+    last_words(number == SIGINT ? "tally: interrupted\n" : "tally: terminated\n");
     try {
       if (state().save) state().save();
     } catch (const std::exception& error) {
-      std::fprintf(stderr, "tally: error: nothing was saved: %s\n", error.what());
+      last_words(std::string("tally: error: nothing was saved: ") + error.what() + "\n");
     }
   }
   discard_temporaries();

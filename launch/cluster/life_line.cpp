@@ -14,7 +14,6 @@
 #include <cerrno>
 #include <charconv>
 #include <condition_variable>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -24,6 +23,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/last_words.hpp"
 
 namespace tally {
 namespace {
@@ -185,7 +185,7 @@ LifeLine::LifeLine() {
     std::unique_lock lock(mutex);
     while (!wake.wait_for(lock, stopping, std::chrono::seconds(1), [&] { return stopping.stop_requested(); })) {
       if (beat(connection)) continue;
-      std::fprintf(stderr, "tally: error: rank 0 has lost the launcher, which takes the job for dead: it ends\n");
+      last_words("tally: error: rank 0 has lost the launcher, which takes the job for dead: it ends\n");
       kill(getpid(), SIGTERM);
       return;
     }

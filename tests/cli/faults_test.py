@@ -1,5 +1,6 @@
 """Signals, lost ranks and damaged checkpoints: all ranks end, with one message, and no completed work is lost."""
 
+import fcntl
 import glob
 import os
 import random
@@ -139,6 +140,24 @@ class Requests(Faults):
                 self.assert_unfinished(self.out)
                 os.remove(self.out)
 
+    def test_so_does_one_whose_words_nobody_reads(self):
+        words = [word for word in self.words() if word != "--quiet"]
+        job = subprocess.Popen(words, stderr=subprocess.PIPE)
+        self.addCleanup(self.end, job)
+        fcntl.fcntl(job.stderr, fcntl.F_SETPIPE_SZ, 4096)
+        self.wait_until("three iterations", lambda: self.iterations() >= 3, patience)
+
+        def stands_still():
+            before = self.iterations()
+            time.sleep(3)
+            return self.iterations() == before
+
+        self.wait_until("it waits for the reader", stands_still, patience)
+        job.terminate()
+
+        self.assertEqual(job.wait(timeout=patience), 128 + signal.SIGTERM)
+        self.assert_unfinished(self.out)
+
     def test_ranks_that_are_terminated_leave_their_parameters(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(signal=number):
@@ -258,8 +277,9 @@ class Checkpoints(Faults):
 
             newest = sorted(glob.glob(os.path.join(self.checkpoints, "checkpoint-*.h5")))[-1]
             with h5py.File(newest, "r") as file:
-                self.assertGreater(int(file["checkpoint"].attrs["iteration"]), done)
-                done = int(file["checkpoint"].attrs["iteration"])
+                written = int(file["checkpoint/models/0000"].attrs["iteration"])
+            self.assertGreater(written, done)
+            done = written
         iterations = done + 3
         resumed = self.finish(2, f"resuming after iteration {done}", max_iter=iterations,
                               checkpoint=self.checkpoints, resume=True)
