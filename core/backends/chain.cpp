@@ -7,15 +7,13 @@
 #include <utility>
 #include <vector>
 
+#include "core/backends/vector_targets.hpp"
 #include "hwy/aligned_allocator.h"
 #include "hwy/cache_control.h"
 #include "core/backends/chain_likelihood.hpp"
 #include "core/backends/chain_range.hpp"
 #include "core/log_product.hpp"
 #include "core/wide_chain.hpp"
-
-// Vectors of a size that the compiler does not know cannot be kept in arrays; such processors take NEON instead.
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_RVV)
 
 // Highway compiles what lies between HWY_BEFORE_NAMESPACE and HWY_AFTER_NAMESPACE once per instruction set,
 // by including this file again.

@@ -5,9 +5,7 @@
 #include <limits>
 #include <type_traits>
 
-// Vectors of a size that the compiler does not know cannot be kept in arrays; such processors take NEON instead.
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_RVV)
-
+#include "core/backends/vector_targets.hpp"
 // Highway compiles what lies between HWY_BEFORE_NAMESPACE and HWY_AFTER_NAMESPACE once per instruction set,
 // by including this file again.
 #undef HWY_TARGET_INCLUDE

@@ -2,11 +2,9 @@
 #include <type_traits>
 #include <utility>
 
+#include "core/backends/vector_targets.hpp"
 #include "core/backends/chain.hpp"
 #include "hwy/aligned_allocator.h"
-
-// Vectors of a size that the compiler does not know cannot be kept in arrays; such processors take NEON instead.
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_RVV)
 
 // Highway compiles what lies between HWY_BEFORE_NAMESPACE and HWY_AFTER_NAMESPACE once per instruction set,
 // by including this file again.
