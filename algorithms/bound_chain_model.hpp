@@ -264,8 +264,8 @@ class BoundChainModel final : public BoundModel {
       kernel_.emit(lane.compute, tile, features_of(lane, tile), coefficients, logits, lane.row_values.data(),
                    lane.offsets.data() + first);
       if (known_columns == 1) {
-        check_known_states(tile.given, tile.first_row, states_);
-        lane.compute.for_each(tile.rows(), KeepKnownState<Real>{tile.given, kernel_.mixtures, logits});
+        check_known(tile.given, tile.first_row, states_);
+        lane.compute.for_each(tile.rows(), KeepKnown<Real>{tile.given, kernel_.mixtures, logits});
       }
       then(logits, first);
     });

@@ -98,11 +98,11 @@ void BoundDeviceModel::for_each_block(Shard& shard, std::span<const Index> block
   for_each_host_block(
       shard, arriving, true,
       [&](int on, HostBlock host) {
-        // Labels of sequences hold beside the model.
-        if (host.pieces && host.given_columns == 1) host.known = host.given;
+        // Labels that still stand beside the rows hold beside the model.
+        if (host.given_columns == 1) host.known = host.given;
         host.given = nullptr;
         if (host.known)
-          check_known_states(MatrixView<const double>(host.known, host.rows, 1), host.first_row, components_);
+          check_known(MatrixView<const double>(host.known, host.rows, 1), host.first_row, components_);
         const Index block = shard.plan().block_of(host.first_row) - shard.first_block();
         if (with_rows(on, block, host)) kept_[static_cast<std::size_t>(block)] = 1;
       },

@@ -175,6 +175,7 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
         kernel_.take_given(lane.compute, tile, work);
         kernel_.add_given_statistics(lane.compute, tile, MatrixView<const Real>(features), work, sums);
       } else {
+        if (tile.given.cols == 1) check_known(tile.given, tile.first_row, components_);
         kernel_.expect(lane.compute, tile, MatrixView<const Real>(features), work, nullptr,
                        &lane.objectives[static_cast<std::size_t>(c)]);
         kernel_.add_statistics(lane.compute, tile, MatrixView<const Real>(features), work, sums);

@@ -179,7 +179,7 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
       const MatrixView<Real> logits = part(all, tile, rows);
       kernel_.emit(lane, tile, features_of(index, tile), this->candidate(candidate).rounded.data(), logits,
                    work.row_values.data(), work.offsets.data() + (tile.first_row - rows.first_row));
-      if (tile.given.data) lane.for_each(tile.rows(), KeepKnownState<Real>{tile.given, kernel_.mixtures, logits});
+      if (tile.given.data) lane.for_each(tile.rows(), KeepKnown<Real>{tile.given, kernel_.mixtures, logits});
     });
     lane.scale_emissions(block);
     if (mixed()) lane.for_each(rows.count, SumColumns<Real>{block.columns, block.emissions});

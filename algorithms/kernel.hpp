@@ -1,5 +1,7 @@
 #pragma once
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 
 #include "core/backends/cpu_kernels.hpp"
@@ -37,6 +39,30 @@ struct OffsetRow {
     out[i] = (offsets ? offsets[i] : 0) + (values ? static_cast<double>(values[i]) : 0);
   }
 };
+
+// A row whose component (of a chain: state) is known: no other explains it. A label below 0 says nothing.
+template <class Real>
+struct KeepKnown {
+  MatrixView<const double> known;  // (rows, 1)
+  Index columns_each;              // of a component
+  MatrixView<Real> logits;
+  TALLY_HD void operator()(Index i) const {
+    const double label = known(i, 0);
+    if (!(label >= 0)) return;
+    for (Index k = 0; k < logits.cols; ++k)
+      if (static_cast<double>(k / columns_each) != label) logits(i, k) = -std::numeric_limits<Real>::infinity();
+  }
+};
+
+// Throws DataError where a known component is none of those there are, nor -1.
+inline void check_known(MatrixView<const double> known, Index first_row, Index components) {
+  for (Index i = 0; i < known.rows; ++i) {
+    const double label = known(i, 0);
+    if (label == -1 || (label >= 0 && label < static_cast<double>(components) && label == std::floor(label))) continue;
+    throw DataError("the label of row " + std::to_string(first_row + i) + " is " + std::to_string(label) +
+                    "; labels are whole numbers from 0 to " + std::to_string(components - 1) + ", or -1 where unknown");
+  }
+}
 
 // Makes posterior weights of what was given for a tile: labels (rows, 1), -1 not allowed, or responsibilities (rows, K).
 // Throws DataError that names the row. Runs where the tile was read, on the host.

@@ -34,6 +34,7 @@ struct ModelEntry {
   double default_tolerance = 1e-3;
   bool has_components = true;
   bool of_sequences = false;  // rows are steps of sequences, components states
+  bool takes_labels = false;  // of some rows, beside what is fitted
 };
 
 struct ChainOptions;

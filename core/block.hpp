@@ -16,7 +16,7 @@ struct Tile {
   const double* weights = nullptr;    // (rows), or null: every row weighs 1
   const double* offsets = nullptr;    // (rows), or null: the part of a row's log-density no parameter changes
   const unsigned char* missing = nullptr;  // (rows), 1: not observed, zeros stand in x; null: none is
-  MatrixView<const double> given;     // (rows, 1) known labels or (rows, K) responsibilities; no data: none given
+  MatrixView<const double> given;     // (rows, 1) labels or (rows, K) responsibilities; no columns: none given
 
   Index rows() const noexcept { return x.rows; }
 };

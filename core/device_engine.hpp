@@ -27,9 +27,9 @@ struct HostBlock {
   const double* offsets = nullptr;  // (rows) or null
   const double* given = nullptr;    // (rows, given columns) or null: labels or responsibilities in the posterior's place
   Index given_columns = 0;
+  const unsigned char* missing = nullptr;  // (rows), 1: a step that was not observed, zeros stand in x; or null
+  const double* known = nullptr;           // (rows), components that hold beside the model, -1: unknown; or null
   // Of rows that lie in sequences.
-  const unsigned char* missing = nullptr;  // (rows), 1: not observed, zeros stand in x; or null
-  const double* known = nullptr;           // (rows), states that hold beside the model, -1: unknown; or null
   const Piece* pieces = nullptr;           // what the block holds of which sequences, in order
   Index piece_count = 0;
 };

@@ -11,7 +11,7 @@
 namespace tally::module {
 
 // Grows with every change of anything in this header or of the structures that it takes from device_engine.hpp.
-inline constexpr std::int32_t interface_version = 4;
+inline constexpr std::int32_t interface_version = 5;
 inline constexpr char entry_name[] = "tally_module_interface";
 
 // How a call went: kind 0 is well, anything else an ErrorKind.

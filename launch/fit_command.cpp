@@ -24,8 +24,11 @@ void add_common_options(CLI::App& command, FitWords& words, const ModelEntry& en
   if (entry.of_sequences) {
     command.add_option("--lengths", request.lengths,
                        "Lengths of the sequences that lie end to end, FILE.h5:/PATH (default: one sequence)");
-    command.add_option("--labels", request.labels, "Known states of steps, FILE.h5:/PATH; -1: not known");
   }
+  if (entry.takes_labels)
+    command.add_option("--labels", request.labels,
+                       entry.of_sequences ? "Known states of steps, FILE.h5:/PATH; -1: not known"
+                                          : "Known components of rows, FILE.h5:/PATH; -1: not known");
   add_start_options(command, words, entry,
                     "kmeans, k-means++, random, random-from-data, or labels:, responsibilities:, parameters:, "
                     "model: and a file");

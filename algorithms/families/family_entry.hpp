@@ -58,6 +58,7 @@ FamilyEntry family_entry(const FamilyWords& words, const Declare& declare) {
                    [declare, name = words.mixture](Index components, Index columns, const OptionValues& options) {
                      return declare(components, columns, options, MakeMixture{name, names_option(options, "freeze")});
                    }};
+  entry.mixture.takes_labels = true;
   entry.emission = {words.emission, with_defaults(own_options, words.emission_defaults),
                     [declare](Index states, Index columns, const OptionValues& options, const ChainOptions& chain) {
                       return declare(states * chain.mixtures, columns, options,

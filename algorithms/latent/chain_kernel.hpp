@@ -28,30 +28,6 @@ struct ForgetMissing {
   }
 };
 
-// A step whose state is known: no other explains it. A label below 0 says nothing.
-template <class Real>
-struct KeepKnownState {
-  MatrixView<const double> known;  // (rows, 1)
-  Index mixtures;
-  MatrixView<Real> logits;
-  TALLY_HD void operator()(Index i) const {
-    const double label = known(i, 0);
-    if (!(label >= 0)) return;
-    for (Index k = 0; k < logits.cols; ++k)
-      if (static_cast<double>(k / mixtures) != label) logits(i, k) = -std::numeric_limits<Real>::infinity();
-  }
-};
-
-// Throws DataError where a known state is none of those there are, nor -1.
-inline void check_known_states(MatrixView<const double> known, Index first_row, Index states) {
-  for (Index i = 0; i < known.rows; ++i) {
-    const double label = known(i, 0);
-    if (label == -1 || (label >= 0 && label < static_cast<double>(states) && label == std::floor(label))) continue;
-    throw DataError("the label of row " + std::to_string(first_row + i) + " is " + std::to_string(label) +
-                    "; labels are states from 0 to " + std::to_string(states - 1) + ", or -1 where unknown");
-  }
-}
-
 // A state emits a mixture: its emission is the sum of its columns.
 template <class Real>
 struct SumColumns {

@@ -14,8 +14,8 @@
 
 namespace tally {
 
-// Every row belongs to one component, which one is hidden: posterior weights by softmax, weights w_k as parameters.
-// The block half; Family is a kernel.
+// Every row belongs to one component, which one is hidden but where a label tells it: posterior weights by softmax, weights w_k
+// as parameters. The block half; Family is a kernel.
 template <class Family>
 struct MixtureKernel {
   Family family;
@@ -31,6 +31,7 @@ struct MixtureKernel {
   void expect(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> features, CandidateWork<Real>& work,
               double* row_objectives, double* objective) const {
     family.log_densities(lane, features, work.coefficients, work.posterior);
+    if (tile.given.cols == 1) lane.for_each(tile.rows(), KeepKnown<Real>{tile.given, 1, work.posterior});
     const double* offsets = tile.offsets;
     if constexpr (requires { family.row_log_densities(lane, features, work.coefficients, work.row_values); }) {
       family.row_log_densities(lane, features, work.coefficients, work.row_values);

@@ -98,6 +98,7 @@ ModelEntry hmm_entry(const std::vector<EmissionEntry>& emissions) {
     return make_chain(emissions, states, columns, options);
   };
   entry.of_sequences = true;
+  entry.takes_labels = true;
   return entry;
 }
 

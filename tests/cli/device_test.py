@@ -366,7 +366,7 @@ class ChoosingADevice(bits_test.ManyWays):
         return done, out
 
     def test_one_that_cannot_be_had_is_refused_once(self):
-        for device, says in (("absent", "there is no backend 'absent'"), ("other_version", "version 5 of the interface")):
+        for device, says in (("absent", "there is no backend 'absent'"), ("other_version", "version 6 of the interface")):
             for ranks in (1, 3):
                 with self.subTest(device=device, ranks=ranks):
                     done, out = self.try_fit(device, ranks)
