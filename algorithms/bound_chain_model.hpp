@@ -180,11 +180,12 @@ class BoundChainModel final : public BoundModel {
       impossible.assign(static_cast<std::size_t>(candidates), -1);
     }
     Index bytes() const {
-      return static_cast<Index>((features.size() + row_values.size() + columns.size() + emissions.size() + alpha.size() +
-                                 gamma.size()) *
+      return wide.bytes() +
+             static_cast<Index>((features.size() + row_values.size() + columns.size() + emissions.size() + alpha.size() +
+                                 gamma.size() + logits.size()) *
                                     sizeof(Real) +
                                 (offsets.size() + maxima.size() + scales.size() + statistics.size() + products.size() +
-                                 transitions.size()) *
+                                 transitions.size() + logs.size() + wide_rows.size()) *
                                     sizeof(double));
     }
   };
@@ -211,14 +212,19 @@ class BoundChainModel final : public BoundModel {
     if (products_) products_->clear();
   }
 
+  // No more than that, as `resize` alone may take.
+  template <class Values>
+  static void make_room(Values& values, Index count) {
+    if (count <= static_cast<Index>(values.size())) return;
+    values.reserve(static_cast<std::size_t>(count));
+    values.resize(static_cast<std::size_t>(count));
+  }
+
   // Makes room for the longest block.
   void begin(const Shard& shard) {
     const Index rows = shard.plan().most_rows();
     for (Lane& lane : lanes_) {
       lane.reader.emplace(*shard.preparation(), tile_rows);
-      const auto make_room = [](auto& values, Index count) {
-        if (count > static_cast<Index>(values.size())) values.resize(static_cast<std::size_t>(count));
-      };
       if (mixed()) make_room(lane.columns, rows * kernel_.components());
       make_room(lane.emissions, rows * states_);
       make_room(lane.alpha, (rows + 1) * states_);
@@ -381,8 +387,8 @@ class BoundChainModel final : public BoundModel {
   void emit_logs(Lane& lane, const StoredBlock& block, Index known_columns, int candidate) {
     if (lane.has_logs) return;
     lane.has_logs = true;
-    lane.logits.resize(static_cast<std::size_t>(block.rows * kernel_.components()));
-    lane.logs.resize(static_cast<std::size_t>(block.rows * states_));
+    make_room(lane.logits, block.rows * kernel_.components());
+    make_room(lane.logs, block.rows * states_);
     emit_logits(lane, block, known_columns, candidate, {lane.logits.data(), block.rows, kernel_.components()},
                 [&](MatrixView<Real> logits, Index first) {
                   to_log_likelihoods(logits);
@@ -403,7 +409,7 @@ class BoundChainModel final : public BoundModel {
   void recur_in_wide(Lane& lane, const StoredBlock& block, Index known_columns, const cpu::ChainPiece& piece,
                      int candidate) {
     begin_wide(lane, block, known_columns, piece.first, piece.steps, candidate);
-    lane.wide_rows.resize(static_cast<std::size_t>(piece.steps * (states_ + 1)));
+    make_room(lane.wide_rows, piece.steps * (states_ + 1));
     double* const log_scales = lane.wide_rows.data();
     const MatrixView<double> gamma(log_scales + piece.steps, piece.steps, states_);
     const Index impossible = lane.wide.forward(piece.incoming, log_scales);
@@ -601,7 +607,7 @@ class BoundChainModel final : public BoundModel {
   // The same in numbers of any size, after begin_wide. The logarithm of the probability of the steps, relative to lane.maxima; -inf and a
   // message of zeros where they are impossible.
   double carry_in_wide(Lane& lane, const Piece& piece, const double* incoming, std::span<double> out) {
-    lane.wide_rows.resize(static_cast<std::size_t>(piece.steps));
+    make_room(lane.wide_rows, piece.steps);
     std::ranges::fill(out, 0.0);
     if (lane.wide.forward(incoming, lane.wide_rows.data()) >= 0)
       return -std::numeric_limits<double>::infinity();

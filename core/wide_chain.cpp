@@ -42,10 +42,21 @@ Wide WideChain::probability() const {
   return product;
 }
 
+Index WideChain::bytes() const noexcept {
+  std::size_t bytes = transitions_.size() * sizeof(Transition) + largest_.capacity() * sizeof(double);
+  for (const std::vector<Wide>* values : {&start_, &emissions_, &alpha_, &scales_, &beta_, &w_})
+    bytes += values->capacity() * sizeof(Wide);
+  return static_cast<Index>(bytes);
+}
+
 void WideChain::set_piece(MatrixView<const double> log_b) {
   steps_ = log_b.rows;
-  emissions_.resize(static_cast<std::size_t>(steps_ * states_));
-  largest_.resize(static_cast<std::size_t>(steps_));
+  const auto make_room = [](auto& values, Index count) {
+    values.reserve(static_cast<std::size_t>(count));  // no more than that, as `resize` alone may take
+    values.resize(static_cast<std::size_t>(count));
+  };
+  make_room(emissions_, steps_ * states_);
+  make_room(largest_, steps_);
   for (Index t = 0; t < steps_; ++t) {
     const double largest = *std::max_element(log_b.row(t), log_b.row(t) + states_);
     largest_[static_cast<std::size_t>(t)] = largest;

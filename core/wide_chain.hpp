@@ -23,6 +23,11 @@ TALLY_HD inline double bound_of_message(double entry) { return entry < 0 ? small
 // One piece at a time; keeps what it needs between calls.
 class WideChain {
  public:
+  struct Transition {
+    Index from, to;
+    Wide probability;
+  };
+
   // Probabilities (K) and (K, K), row i from state i.
   void set_chain(Index states, const double* start, const double* transitions);
   // The piece's log-densities (steps, K), -inf where a state cannot emit the row.
@@ -44,12 +49,10 @@ class WideChain {
   void backward(const double* outgoing, MatrixView<double> gamma, double weight, std::span<double> sums);
   // After `backward`: the backward message before the piece.
   std::span<const Wide> before() const { return beta_; }
+  // Taken so far.
+  Index bytes() const noexcept;
 
  private:
-  struct Transition {
-    Index from, to;
-    Wide probability;
-  };
   std::span<Wide> row(std::vector<Wide>& values, Index t) const;
 
   Index states_ = 0;

@@ -17,10 +17,11 @@
 namespace tally {
 namespace {
 
-std::unique_ptr<Model> poisson_chain(Index states, const std::string& mixtures) {
+std::unique_ptr<Model> poisson_chain(Index states, const std::string& mixtures, const std::string& topology = "ergodic") {
   Registry registry;
   add_builtin_models(registry);
-  auto model = registry.find("hmm").make(states, 1, {{"emission", "poisson"}, {"mixtures", mixtures}});
+  auto model = registry.find("hmm").make(
+      states, 1, {{"emission", "poisson"}, {"mixtures", mixtures}, {"topology", topology}});
   model->set_standardisation(Standardisation::none(1));
   return model;
 }
@@ -49,7 +50,7 @@ Index taken_by_a_pass(const Model& model, const BlockPlan& plan, const BindOptio
   RankExchange exchange(shard, alone);
   const int first[] = {0};
   bound->exchange_messages(shard, first, PassKind::expectation, exchange, [] {});
-  bound->evaluate(shard, {.labels = true}, [](Index, Index, const RowResults&) {}, [] {});
+  bound->evaluate(shard, {.labels = true, .stepwise = true}, [](Index, Index, const RowResults&) {}, [] {});
   return bound->memory_bytes() - before;
 }
 
@@ -64,6 +65,24 @@ TEST(ChainMemory, IsWhatAPassTakes) {
           const Index sums = model->statistics().size() * 16;
 
           EXPECT_EQ(taken_by_a_pass(*model, plan, options), 2 * (chain_memory(*model, plan, options).of_lane - sums))
+              << states << " states, " << mixtures << " mixtures, " << name_of(precision);
+        }
+}
+
+// States that are left for good are soon lost to doubles.
+TEST(ChainMemory, IsWhatNumbersOfAnySizeTake) {
+  for (const Index states : {3, 20})
+    for (const char* mixtures : {"1", "2"})
+      for (const Precision precision : {Precision::double_precision, Precision::single_precision})
+        for (const std::vector<Index>& lengths : {std::vector<Index>{700, 1}, std::vector<Index>{5, 20000, 40}}) {
+          const auto model = poisson_chain(states, mixtures, "left-right");
+          const BlockPlan plan = plan_of(*model, lengths);
+          const BindOptions options{precision, 1};
+          const Index sums = model->statistics().size() * 16;
+          const auto taken = static_cast<double>(taken_by_a_pass(*model, plan, options));
+          constexpr double close = 0.01;  // what is counted may be a row more, and has room for impossible transitions
+
+          EXPECT_NEAR(taken, static_cast<double>(chain_memory(*model, plan, options).of_lane - sums), close * taken)
               << states << " states, " << mixtures << " mixtures, " << name_of(precision);
         }
 }
