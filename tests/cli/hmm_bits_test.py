@@ -20,7 +20,7 @@ from tally_cli import command, mpirun, option_words
 long_steps = 120000  # one sequence, cut for every rank
 columns, symbols, iterations = 2, 6, 3
 streaming_memory = "100K"  # less than the rows of any rank need
-states_composed, states_in_order = 4, 24
+states_composed, states_in_order, states_beyond_cache = 4, 24, 72
 endless = 10**9  # iterations
 patience = 120  # seconds
 
@@ -97,6 +97,9 @@ class SameFit(HmmBits):
 
     def test_of_ragged_sequences_with_many_states(self):
         self.check("ragged", "categorical", states_in_order)
+
+    def test_of_ragged_sequences_with_states_beyond_the_cache(self):
+        self.check("ragged", "gaussian", states_beyond_cache, max_iter=1)
 
     def test_in_single_precision(self):
         for shape in ("long", "ragged"):
