@@ -13,6 +13,7 @@
 #include "core/blas.hpp"
 #include "core/error.hpp"
 #include "core/hdf5_rows.hpp"
+#include "core/wrapped_rows.hpp"
 #include "launch/bench/ceilings.hpp"
 #include "launch/bench/check.hpp"
 #include "launch/bench/clustered_rows.hpp"
@@ -118,18 +119,14 @@ Share share_of(const Request& request, const Model& model, const std::shared_ptr
 }
 
 // So many rows of others, from one on.
-class RowsFrom final : public RowSource {
+class RowsFrom final : public WrappedRows {
  public:
-  RowsFrom(const RowSource& all, Index first, Index count) : all_(all), first_(first), count_(count) {}
+  RowsFrom(const RowSource& all, Index first, Index count) : WrappedRows(all), first_(first), count_(count) {}
   Index rows() const noexcept override { return count_; }
-  Index columns() const noexcept override { return all_.columns(); }
-  bool fits_float() const noexcept override { return all_.fits_float(); }
-  void read(Index first, Index count, double* out) const override { all_.read(first_ + first, count, out); }
-  std::string where(Index row) const override { return all_.where(first_ + row); }
-  std::string name() const override { return all_.name(); }
+  void read(Index first, Index count, double* out) const override { WrappedRows::read(first_ + first, count, out); }
+  std::string where(Index row) const override { return WrappedRows::where(first_ + row); }
 
  private:
-  const RowSource& all_;
   Index first_, count_;
 };
 

@@ -14,6 +14,7 @@
 #include "comm/agreement.hpp"
 #include "core/backends/chain_range.hpp"
 #include "core/error.hpp"
+#include "core/wrapped_rows.hpp"
 #include "launch/option_checks.hpp"
 #include "launch/resources.hpp"
 #include "launch/sequence_inputs.hpp"
@@ -29,19 +30,13 @@ constexpr std::int64_t no_fault = std::numeric_limits<std::int64_t>::max();
 }  // namespace
 
 // Rows as they are read, with a note of the first value that the model cannot take; 0 stands in for such values.
-class Evaluation::CheckedRows final : public RowSource {
+class Evaluation::CheckedRows final : public WrappedRows {
  public:
   CheckedRows(const RowSource& rows, const Model& model)
-      : rows_(rows), domain_(model.domain()), takes_missing_(model.takes_missing()) {}
-
-  Index rows() const noexcept override { return rows_.rows(); }
-  Index columns() const noexcept override { return rows_.columns(); }
-  bool fits_float() const noexcept override { return rows_.fits_float(); }
-  std::string where(Index row) const override { return rows_.where(row); }
-  std::string name() const override { return rows_.name(); }
+      : WrappedRows(rows), domain_(model.domain()), takes_missing_(model.takes_missing()) {}
 
   void read(Index first, Index count, double* out) const override {
-    rows_.read(first, count, out);
+    WrappedRows::read(first, count, out);
     const Index D = columns();
     double finite = 0;  // stays 0 where every value is finite
     for (Index i = 0; i < count * D; ++i) finite += out[i] * 0;
@@ -73,7 +68,6 @@ class Evaluation::CheckedRows final : public RowSource {
     if (!domain_.takes_length(values, columns())) report(row, columns(), static_cast<Index>(ValueFault::length));
   }
 
-  const RowSource& rows_;
   Domain domain_;
   bool takes_missing_;
   mutable std::mutex mutex_;

@@ -18,6 +18,8 @@
 #include "comm/thread_world.hpp"
 #include "core/memory_rows.hpp"
 #include "core/philox.hpp"
+#include "core/wrapped_rows.hpp"
+#include "tests/unit/failing_rows.hpp"
 
 namespace tally {
 namespace {
@@ -465,44 +467,16 @@ TEST(ChainPaths, RememberTheFirstStepOfALongSequence) {
 }
 
 // Counts how often each row is read.
-class CountedRows final : public RowSource {
+class CountedRows final : public WrappedRows {
  public:
-  explicit CountedRows(const RowSource& rows) : counts(static_cast<std::size_t>(rows.rows()), 0), rows_(rows) {}
+  explicit CountedRows(const RowSource& rows) : WrappedRows(rows), counts(static_cast<std::size_t>(rows.rows()), 0) {}
 
-  Index rows() const noexcept override { return rows_.rows(); }
-  Index columns() const noexcept override { return rows_.columns(); }
-  bool fits_float() const noexcept override { return rows_.fits_float(); }
-  std::string where(Index row) const override { return rows_.where(row); }
-  std::string name() const override { return rows_.name(); }
   void read(Index first, Index count, double* out) const override {
     for (Index i = first; i < first + count; ++i) ++counts[static_cast<std::size_t>(i)];
-    rows_.read(first, count, out);
+    WrappedRows::read(first, count, out);
   }
 
   mutable std::vector<int> counts;
-
- private:
-  const RowSource& rows_;
-};
-
-// Rows of which one cannot be read.
-class BrokenRows final : public RowSource {
- public:
-  BrokenRows(const RowSource& rows, Index broken) : rows_(rows), broken_(broken) {}
-
-  Index rows() const noexcept override { return rows_.rows(); }
-  Index columns() const noexcept override { return rows_.columns(); }
-  bool fits_float() const noexcept override { return rows_.fits_float(); }
-  std::string where(Index row) const override { return rows_.where(row); }
-  std::string name() const override { return rows_.name(); }
-  void read(Index first, Index count, double* out) const override {
-    if (first <= broken_ && broken_ < first + count) throw DataError(where(broken_) + " is broken");
-    rows_.read(first, count, out);
-  }
-
- private:
-  const RowSource& rows_;
-  Index broken_;
 };
 
 TEST_P(ChainOfStates, ARankThatFailsBetweenMessagesEndsAllWithItsError) {
@@ -511,7 +485,7 @@ TEST_P(ChainOfStates, ARankThatFailsBetweenMessagesEndsAllWithItsError) {
   const MemoryRows values = problem.in_memory();
   for (const Index broken : {10, 150, 302})
     for (const bool path : {false, true}) {
-      const BrokenRows rows(values, broken);
+      const FailingRows rows(values, broken);
       std::atomic<int> refused = 0;
       run_in_threads(ranks, [&](Communicator& world) {
         Part part(problem, rows, {8, 16, ranks, 2, true}, world);
@@ -524,7 +498,7 @@ TEST_P(ChainOfStates, ARankThatFailsBetweenMessagesEndsAllWithItsError) {
         try {
           agree(world, [&] { part.exchange.rethrow(); });
         } catch (const DataError& error) {
-          refused += std::string(error.what()).find("x row " + std::to_string(broken) + " is broken") != std::string::npos;
+          refused += std::string(error.what()).find("x row " + std::to_string(broken) + " cannot be read") != std::string::npos;
         }
       });
 

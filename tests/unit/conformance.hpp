@@ -1,5 +1,4 @@
 #pragma once
-#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <functional>
@@ -21,6 +20,7 @@
 #include "core/memory_rows.hpp"
 #include "core/philox.hpp"
 #include "core/sequences.hpp"
+#include "tests/unit/failing_rows.hpp"
 
 namespace tally {
 
@@ -77,29 +77,6 @@ class CountingCommunicator final : public Communicator {
 
  private:
   Communicator& inner_;
-};
-
-// Rows that cannot be read once `reads_allowed` reads have touched row `bad_row`.
-class FailingRows final : public RowSource {
- public:
-  FailingRows(const RowSource& inner, Index bad_row, int reads_allowed)
-      : inner_(inner), bad_row_(bad_row), reads_allowed_(reads_allowed) {}
-  Index rows() const noexcept override { return inner_.rows(); }
-  Index columns() const noexcept override { return inner_.columns(); }
-  bool fits_float() const noexcept override { return inner_.fits_float(); }
-  void read(Index first, Index count, double* out) const override {
-    if (first <= bad_row_ && bad_row_ < first + count && reads_++ >= reads_allowed_)
-      throw DataError(inner_.where(bad_row_) + " cannot be read");
-    inner_.read(first, count, out);
-  }
-  std::string where(Index row) const override { return inner_.where(row); }
-  std::string name() const override { return inner_.name(); }
-
- private:
-  const RowSource& inner_;
-  Index bad_row_;
-  int reads_allowed_;
-  mutable std::atomic<int> reads_ = 0;
 };
 
 // A model under test: how it is made, and in which precision it computes.
