@@ -16,6 +16,8 @@
 namespace tally {
 namespace {
 
+constexpr int far_too_narrow = -200;  // exponent of a grid
+
 struct Shape {
   Covariance covariance;
   Index components;
@@ -34,6 +36,32 @@ Table three_clouds() {
   return table;
 }
 
+// The clouds as one rank has them, seen by the first scan.
+struct CloudsOfRank {
+  Table table = three_clouds();
+  MemoryRows rows{table.matrix(), "x"}, weights{{table.weights.data(), table.rows(), 1}, "w"};
+  IoExecutor io;
+  BlockPlan blocks = BlockPlan::uniform(table.rows(), 64);
+  BlockRange range;
+  Shard shard;
+  Scan seen;
+
+  explicit CloudsOfRank(Communicator& communicator, const Cut& cut = {}, const FitOptions& options = {})
+      : range(blocks_of_rank(blocks, communicator.rank(), communicator.size())),
+        shard(io, Inputs{&rows, &weights, nullptr}, blocks, ShardRange{range.first, range.last},
+              {cut.streamed ? 1 : 0, options.precision, cut.threads}),
+        seen(scan(shard, Domain::real, table.rows(), 1, communicator)) {}
+
+  std::unique_ptr<Model> mixture_of(const Shape& shape) const {
+    GaussianOptions options;
+    options.covariance = shape.covariance;
+    auto model = make_gaussian_mixture(shape.components, table.columns, options);
+    model->set_standardisation(standardise_for(model->scaling(), seen.summary));
+    return model;
+  }
+  void prepare_for(const Model& model) { shard.prepare({model.standardisation(), model.log_base_measure()}, [] {}); }
+};
+
 struct Together {
   std::vector<FitState> states;
   std::vector<double> entropies;
@@ -41,54 +69,48 @@ struct Together {
   int sums = 0, others = 0;
 };
 
-// Every shape with two starts, together; `as_one` where they standardise alike and the shard may be prepared.
-Together fit_on_rank(const std::vector<Shape>& shapes, const Table& table, const Cut& cut, const FitOptions& options,
-                     Communicator& world, bool as_one) {
-  CountingCommunicator communicator(world);
-  IoExecutor io;
-  const MemoryRows rows(table.matrix(), "x");
-  const MemoryRows weights({table.weights.data(), table.rows(), 1}, "w");
-  const BlockPlan blocks = BlockPlan::uniform(table.rows(), 64);
-  const BlockRange range = blocks_of_rank(blocks, communicator.rank(), communicator.size());
-  Shard::Options shard_options;
-  shard_options.memory_limit = cut.streamed ? 1 : 0;
-  shard_options.precision = options.precision;
-  shard_options.lanes = cut.threads;
-  Shard shard(io, Inputs{&rows, &weights, nullptr}, blocks, ShardRange{range.first, range.last}, shard_options);
-  const Scan seen = scan(shard, Domain::real, table.rows(), 1, communicator);
+// How the shapes are fitted.
+struct Way {
+  bool as_one = true;      // they standardise alike and the shard may be prepared
+  bool too_narrow = false; // the grids of the second
+};
 
+// Every shape with two starts, together.
+Together fit_on_rank(const std::vector<Shape>& shapes, const Cut& cut, const FitOptions& options, Communicator& world,
+                     const Way& way) {
+  CountingCommunicator communicator(world);
+  CloudsOfRank clouds(communicator, cut, options);
   std::vector<std::unique_ptr<Model>> models;
   Together result;
   result.states.resize(shapes.size());
   std::vector<FitTask> tasks;
   for (std::size_t m = 0; m < shapes.size(); ++m) {
-    GaussianOptions gaussian;
-    gaussian.covariance = shapes[m].covariance;
-    models.push_back(make_gaussian_mixture(shapes[m].components, table.columns, gaussian));
-    models.back()->set_standardisation(standardise_for(models.back()->scaling(), seen.summary));
+    models.push_back(clouds.mixture_of(shapes[m]));
     StartOptions start;
     start.start = SampleStart::random_from_data;
     for (start.restart = 0; start.restart < 2; ++start.restart)
-      result.states[m].candidates.emplace_back().parameters = start_from_sample(*models.back(), seen, start, io);
+      result.states[m].candidates.emplace_back().parameters =
+          start_from_sample(*models.back(), clouds.seen, start, clouds.io);
     tasks.push_back({models.back().get(), &result.states[m]});
   }
-  if (as_one) shard.prepare({models.front()->standardisation(), models.front()->log_base_measure()}, [] {});
+  if (way.too_narrow) result.states[1].exponents.assign(models[1]->statistics().fields().size(), far_too_narrow);
+  if (way.as_one) clouds.prepare_for(*models.front());
   FitObserver nobody;
   const int before = communicator.sums;
-  result.stopped = fit_together(tasks, shard, seen.summary, options, communicator, nobody);
+  result.stopped = fit_together(tasks, clouds.shard, clouds.seen.summary, options, communicator, nobody);
   result.sums = communicator.sums - before;
   result.others = communicator.others;
   std::vector<FittedModel> fitted;
   for (const FitTask& task : tasks) fitted.push_back({task.model, &task.state->candidates.front().parameters});
-  result.entropies = assignment_entropies(fitted, shard, options, communicator);
+  result.entropies = assignment_entropies(fitted, clouds.shard, options, communicator);
   return result;
 }
 
-std::vector<Together> fit_in_world(const std::vector<Shape>& shapes, const Cut& cut, const FitOptions& options, bool as_one) {
-  const Table table = three_clouds();
+std::vector<Together> fit_in_world(const std::vector<Shape>& shapes, const Cut& cut, const FitOptions& options,
+                                   const Way& way = {}) {
   std::vector<Together> results(static_cast<std::size_t>(cut.ranks));
   run_in_threads(cut.ranks, [&](Communicator& world) {
-    results[static_cast<std::size_t>(world.rank())] = fit_on_rank(shapes, table, cut, options, world, as_one);
+    results[static_cast<std::size_t>(world.rank())] = fit_on_rank(shapes, cut, options, world, way);
   });
   return results;
 }
@@ -104,12 +126,12 @@ TEST(FitTogether, EachModelHasTheBitsOfItsOwnFit) {
       std::vector<std::vector<std::uint64_t>> alone;
       std::vector<double> entropies;
       for (const Shape& shape : *shapes) {
-        const Together one = fit_in_world({shape}, {}, options, true).front();
+        const Together one = fit_in_world({shape}, {}, options).front();
         alone.push_back(bits_of(one.states.front()));
         entropies.push_back(one.entropies.front());
       }
       for (const Cut& cut : {Cut{1, 1, false}, Cut{1, 2, true}, Cut{3, 2, false}, Cut{3, 1, true}})
-        for (const Together& together : fit_in_world(*shapes, cut, options, shapes == &alike)) {
+        for (const Together& together : fit_in_world(*shapes, cut, options, {.as_one = shapes == &alike})) {
           for (std::size_t m = 0; m < shapes->size(); ++m) EXPECT_EQ(bits_of(together.states[m]), alone[m]) << m;
           EXPECT_EQ(together.entropies, entropies);
         }
@@ -120,11 +142,11 @@ TEST(FitTogether, OneSumAnIterationServesAllAndModelsThatEndedAreLeftOut) {
   const FitOptions options{.max_iterations = 40, .tolerance = 1e-3};
   int most = 0, fewest = 1000, longest_alone = 0;
   for (const Shape& shape : mixed) {
-    const Together one = fit_in_world({shape}, {}, options, true).front();
+    const Together one = fit_in_world({shape}, {}, options).front();
     longest_alone = std::max(longest_alone, one.states.front().iteration);
   }
 
-  const Together together = fit_in_world(mixed, {2, 1, false}, options, false).front();
+  const Together together = fit_in_world(mixed, {2, 1, false}, options, {.as_one = false}).front();
 
   for (const FitState& state : together.states) {
     most = std::max(most, state.iteration);
@@ -137,65 +159,35 @@ TEST(FitTogether, OneSumAnIterationServesAllAndModelsThatEndedAreLeftOut) {
 }
 
 TEST(FitTogether, AValueBeyondItsGridWidensThatModelsGrids) {
-  Table table = three_clouds();
   const FitOptions options{.max_iterations = 4, .tolerance = 0};
-  const Together straight = fit_in_world(alike, {}, options, true).front();
-  // Grids far too narrow for one of the models.
-  IoExecutor io;
-  const MemoryRows rows(table.matrix(), "x");
-  const MemoryRows weights({table.weights.data(), table.rows(), 1}, "w");
-  run_in_threads(1, [&](Communicator& world) {
-    Shard shard(io, Inputs{&rows, &weights, nullptr}, BlockPlan::uniform(table.rows(), 64), ShardRange{0, 11}, {});
-    const Scan seen = scan(shard, Domain::real, table.rows(), 1, world);
-    std::vector<std::unique_ptr<Model>> models;
-    std::vector<FitState> states(alike.size());
-    std::vector<FitTask> tasks;
-    for (std::size_t m = 0; m < alike.size(); ++m) {
-      GaussianOptions gaussian;
-      gaussian.covariance = alike[m].covariance;
-      models.push_back(make_gaussian_mixture(alike[m].components, 2, gaussian));
-      models.back()->set_standardisation(standardise_for(models.back()->scaling(), seen.summary));
-      StartOptions start;
-      start.start = SampleStart::random_from_data;
-      for (start.restart = 0; start.restart < 2; ++start.restart)
-        states[m].candidates.emplace_back().parameters = start_from_sample(*models.back(), seen, start, io);
-      tasks.push_back({models.back().get(), &states[m]});
-    }
-    states[1].exponents.assign(models[1]->statistics().fields().size(), -200);
-    shard.prepare({models.front()->standardisation(), nullptr}, [] {});
-    FitObserver nobody;
-    fit_together(tasks, shard, seen.summary, options, world, nobody);
-    EXPECT_EQ(bits_of(states[0]), bits_of(straight.states[0]));
-    EXPECT_EQ(bits_of(states[2]), bits_of(straight.states[2]));
-    for (const int exponent : states[1].exponents) EXPECT_GT(exponent, -200);
-    for (std::size_t c = 0; c < 2; ++c)
-      EXPECT_NEAR(states[1].candidates[c].trace.back(), straight.states[1].candidates[c].trace.back(), 1e-6);
-  });
+  const Together straight = fit_in_world(alike, {}, options).front();
+
+  const Together widened = fit_in_world(alike, {}, options, {.too_narrow = true}).front();
+
+  EXPECT_EQ(bits_of(widened.states[0]), bits_of(straight.states[0]));
+  EXPECT_EQ(bits_of(widened.states[2]), bits_of(straight.states[2]));
+  for (const int exponent : widened.states[1].exponents) EXPECT_GT(exponent, far_too_narrow);
+  for (std::size_t c = 0; c < 2; ++c)
+    EXPECT_NEAR(widened.states[1].candidates[c].trace.back(), straight.states[1].candidates[c].trace.back(), 1e-6);
 }
 
 TEST(AssignmentEntropy, IsZeroWithOneComponentAndLogTwoARowWhereTwoAreTheSame) {
-  const Table table = three_clouds();
-  double weight = 0;
-  for (const double each : table.weights) weight += each;
-  IoExecutor io;
-  const MemoryRows rows(table.matrix(), "x");
-  const MemoryRows weights({table.weights.data(), table.rows(), 1}, "w");
-  run_in_threads(1, [&](Communicator& world) {
-    Shard shard(io, Inputs{&rows, &weights, nullptr}, BlockPlan::uniform(table.rows(), 64), ShardRange{0, 11}, {});
-    const Scan seen = scan(shard, Domain::real, table.rows(), 1, world);
+  run_in_threads(1, [](Communicator& world) {
+    CloudsOfRank clouds(world);
+    double weight = 0;
+    for (const double each : clouds.table.weights) weight += each;
     std::vector<std::unique_ptr<Model>> models;
     std::vector<std::vector<double>> parameters;
     for (const Index K : {1, 2}) {
-      models.push_back(make_gaussian_mixture(K, 2, {}));
-      models.back()->set_standardisation(standardise_for(models.back()->scaling(), seen.summary));
+      models.push_back(clouds.mixture_of({Covariance::full, K}));
       parameters.emplace_back(static_cast<std::size_t>(models.back()->parameters().size()));
       const std::vector<double> same(static_cast<std::size_t>(2 * K), 3.0);
-      models.back()->start_at(MatrixView<const double>(same.data(), K, 2), seen.summary, parameters.back());
+      models.back()->start_at(MatrixView<const double>(same.data(), K, 2), clouds.seen.summary, parameters.back());
     }
-    shard.prepare({models.front()->standardisation(), nullptr}, [] {});
+    clouds.prepare_for(*models.front());
 
     const std::vector<FittedModel> fitted = {{models[0].get(), &parameters[0]}, {models[1].get(), &parameters[1]}};
-    const std::vector<double> entropies = assignment_entropies(fitted, shard, {}, world);
+    const std::vector<double> entropies = assignment_entropies(fitted, clouds.shard, {}, world);
 
     EXPECT_EQ(entropies[0], 0);
     EXPECT_NEAR(entropies[1], weight * std::log(2.0), 1e-9 * weight);
