@@ -211,16 +211,17 @@ SequenceCut Chain::sequence_cut(Index columns, Index feature_width) const {
   if (K > most_cached_states) cut.block_rows = std::max(cut.block_rows, std::min<Index>(4096, cut.piece_steps));
   // In multiply-adds of a row, as measured (docs/performance.md): emissions, and as much for their statistics, where a row and
   // a state cost 16 products each beside their own; forward, backward and transitions. Composing has the emissions once more,
-  // and products of matrices, but for the first piece of a sequence; handing messages on in order costs all of it again.
+  // and products of matrices, but for the first piece of a sequence; handing messages on in order has the emissions twice more.
   constexpr Index overhead = 16, composing = 10, unit = 32;
   const Index emission = (feature_width + overhead) * (K * mixtures_ + overhead);
   const Index whole = 2 * emission + 3 * K * K;
-  // Where the sequences of a block walk together, the pieces of a cut one walk alone and read the transitions at every step; so
-  // do whole ones that fill a block, hence less than what sequences of one length show.
+  // There and back the pieces of a cut sequence walk alone, where others of a block walk together; beyond the cache they read the
+  // transitions at every step. So do whole ones that fill a block, hence less than what sequences of one length show.
   constexpr Index most_measured_states = 128;
-  const Index alone_tenths =
-      K <= most_cached_states || K > most_measured_states ? 10 : 10 + 8 * (K - most_cached_states) / 64;
-  const Index in_order = 2 * emission + 3 * K * K * alone_tenths / 10;
+  const Index walks_tenths = K <= most_cached_states     ? 25
+                             : K <= most_measured_states ? 25 + 29 * (K - most_cached_states) / 64
+                                                         : 30;
+  const Index in_order = 2 * emission + K * K * walks_tenths / 10;
   const Index more = K <= most_composed_states ? emission + composing * K * K : in_order;
   cut.whole_work = unit;
   cut.cut_work = unit + unit * more / whole;
