@@ -5,12 +5,13 @@
 #include <memory>
 
 #include "algorithms/families/option_text.hpp"
+#include "algorithms/families/parameter_fields.hpp"
 #include "core/error.hpp"
 
 namespace tally {
 
 BernoulliFamily::BernoulliFamily(const BernoulliOptions& options, Index components, Index columns)
-    : options_(options), components_(components), columns_(columns) {
+    : FamilyDefaults(components, columns, 1 + 2 * columns), options_(options) {
   if (!(options.alpha >= 0) || !std::isfinite(options.alpha)) throw UsageError("--alpha must be a number from 0 on");
 }
 
@@ -33,22 +34,16 @@ void BernoulliFamily::maximize(const Layout& statistics_layout, std::span<const 
 }
 
 void BernoulliFamily::describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const {
-  const auto probabilities = layout["probabilities"].in(parameters);
-  arrays["probabilities"] = {layout["probabilities"].shape, {probabilities.begin(), probabilities.end()}};
+  describe_field(layout["probabilities"], parameters, arrays);
 }
 
 void BernoulliFamily::read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const {
-  const auto found = arrays.find("probabilities");
-  if (found == arrays.end()) return;
-  const Array& given = found->second;
-  const auto probabilities = layout["probabilities"].in(parameters);
-  // One column may be given as (K).
-  if (given.values.size() != probabilities.size() || given.shape.empty() || given.shape.front() != components_)
-    throw DataError("start parameter 'probabilities' has the wrong shape: (" + std::to_string(components_) + ", " +
-                    std::to_string(columns_) + ") is needed");
-  for (const double value : given.values)
-    if (!(value >= 0 && value <= 1)) throw DataError("start parameter 'probabilities' has a value that is not within 0 to 1");
-  std::copy(given.values.begin(), given.values.end(), probabilities.begin());
+  const Array* const given = find_given(arrays, layout["probabilities"]);
+  if (!given) return;
+  for (const double value : given->values)
+    if (!(value >= 0 && value <= 1))
+      throw DataError("start parameter 'probabilities' has a value that is not within 0 to 1");
+  std::copy(given->values.begin(), given->values.end(), layout["probabilities"].in(parameters).begin());
 }
 
 // Half the row and half the mean: a probability of 0 or 1 at the start could never leave it.
@@ -63,11 +58,7 @@ void BernoulliFamily::start_at(const Layout& layout, MatrixView<const double> ro
 // A column that is constant in the sample need not be so in the data.
 void BernoulliFamily::soften_start(const Layout& layout, const DataSummary& summary,
                                    std::span<double> parameters) const {
-  constexpr double share = 0.01;
-  const MatrixView<double> probabilities = layout["probabilities"].matrix(parameters);
-  for (Index k = 0; k < components_; ++k)
-    for (Index d = 0; d < columns_; ++d)
-      probabilities(k, d) += share * (summary.mean[static_cast<std::size_t>(d)] - probabilities(k, d));
+  soften(layout["probabilities"].matrix(parameters), summary.mean);
 }
 
 Moments BernoulliFamily::moments(const Layout& layout, std::span<const double> parameters) const {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "algorithms/families/exponential_family.hpp"
+#include "algorithms/families/family_defaults.hpp"
 #include "algorithms/model.hpp"
 
 namespace tally {
@@ -16,31 +17,21 @@ struct BernoulliOptions {
 
 // Independent columns of 0 and 1: log p(x) = sum_d x_d log(p_d) + (1 - x_d) log(1 - p_d). T(x) = [1, x, 1 - x] has an
 // entry for each value, so that a p of 0 or 1 takes no difference of infinities and a constant column is found exactly.
-class BernoulliFamily {
+class BernoulliFamily : public FamilyDefaults {
  public:
   // Throws UsageError where alpha is no number from 0 on.
   BernoulliFamily(const BernoulliOptions& options, Index components, Index columns);
 
-  Index components() const noexcept { return components_; }
-  Index columns() const noexcept { return columns_; }
   Domain domain() const noexcept { return Domain::symbols(2); }
   std::map<std::string, std::string> options() const;
-  Scaling scaling() const noexcept { return Scaling::none; }
-  void set_standardisation(const Standardisation&) {}
-  std::function<double(const double*)> log_base_measure() const { return nullptr; }
 
-  // How wide T is.
-  Index width() const noexcept { return 1 + 2 * columns_; }
   void add_parameters(Layout& layout) const { layout.add("probabilities", {components_, columns_}); }
-  void add_statistics(Layout& layout) const { layout.add("moments", {components_, width()}); }
-  std::vector<double> bounds(const DataSummary&) const { return {1}; }
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
   // p_kd = (weight of ones + alpha) / (weight of ones + weight of zeros + 2 alpha).
   void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
                 const Layout& layout, std::span<double> parameters) const;
   Index free_parameters() const noexcept { return components_ * columns_; }
   double objective_in_user_units(double objective, double) const { return log_likelihood_of(objective); }
-  std::vector<std::string> warnings(const DataSummary&) const { return {}; }
 
   void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
   void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
@@ -50,16 +41,12 @@ class BernoulliFamily {
   void soften_start(const Layout& layout, const DataSummary& summary, std::span<double> parameters) const;
   // Mean and variance (K, D) in the user's units.
   Moments moments(const Layout& layout, std::span<const double> parameters) const;
-  using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 
-  Index coefficient_stride() const noexcept { return width(); }
-  Index coefficient_count() const noexcept { return components_ * width(); }
   void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
 
  private:
   BernoulliOptions options_;
-  Index components_, columns_;
 };
 
 struct BernoulliKernel : ExponentialKernel {

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <memory>
 
-#include "algorithms/families/given_parameters.hpp"
 #include "algorithms/families/option_text.hpp"
+#include "algorithms/families/parameter_fields.hpp"
 #include "algorithms/families/poisson_density.hpp"
 #include "core/draws.hpp"
 #include "core/error.hpp"
@@ -13,7 +13,9 @@
 namespace tally {
 
 BinomialFamily::BinomialFamily(const BinomialOptions& options, Index components, Index columns)
-    : options_(options), components_(components), columns_(columns), reference_(static_cast<std::size_t>(columns), 0.5) {
+    : FamilyDefaults(components, columns, 1 + 2 * columns),
+      options_(options),
+      reference_(static_cast<std::size_t>(columns), 0.5) {
   if (!(options.alpha >= 0) || !std::isfinite(options.alpha)) throw UsageError("--alpha must be a number from 0 on");
   if (options.trials < 0 || options.trials > most_trials)
     throw UsageError("--trials must be within 1 to " + std::to_string(most_trials));
@@ -65,8 +67,7 @@ void BinomialFamily::maximize(const Layout& statistics_layout, std::span<const d
 }
 
 void BinomialFamily::describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const {
-  const auto probabilities = layout["probabilities"].in(parameters);
-  arrays["probabilities"] = {layout["probabilities"].shape, {probabilities.begin(), probabilities.end()}};
+  describe_field(layout["probabilities"], parameters, arrays);
 }
 
 void BinomialFamily::read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const {
@@ -90,13 +91,9 @@ void BinomialFamily::start_at(const Layout& layout, MatrixView<const double> row
 
 // A column that is constant in the sample need not be so in the data.
 void BinomialFamily::soften_start(const Layout& layout, const DataSummary& summary, std::span<double> parameters) const {
-  constexpr double share = 0.01;
-  const MatrixView<double> probabilities = layout["probabilities"].matrix(parameters);
-  for (Index k = 0; k < components_; ++k)
-    for (Index d = 0; d < columns_; ++d) {
-      const double overall = summary.mean[static_cast<std::size_t>(d)] / static_cast<double>(trials());
-      probabilities(k, d) += share * (overall - probabilities(k, d));
-    }
+  std::vector<double> overall = summary.mean;
+  for (double& mean : overall) mean /= static_cast<double>(trials());
+  soften(layout["probabilities"].matrix(parameters), overall);
 }
 
 Moments BinomialFamily::moments(const Layout& layout, std::span<const double> parameters) const {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "algorithms/families/exponential_family.hpp"
+#include "algorithms/families/family_defaults.hpp"
 #include "algorithms/model.hpp"
 #include "core/backends/generic_kernels.hpp"
 
@@ -19,30 +20,24 @@ struct BinomialOptions {
 // Independent counts of successes in n trials: log p(x) = log C(n, x) + sum_d x_d log(p_d) + (n - x_d) log(1 - p_d).
 // T(x) = [1, x, n - x] has an entry for each outcome, as that of Bernoulli. Log-densities are split at reference
 // probabilities q_d, the columns' means over n, as those of PoissonFamily are at its reference rates.
-class BinomialFamily {
+class BinomialFamily : public FamilyDefaults {
  public:
   static constexpr Index most_trials = Index{1} << 31;
 
   // Throws UsageError: alpha is no number from 0 on, or more trials than that.
   BinomialFamily(const BinomialOptions& options, Index components, Index columns);
 
-  Index components() const noexcept { return components_; }
-  Index columns() const noexcept { return columns_; }
   Index trials() const noexcept { return options_.trials; }
   Domain domain() const noexcept { return Domain::symbols((trials() > 0 ? trials() : most_trials) + 1); }
   std::map<std::string, std::string> options() const;
   // The number of trials, where nobody gave it.
   std::map<std::string, std::string> options_from(const DataSummary& summary) const;
-  Scaling scaling() const noexcept { return Scaling::none; }
   // Takes the reference probabilities.
   void set_standardisation(const Standardisation& standardisation);
   // sum_d log p(x_d; n, q_d).
   std::function<double(const double*)> log_base_measure() const;
 
-  // How wide T is.
-  Index width() const noexcept { return 1 + 2 * columns_; }
   void add_parameters(Layout& layout) const { layout.add("probabilities", {components_, columns_}); }
-  void add_statistics(Layout& layout) const { layout.add("moments", {components_, width()}); }
   std::vector<double> bounds(const DataSummary&) const { return {static_cast<double>(trials())}; }
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
   // p_kd = (successes + alpha) / (successes + failures + 2 alpha), both weighted.
@@ -50,7 +45,6 @@ class BinomialFamily {
                 const Layout& layout, std::span<double> parameters) const;
   Index free_parameters() const noexcept { return components_ * columns_; }
   double objective_in_user_units(double objective, double) const { return log_likelihood_of(objective); }
-  std::vector<std::string> warnings(const DataSummary&) const { return {}; }
 
   void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
   void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
@@ -60,16 +54,12 @@ class BinomialFamily {
   void soften_start(const Layout& layout, const DataSummary& summary, std::span<double> parameters) const;
   // Mean and variance (K, D) in the user's units.
   Moments moments(const Layout& layout, std::span<const double> parameters) const;
-  using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 
-  Index coefficient_stride() const noexcept { return width(); }
-  Index coefficient_count() const noexcept { return components_ * width(); }
   void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
 
  private:
   BinomialOptions options_;
-  Index components_, columns_;
   std::vector<double> reference_;  // (D), above 0 and below 1
 };
 

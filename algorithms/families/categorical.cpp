@@ -5,12 +5,13 @@
 #include <memory>
 
 #include "algorithms/families/option_text.hpp"
+#include "algorithms/families/parameter_fields.hpp"
 #include "core/error.hpp"
 
 namespace tally {
 
 CategoricalFamily::CategoricalFamily(const CategoricalOptions& options, Index components, Index columns)
-    : options_(options), components_(components), columns_(columns) {
+    : FamilyDefaults(components, columns, 1 + columns), options_(options) {
   if (!(options.alpha >= 0) || !std::isfinite(options.alpha)) throw UsageError("--alpha must be a number from 0 on");
   if (options.symbols < 0 || options.symbols > most_symbols)
     throw UsageError("--symbols must be within 1 to " + std::to_string(most_symbols));
@@ -48,34 +49,26 @@ void CategoricalFamily::maximize(const Layout& statistics_layout, std::span<cons
 }
 
 void CategoricalFamily::describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const {
-  const auto probabilities = layout["probabilities"].in(parameters);
-  arrays["probabilities"] = {layout["probabilities"].shape, {probabilities.begin(), probabilities.end()}};
+  describe_field(layout["probabilities"], parameters, arrays);
 }
 
 void CategoricalFamily::read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const {
-  const auto found = arrays.find("probabilities");
-  if (found == arrays.end()) return;
-  const Array& given = found->second;
-  const auto probabilities = layout["probabilities"].in(parameters);
+  const Array* const given = find_given(arrays, layout["probabilities"]);
+  if (!given) return;
   const Index S = symbols();
-  // One column may be given as (K, S).
-  const bool one_column = columns_ == 1 && given.shape == std::vector<Index>{components_, S};
-  if (given.shape != layout["probabilities"].shape && !one_column)
-    throw DataError("start parameter 'probabilities' has the wrong shape: (" + std::to_string(components_) + ", " +
-                    std::to_string(columns_) + ", " + std::to_string(S) + ") is needed");
-  for (auto first = given.values.begin(); first != given.values.end(); first += S) {
+  for (auto first = given->values.begin(); first != given->values.end(); first += S) {
     double sum = 0;
     for (auto value = first; value != first + S; ++value) {
       if (!(*value >= 0)) throw DataError("start parameter 'probabilities' has a value below 0");
       sum += *value;
     }
     if (!(std::abs(sum - 1) < 1e-6)) {
-      const Index place = (first - given.values.begin()) / S;
+      const Index place = (first - given->values.begin()) / S;
       throw DataError("start parameter 'probabilities' sums to " + std::to_string(sum) + " over the symbols of column " +
                       std::to_string(place % columns_) + " of component " + std::to_string(place / columns_) + ", not to 1");
     }
   }
-  std::copy(given.values.begin(), given.values.end(), probabilities.begin());
+  std::copy(given->values.begin(), given->values.end(), layout["probabilities"].in(parameters).begin());
 }
 
 // Half the row and half every symbol: a probability of 0 at the start could never leave it.
@@ -92,9 +85,8 @@ void CategoricalFamily::start_at(const Layout& layout, MatrixView<const double> 
 
 // A symbol that is missing in the sample need not be so in the data.
 void CategoricalFamily::soften_start(const Layout& layout, const DataSummary&, std::span<double> parameters) const {
-  constexpr double share = 0.01;
-  for (double& probability : layout["probabilities"].in(parameters))
-    probability += share * (1 / static_cast<double>(symbols()) - probability);
+  const std::vector<double> alike(static_cast<std::size_t>(columns_ * symbols()), 1 / static_cast<double>(symbols()));
+  soften(layout["probabilities"].matrix(parameters), alike);
 }
 
 Moments CategoricalFamily::moments(const Layout& layout, std::span<const double> parameters) const {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "algorithms/kernel.hpp"
+#include "algorithms/families/family_defaults.hpp"
 #include "algorithms/model.hpp"
 
 namespace tally {
@@ -17,23 +18,18 @@ struct CategoricalOptions {
 
 // Independent columns of symbols 0 to S - 1: log p(x) = sum_d log p_d(x_d), looked up in a table. A probability of 0 is a
 // logarithm of minus infinity, which sums carry and nothing multiplies.
-class CategoricalFamily {
+class CategoricalFamily : public FamilyDefaults {
  public:
   static constexpr Index most_symbols = Index{1} << 20;
 
   // Throws UsageError: alpha is no number from 0 on, or more symbols than that.
   CategoricalFamily(const CategoricalOptions& options, Index components, Index columns);
 
-  Index components() const noexcept { return components_; }
-  Index columns() const noexcept { return columns_; }
   Index symbols() const noexcept { return options_.symbols; }
   Domain domain() const noexcept { return Domain::symbols(symbols() > 0 ? symbols() : most_symbols); }
   std::map<std::string, std::string> options() const;
   // The number of symbols, where nobody gave it.
   std::map<std::string, std::string> options_from(const DataSummary& summary) const;
-  Scaling scaling() const noexcept { return Scaling::none; }
-  void set_standardisation(const Standardisation&) {}
-  std::function<double(const double*)> log_base_measure() const { return nullptr; }
 
   void add_parameters(Layout& layout) const { layout.add("probabilities", {components_, columns_, symbols()}); }
   // "moments" (K, 1): posterior weights; "counts" (D, S, K): those of the rows with symbol s in column d.
@@ -46,8 +42,6 @@ class CategoricalFamily {
   void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
                 const Layout& layout, std::span<double> parameters) const;
   Index free_parameters() const noexcept { return components_ * columns_ * (symbols() - 1); }
-  double objective_in_user_units(double objective, double) const { return objective; }
-  std::vector<std::string> warnings(const DataSummary&) const { return {}; }
 
   void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
   void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
@@ -57,7 +51,6 @@ class CategoricalFamily {
   void soften_start(const Layout& layout, const DataSummary& summary, std::span<double> parameters) const;
   // Of what indicates each symbol, (K, D S): its probability p, and p (1 - p).
   Moments moments(const Layout& layout, std::span<const double> parameters) const;
-  using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 
   // A constant for each component, then the table (D S, K) of log-probabilities.
@@ -67,7 +60,6 @@ class CategoricalFamily {
 
  private:
   CategoricalOptions options_;
-  Index components_, columns_;
 };
 
 // Features: 1, which counts, and the symbols as they are.

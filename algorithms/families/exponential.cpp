@@ -5,16 +5,15 @@
 #include <memory>
 #include <numbers>
 
-#include "algorithms/families/given_parameters.hpp"
 #include "algorithms/families/option_text.hpp"
+#include "algorithms/families/parameter_fields.hpp"
 #include "core/error.hpp"
 
 namespace tally {
 
 ExponentialFamily::ExponentialFamily(const ExponentialOptions& options, Index components, Index columns)
-    : options_(options),
-      components_(components),
-      columns_(columns),
+    : FamilyDefaults(components, columns, 1 + columns),
+      options_(options),
       standardisation_(Standardisation::none(columns)) {
   if (!(options.min_mean > 0 && options.min_mean < 1)) throw UsageError("--min-mean must be above 0 and below 1");
 }
@@ -85,12 +84,11 @@ void ExponentialFamily::start_at(const Layout& layout, MatrixView<const double> 
 
 void ExponentialFamily::soften_start(const Layout& layout, const DataSummary& summary,
                                      std::span<double> parameters) const {
-  constexpr double share = 0.01;
   const MatrixView<double> rates = layout["rates"].matrix(parameters);
   for (Index k = 0; k < components_; ++k)
     for (Index d = 0; d < columns_; ++d) {
       const double overall = summary.mean[static_cast<std::size_t>(d)] * standardisation_.scale(d);
-      rates(k, d) = 1 / kept((1 - share) / rates(k, d) + share * overall, d);
+      rates(k, d) = 1 / kept((1 - start_softening) / rates(k, d) + start_softening * overall, d);
     }
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "algorithms/families/exponential_family.hpp"
+#include "algorithms/families/family_defaults.hpp"
 #include "algorithms/model.hpp"
 
 namespace tally {
@@ -16,29 +17,23 @@ struct ExponentialOptions {
 
 // Independent exponential columns of numbers from 0 on: log p(x) = sum_d log(rate_d) - rate_d x_d. T(x) = [1, x].
 // Parameters are of scaled rows.
-class ExponentialFamily {
+class ExponentialFamily : public FamilyDefaults {
  public:
   // Throws UsageError where min_mean is not above 0 and below 1.
   ExponentialFamily(const ExponentialOptions& options, Index components, Index columns);
 
-  Index components() const noexcept { return components_; }
-  Index columns() const noexcept { return columns_; }
   Domain domain() const noexcept { return Domain::not_negative; }
   std::map<std::string, std::string> options() const;
   Scaling scaling() const noexcept { return Scaling::from_zero; }
   void set_standardisation(const Standardisation& standardisation);
-  std::function<double(const double*)> log_base_measure() const { return nullptr; }
 
   void add_parameters(Layout& layout) const { layout.add("rates", {components_, columns_}); }
-  void add_statistics(Layout& layout) const { layout.add("moments", {components_, 1 + columns_}); }
-  std::vector<double> bounds(const DataSummary&) const { return {1}; }
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
   // rate_kd = 1 / the weighted mean of x_d, or of the smallest mean where that is larger.
   void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
                 const Layout& layout, std::span<double> parameters) const;
   Index free_parameters() const noexcept { return components_ * columns_; }
   double objective_in_user_units(double objective, double weight) const;
-  std::vector<std::string> warnings(const DataSummary&) const { return {}; }
 
   void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
   void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
@@ -48,11 +43,8 @@ class ExponentialFamily {
   void soften_start(const Layout& layout, const DataSummary& summary, std::span<double> parameters) const;
   // Mean and variance (K, D) in the user's units.
   Moments moments(const Layout& layout, std::span<const double> parameters) const;
-  using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 
-  Index coefficient_stride() const noexcept { return 1 + columns_; }
-  Index coefficient_count() const noexcept { return components_ * coefficient_stride(); }
   void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
 
  private:
@@ -60,7 +52,6 @@ class ExponentialFamily {
   double kept(double mean, Index d) const;
 
   ExponentialOptions options_;
-  Index components_, columns_;
   Standardisation standardisation_;
 };
 

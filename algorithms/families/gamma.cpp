@@ -7,17 +7,16 @@
 #include <numbers>
 
 #include "algorithms/families/gamma_functions.hpp"
-#include "algorithms/families/given_parameters.hpp"
 #include "algorithms/families/option_text.hpp"
+#include "algorithms/families/parameter_fields.hpp"
 #include "core/draws.hpp"
 #include "core/error.hpp"
 
 namespace tally {
 
 GammaFamily::GammaFamily(const GammaOptions& options, Index components, Index columns)
-    : options_(options),
-      components_(components),
-      columns_(columns),
+    : FamilyDefaults(components, columns, 1 + 2 * columns),
+      options_(options),
       standardisation_(Standardisation::none(columns)) {
   if (!(options.max_shape > 0 && options.max_shape <= 1e12)) throw UsageError("--max-shape must be above 0 and at most 1e12");
 }
@@ -76,8 +75,7 @@ double GammaFamily::objective_in_user_units(double objective, double weight) con
 }
 
 void GammaFamily::describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const {
-  const auto shapes = layout["shapes"].in(parameters);
-  arrays["shapes"] = {layout["shapes"].shape, {shapes.begin(), shapes.end()}};
+  describe_field(layout["shapes"], parameters, arrays);
   Array& scales = arrays["scales"] = {layout["scales"].shape, {}};
   for (const double scale : layout["scales"].in(parameters))
     scales.values.push_back(scale * standardisation_.unit(static_cast<Index>(scales.values.size()) % columns_));
@@ -113,13 +111,12 @@ void GammaFamily::start_at(const Layout& layout, MatrixView<const double> rows, 
 }
 
 void GammaFamily::soften_start(const Layout& layout, const DataSummary& summary, std::span<double> parameters) const {
-  constexpr double share = 0.01;
   const MatrixView<double> shapes = layout["shapes"].matrix(parameters), scales = layout["scales"].matrix(parameters);
   for (Index k = 0; k < components_; ++k)
     for (Index d = 0; d < columns_; ++d) {
       const double unit = standardisation_.scale(d), mean = shapes(k, d) * scales(k, d);
       const double overall = summary.variance[static_cast<std::size_t>(d)] * unit * unit;
-      set_by_moments(mean, (1 - share) * mean * scales(k, d) + share * overall, shapes(k, d), scales(k, d));
+      set_by_moments(mean, (1 - start_softening) * mean * scales(k, d) + start_softening * overall, shapes(k, d), scales(k, d));
     }
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "algorithms/families/exponential_family.hpp"
+#include "algorithms/families/family_defaults.hpp"
 #include "algorithms/model.hpp"
 #include "core/backends/generic_kernels.hpp"
 
@@ -20,7 +21,7 @@ struct GammaOptions {
 // Independent gamma columns of numbers above 0, of shape a and scale s:
 //   log p(x) = sum_d (a_d - 1) log(x_d) - x_d / s_d - a_d log(s_d) - log Gamma(a_d)
 // T(x) = [1, x, log x]. Parameters are of scaled rows.
-class GammaFamily {
+class GammaFamily : public FamilyDefaults {
  public:
   // The terms of a log-density are of the size of the shape, times the logarithm of how far columns reach, and cancel.
   static constexpr bool rounds_products = false;
@@ -28,20 +29,14 @@ class GammaFamily {
   // Throws UsageError where max_shape is not above 0 and at most 1e12.
   GammaFamily(const GammaOptions& options, Index components, Index columns);
 
-  Index components() const noexcept { return components_; }
-  Index columns() const noexcept { return columns_; }
   Domain domain() const noexcept { return Domain::positive; }
   std::map<std::string, std::string> options() const;
   Scaling scaling() const noexcept { return Scaling::from_zero; }
   void set_standardisation(const Standardisation& standardisation) { standardisation_ = standardisation; }
-  std::function<double(const double*)> log_base_measure() const { return nullptr; }
 
-  // How wide T is.
-  Index width() const noexcept { return 1 + 2 * columns_; }
   void add_parameters(Layout& layout) const {
     layout.add("shapes", {components_, columns_}).add("scales", {components_, columns_});
   }
-  void add_statistics(Layout& layout) const { layout.add("moments", {components_, width()}); }
   std::vector<double> bounds(const DataSummary& summary) const;
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
   // The shape from log(mean of x) - mean of log x, the scale from the mean of x; each given the other where that is frozen.
@@ -49,7 +44,6 @@ class GammaFamily {
                 const Layout& layout, std::span<double> parameters, const std::set<std::string>& frozen) const;
   Index free_parameters(const std::set<std::string>& frozen) const;
   double objective_in_user_units(double objective, double weight) const;
-  std::vector<std::string> warnings(const DataSummary&) const { return {}; }
 
   void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
   void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
@@ -59,11 +53,8 @@ class GammaFamily {
   void soften_start(const Layout& layout, const DataSummary& summary, std::span<double> parameters) const;
   // Mean and variance (K, D) in the user's units.
   Moments moments(const Layout& layout, std::span<const double> parameters) const;
-  using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 
-  Index coefficient_stride() const noexcept { return width(); }
-  Index coefficient_count() const noexcept { return components_ * width(); }
   void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
 
  private:
@@ -71,7 +62,6 @@ class GammaFamily {
   void set_by_moments(double mean, double variance, double& shape, double& scale) const;
 
   GammaOptions options_;
-  Index components_, columns_;
   Standardisation standardisation_;
 };
 

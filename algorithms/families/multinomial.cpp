@@ -6,8 +6,8 @@
 #include <memory>
 #include <numeric>
 
-#include "algorithms/families/given_parameters.hpp"
 #include "algorithms/families/option_text.hpp"
+#include "algorithms/families/parameter_fields.hpp"
 #include "algorithms/families/poisson_density.hpp"
 #include "core/draws.hpp"
 #include "core/error.hpp"
@@ -27,9 +27,8 @@ std::vector<double> shares_of(std::vector<double> means) {
 }  // namespace
 
 MultinomialFamily::MultinomialFamily(const MultinomialOptions& options, Index components, Index columns)
-    : options_(options),
-      components_(components),
-      columns_(columns),
+    : FamilyDefaults(components, columns, 1 + columns),
+      options_(options),
       reference_(static_cast<std::size_t>(columns), 1 / static_cast<double>(columns)) {
   if (!(options.alpha >= 0) || !std::isfinite(options.alpha)) throw UsageError("--alpha must be a number from 0 on");
   if (options.trials < 0 || options.trials > most_trials)
@@ -91,8 +90,7 @@ void MultinomialFamily::maximize(const Layout& statistics_layout, std::span<cons
 }
 
 void MultinomialFamily::describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const {
-  const auto probabilities = layout["probabilities"].in(parameters);
-  arrays["probabilities"] = {layout["probabilities"].shape, {probabilities.begin(), probabilities.end()}};
+  describe_field(layout["probabilities"], parameters, arrays);
 }
 
 void MultinomialFamily::read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const {
@@ -124,12 +122,7 @@ void MultinomialFamily::start_at(const Layout& layout, MatrixView<const double> 
 // A column that is all zero in the sample need not be so in the data.
 void MultinomialFamily::soften_start(const Layout& layout, const DataSummary& summary,
                                      std::span<double> parameters) const {
-  constexpr double share = 0.01;
-  const MatrixView<double> probabilities = layout["probabilities"].matrix(parameters);
-  const std::vector<double> overall = shares_of(summary.mean);
-  for (Index k = 0; k < components_; ++k)
-    for (Index d = 0; d < columns_; ++d)
-      probabilities(k, d) += share * (overall[static_cast<std::size_t>(d)] - probabilities(k, d));
+  soften(layout["probabilities"].matrix(parameters), shares_of(summary.mean));
 }
 
 Moments MultinomialFamily::moments(const Layout& layout, std::span<const double> parameters) const {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "algorithms/families/exponential_family.hpp"
+#include "algorithms/families/family_defaults.hpp"
 #include "algorithms/model.hpp"
 
 namespace tally {
@@ -18,27 +19,23 @@ struct MultinomialOptions {
 // Rows of counts, each row's sum n being given: log p(x) = log(n! / prod_d x_d!) + sum_d x_d log(p_d). T(x) = [1, x].
 // Log-densities are split at reference probabilities q_d, the columns' shares of all counts, as those of PoissonFamily
 // are at its reference rates.
-class MultinomialFamily {
+class MultinomialFamily : public FamilyDefaults {
  public:
   static constexpr Index most_trials = Index{1} << 31;
 
   // Throws UsageError: alpha is no number from 0 on, or more trials than that.
   MultinomialFamily(const MultinomialOptions& options, Index components, Index columns);
 
-  Index components() const noexcept { return components_; }
-  Index columns() const noexcept { return columns_; }
   Domain domain() const noexcept { return Domain::counts; }
   std::map<std::string, std::string> options() const;
   // The number of trials, where nobody gave it.
   std::map<std::string, std::string> options_from(const DataSummary& summary) const;
-  Scaling scaling() const noexcept { return Scaling::none; }
   // Takes the reference probabilities.
   void set_standardisation(const Standardisation& standardisation);
   // log p(x; q).
   std::function<double(const double*)> log_base_measure() const;
 
   void add_parameters(Layout& layout) const { layout.add("probabilities", {components_, columns_}); }
-  void add_statistics(Layout& layout) const { layout.add("moments", {components_, 1 + columns_}); }
   std::vector<double> bounds(const DataSummary& summary) const;
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
   // p_kd = (counts_kd + alpha) / sum over columns of the same.
@@ -46,7 +43,6 @@ class MultinomialFamily {
                 const Layout& layout, std::span<double> parameters) const;
   Index free_parameters() const noexcept { return components_ * (columns_ - 1); }
   double objective_in_user_units(double objective, double) const { return log_likelihood_of(objective); }
-  std::vector<std::string> warnings(const DataSummary&) const { return {}; }
 
   void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
   void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
@@ -56,16 +52,12 @@ class MultinomialFamily {
   void soften_start(const Layout& layout, const DataSummary& summary, std::span<double> parameters) const;
   // Mean and variance (K, D) of rows of so many trials.
   Moments moments(const Layout& layout, std::span<const double> parameters) const;
-  using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 
-  Index coefficient_stride() const noexcept { return 1 + columns_; }
-  Index coefficient_count() const noexcept { return components_ * coefficient_stride(); }
   void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
 
  private:
   MultinomialOptions options_;
-  Index components_, columns_;
   std::vector<double> reference_;  // (D), above 0
 };
 

@@ -4,10 +4,12 @@
 #include <cmath>
 #include <memory>
 
+#include "algorithms/families/parameter_fields.hpp"
 #include "algorithms/families/poisson_density.hpp"
 #include "core/error.hpp"
 
 namespace tally {
+
 void PoissonFamily::set_standardisation(const Standardisation& standardisation) {
   // A column of zeros has a reference too.
   constexpr double smallest_reference = 0x1p-30;
@@ -47,22 +49,15 @@ double PoissonFamily::objective_in_user_units(double objective, double) const {
 }
 
 void PoissonFamily::describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const {
-  const auto rates = layout["rates"].in(parameters);
-  arrays["rates"] = {layout["rates"].shape, {rates.begin(), rates.end()}};
+  describe_field(layout["rates"], parameters, arrays);
 }
 
 void PoissonFamily::read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const {
-  const auto found = arrays.find("rates");
-  if (found == arrays.end()) return;
-  const auto rates = layout["rates"].in(parameters);
-  // One column may be given as (K).
-  if (found->second.values.size() != rates.size() || found->second.shape.empty() ||
-      found->second.shape.front() != components_)
-    throw DataError("start parameter 'rates' has the wrong shape: (" + std::to_string(components_) + ", " +
-                    std::to_string(columns_) + ") is needed");
-  for (const double value : found->second.values)
-    if (!(value >= 0) || !std::isfinite(value)) throw DataError("start parameter 'rates' has a negative value");
-  std::copy(found->second.values.begin(), found->second.values.end(), rates.begin());
+  const Array* const given = find_given(arrays, layout["rates"]);
+  if (!given) return;
+  for (const double value : given->values)
+    if (!(value >= 0)) throw DataError("start parameter 'rates' has a negative value");
+  std::copy(given->values.begin(), given->values.end(), layout["rates"].in(parameters).begin());
 }
 
 // Half the row and half the mean: a rate of 0 at the start could never leave it.
@@ -76,11 +71,7 @@ void PoissonFamily::start_at(const Layout& layout, MatrixView<const double> rows
 
 // A column that is all zero in the sample need not be so in the data.
 void PoissonFamily::soften_start(const Layout& layout, const DataSummary& summary, std::span<double> parameters) const {
-  constexpr double share = 0.01;
-  const MatrixView<double> rates = layout["rates"].matrix(parameters);
-  for (Index k = 0; k < components_; ++k)
-    for (Index d = 0; d < columns_; ++d)
-      rates(k, d) = (1 - share) * rates(k, d) + share * summary.mean[static_cast<std::size_t>(d)];
+  soften(layout["rates"].matrix(parameters), summary.mean);
 }
 
 Moments PoissonFamily::moments(const Layout& layout, std::span<const double> parameters) const {

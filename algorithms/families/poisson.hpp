@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "algorithms/families/exponential_family.hpp"
+#include "algorithms/families/family_defaults.hpp"
 #include "algorithms/model.hpp"
 
 namespace tally {
@@ -13,23 +14,18 @@ namespace tally {
 // Independent Poisson counts: log p(x) = sum_d x_d log(rate_d) - rate_d - log(x_d!). T(x) = [1, x]. Where counts are
 // large these terms cancel, so they are split at reference rates c_d near the columns' means:
 //   log p(x) = sum_d [x_d log(rate_d / c_d) - (rate_d - c_d)] + sum_d log p(x_d; c_d)
-class PoissonFamily {
+class PoissonFamily : public FamilyDefaults {
  public:
   PoissonFamily(Index components, Index columns)
-      : components_(components), columns_(columns), reference_(static_cast<std::size_t>(columns), 1.0) {}
+      : FamilyDefaults(components, columns, 1 + columns), reference_(static_cast<std::size_t>(columns), 1.0) {}
 
-  Index components() const noexcept { return components_; }
-  Index columns() const noexcept { return columns_; }
   Domain domain() const noexcept { return Domain::counts; }
-  std::map<std::string, std::string> options() const { return {}; }
-  Scaling scaling() const noexcept { return Scaling::none; }
   // Takes the reference rates; any leave the log-densities what they are, up to rounding.
   void set_standardisation(const Standardisation& standardisation);
   // sum_d log p(x_d; c_d).
   std::function<double(const double*)> log_base_measure() const;
 
   void add_parameters(Layout& layout) const { layout.add("rates", {components_, columns_}); }
-  void add_statistics(Layout& layout) const { layout.add("moments", {components_, 1 + columns_}); }
   std::vector<double> bounds(const DataSummary& summary) const;
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
   // rate_kd = weighted mean of x_d.
@@ -37,7 +33,6 @@ class PoissonFamily {
                 const Layout& layout, std::span<double> parameters) const;
   Index free_parameters() const noexcept { return components_ * columns_; }
   double objective_in_user_units(double objective, double weight) const;
-  std::vector<std::string> warnings(const DataSummary&) const { return {}; }
 
   void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
   void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
@@ -47,15 +42,11 @@ class PoissonFamily {
   void soften_start(const Layout& layout, const DataSummary& summary, std::span<double> parameters) const;
   // Mean and variance (K, D) in the user's units.
   Moments moments(const Layout& layout, std::span<const double> parameters) const;
-  using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 
-  Index coefficient_stride() const noexcept { return 1 + columns_; }
-  Index coefficient_count() const noexcept { return components_ * coefficient_stride(); }
   void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
 
  private:
-  Index components_, columns_;
   std::vector<double> reference_;  // (D), positive
 };
 

@@ -8,8 +8,8 @@
 #include <numeric>
 
 #include "algorithms/families/bessel_functions.hpp"
-#include "algorithms/families/given_parameters.hpp"
 #include "algorithms/families/option_text.hpp"
+#include "algorithms/families/parameter_fields.hpp"
 #include "core/draws.hpp"
 #include "core/error.hpp"
 
@@ -25,7 +25,7 @@ double length_of(std::span<const double> x) {
 }  // namespace
 
 VonMisesFisherFamily::VonMisesFisherFamily(const VonMisesFisherOptions& options, Index components, Index columns)
-    : options_(options), components_(components), columns_(columns) {
+    : FamilyDefaults(components, columns, 1 + columns), options_(options) {
   if (columns < 2) throw UsageError("von-mises-fisher takes rows of two columns or more");
   if (!(options.max_concentration > 0 && options.max_concentration <= 1e10))
     throw UsageError("--max-concentration must be above 0 and at most 1e10");
@@ -92,10 +92,7 @@ Index VonMisesFisherFamily::free_parameters(const std::set<std::string>& frozen)
 
 void VonMisesFisherFamily::describe(const Layout& layout, std::span<const double> parameters,
                                     NamedArrays& arrays) const {
-  for (const char* name : {"mean_directions", "concentrations"}) {
-    const auto values = layout[name].in(parameters);
-    arrays[name] = {layout[name].shape, {values.begin(), values.end()}};
-  }
+  for (const char* name : {"mean_directions", "concentrations"}) describe_field(layout[name], parameters, arrays);
 }
 
 void VonMisesFisherFamily::read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const {
@@ -129,10 +126,9 @@ void VonMisesFisherFamily::start_at(const Layout& layout, MatrixView<const doubl
 
 void VonMisesFisherFamily::soften_start(const Layout& layout, const DataSummary& summary,
                                         std::span<double> parameters) const {
-  constexpr double share = 0.01;
   const double overall = 1 - length_of(summary.mean);
   for (double& concentration : layout["concentrations"].in(parameters))
-    concentration = concentration_of((1 - share) * complement_of(concentration) + share * overall);
+    concentration = concentration_of((1 - start_softening) * complement_of(concentration) + start_softening * overall);
 }
 
 Moments VonMisesFisherFamily::moments(const Layout& layout, std::span<const double> parameters) const {

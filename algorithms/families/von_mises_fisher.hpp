@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "algorithms/families/exponential_family.hpp"
+#include "algorithms/families/family_defaults.hpp"
 #include "algorithms/model.hpp"
 
 namespace tally {
@@ -18,7 +19,7 @@ struct VonMisesFisherOptions {
 // Vectors of length 1 about a mean direction mu with a concentration kappa:
 //   log p(x) = kappa mu . x + (D/2 - 1) log(kappa) - (D/2) log(2 pi) - log I_(D/2-1)(kappa)
 // with respect to the area of the sphere. T(x) = [1, x].
-class VonMisesFisherFamily {
+class VonMisesFisherFamily : public FamilyDefaults {
  public:
   // The terms of a log-density are of the size of the concentration and cancel.
   static constexpr bool rounds_products = false;
@@ -26,26 +27,17 @@ class VonMisesFisherFamily {
   // Throws UsageError: fewer than two columns, or max_concentration is not above 0 and at most 1e10.
   VonMisesFisherFamily(const VonMisesFisherOptions& options, Index components, Index columns);
 
-  Index components() const noexcept { return components_; }
-  Index columns() const noexcept { return columns_; }
   Domain domain() const noexcept { return Domain::unit_vectors; }
   std::map<std::string, std::string> options() const;
-  Scaling scaling() const noexcept { return Scaling::none; }
-  void set_standardisation(const Standardisation&) {}
-  std::function<double(const double*)> log_base_measure() const { return nullptr; }
 
   void add_parameters(Layout& layout) const {
     layout.add("mean_directions", {components_, columns_}).add("concentrations", {components_});
   }
-  void add_statistics(Layout& layout) const { layout.add("moments", {components_, 1 + columns_}); }
-  std::vector<double> bounds(const DataSummary&) const { return {1}; }
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
   // The direction of the weighted mean of x, and the concentration whose mean is as long; that along a frozen direction.
   void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
                 const Layout& layout, std::span<double> parameters, const std::set<std::string>& frozen) const;
   Index free_parameters(const std::set<std::string>& frozen) const;
-  double objective_in_user_units(double objective, double) const { return objective; }
-  std::vector<std::string> warnings(const DataSummary&) const { return {}; }
 
   void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
   void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
@@ -55,11 +47,8 @@ class VonMisesFisherFamily {
   void soften_start(const Layout& layout, const DataSummary& summary, std::span<double> parameters) const;
   // Mean and variance (K, D).
   Moments moments(const Layout& layout, std::span<const double> parameters) const;
-  using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 
-  Index coefficient_stride() const noexcept { return 1 + columns_; }
-  Index coefficient_count() const noexcept { return components_ * coefficient_stride(); }
   void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
 
  private:
@@ -68,7 +57,6 @@ class VonMisesFisherFamily {
   double concentration_of(double complement) const;
 
   VonMisesFisherOptions options_;
-  Index components_, columns_;
 };
 
 }  // namespace tally
