@@ -93,6 +93,7 @@ void throw_hdf5_error(std::string_view what, std::source_location where) {
 
 Hdf5Handle hdf5_file_access() {
   Hdf5Handle access(check_hdf5(H5Pcreate(H5P_FILE_ACCESS), "HDF5 file access"), H5Pclose);
+  check_hdf5(H5Pset_fapl_sec2(access.get()), "HDF5 file access");  // whatever HDF5_DRIVER says: its files have a descriptor
 #if H5_VERSION_GE(1, 10, 7) && !(H5_VERSION_GE(1, 12, 0) && H5_VERSION_LE(1, 12, 0))
   check_hdf5(H5Pset_file_locking(access.get(), false, true), "HDF5 file locking");
 #endif

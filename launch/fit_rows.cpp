@@ -24,7 +24,7 @@ std::uint64_t hash_of_request(const FitRequest& request, const std::string& opti
   hasher.add(request.checkpoint_every);
   hasher.add(std::string_view(request.device));
   for (const bool given : {request.checkpoint_folder.empty(), request.resume, request.weights.empty(),
-                           request.times_file.empty()})
+                           request.lengths.empty(), request.labels.empty(), request.times_file.empty()})
     hasher.add(static_cast<int>(given));
   return hasher.value();
 }

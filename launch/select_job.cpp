@@ -234,9 +234,12 @@ class SelectJob final : public FitObserver {
 
   // The best so far, by the criterion but for entropies.
   std::optional<std::size_t> leader() const {
-    if (iterations_ == 0) return std::nullopt;
     std::vector<Comparison> comparisons;
-    for (const Contender& contender : contenders_) comparisons.push_back(comparison_of(contender));
+    for (const Contender& contender : contenders_)
+      if (best_candidate(*contender.model, contender.state))
+        comparisons.push_back(comparison_of(contender));
+      else  // or it has no objective yet
+        comparisons.emplace_back().status = to_string(StopReason::failed);
     return best_of(comparisons, request_.criterion);
   }
 

@@ -39,12 +39,13 @@ sigset_t taken_signals() {
   if (!root) std::this_thread::sleep_for(std::chrono::seconds(30));
   const std::lock_guard lock(state().mutex);
   if (root) {
-    last_words(number == SIGINT ? "tally: interrupted\n" : "tally: terminated\n");
+    // Words may have to wait for their reader, and who sent the signal may wait no longer than for this.
     try {
       if (state().save) state().save();
     } catch (const std::exception& error) {
       last_words(std::string("tally: error: nothing was saved: ") + error.what() + "\n");
     }
+    last_words(number == SIGINT ? "tally: interrupted\n" : "tally: terminated\n");
   }
   discard_temporaries();
   _exit(128 + number);
