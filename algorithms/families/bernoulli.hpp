@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "algorithms/families/exponential_family.hpp"
-#include "algorithms/families/family_defaults.hpp"
+#include "algorithms/families/outcome_probabilities.hpp"
 #include "algorithms/model.hpp"
 
 namespace tally {
@@ -17,7 +17,7 @@ struct BernoulliOptions {
 
 // Independent columns of 0 and 1: log p(x) = sum_d x_d log(p_d) + (1 - x_d) log(1 - p_d). T(x) = [1, x, 1 - x] has an
 // entry for each value, so that a p of 0 or 1 takes no difference of infinities and a constant column is found exactly.
-class BernoulliFamily : public FamilyDefaults {
+class BernoulliFamily : public OutcomeProbabilities {
  public:
   // Throws UsageError where alpha is no number from 0 on.
   BernoulliFamily(const BernoulliOptions& options, Index components, Index columns);
@@ -25,16 +25,6 @@ class BernoulliFamily : public FamilyDefaults {
   Domain domain() const noexcept { return Domain::symbols(2); }
   std::map<std::string, std::string> options() const;
 
-  void add_parameters(Layout& layout) const { layout.add("probabilities", {components_, columns_}); }
-  void set_defaults(const Layout& layout, std::span<double> parameters) const;
-  // p_kd = (weight of ones + alpha) / (weight of ones + weight of zeros + 2 alpha).
-  void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
-                const Layout& layout, std::span<double> parameters) const;
-  Index free_parameters() const noexcept { return components_ * columns_; }
-  double objective_in_user_units(double objective, double) const { return log_likelihood_of(objective); }
-
-  void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
-  void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
   void start_at(const Layout& layout, MatrixView<const double> rows, const DataSummary& summary,
                 std::span<double> parameters) const;
   // Mixes a little of the overall mean into probabilities that come from a sample, so that none is 0 or 1 for good.
@@ -44,9 +34,6 @@ class BernoulliFamily : public FamilyDefaults {
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 
   void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
-
- private:
-  BernoulliOptions options_;
 };
 
 struct BernoulliKernel : ExponentialKernel {

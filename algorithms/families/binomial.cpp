@@ -13,16 +13,15 @@
 namespace tally {
 
 BinomialFamily::BinomialFamily(const BinomialOptions& options, Index components, Index columns)
-    : FamilyDefaults(components, columns, 1 + 2 * columns),
-      options_(options),
+    : OutcomeProbabilities(options.alpha, components, columns),
+      trials_(options.trials),
       reference_(static_cast<std::size_t>(columns), 0.5) {
-  if (!(options.alpha >= 0) || !std::isfinite(options.alpha)) throw UsageError("--alpha must be a number from 0 on");
   if (options.trials < 0 || options.trials > most_trials)
     throw UsageError("--trials must be within 1 to " + std::to_string(most_trials));
 }
 
 std::map<std::string, std::string> BinomialFamily::options() const {
-  return {{"alpha", option_text(options_.alpha)}, {"trials", std::to_string(trials())}};
+  return {{"alpha", option_text(alpha_)}, {"trials", std::to_string(trials())}};
 }
 
 std::map<std::string, std::string> BinomialFamily::options_from(const DataSummary& summary) const {
@@ -48,35 +47,6 @@ std::function<double(const double*)> BinomialFamily::log_base_measure() const {
       sum += poisson_log_density(x[d], n * reference[d]) + poisson_log_density(n - x[d], n * (1 - reference[d])) - of_sum;
     return sum;
   };
-}
-
-void BinomialFamily::set_defaults(const Layout& layout, std::span<double> parameters) const {
-  const auto probabilities = layout["probabilities"].in(parameters);
-  std::fill(probabilities.begin(), probabilities.end(), 0.5);
-}
-
-void BinomialFamily::maximize(const Layout& statistics_layout, std::span<const double> statistics, double,
-                              const Layout& layout, std::span<double> parameters) const {
-  const MatrixView<const double> moments = statistics_layout["moments"].matrix(statistics);
-  const MatrixView<double> probabilities = layout["probabilities"].matrix(parameters);
-  for (Index k = 0; k < components_; ++k)
-    for (Index d = 0; d < columns_; ++d) {
-      const double successes = moments(k, 1 + d), both = successes + moments(k, 1 + columns_ + d);
-      if (both > 0) probabilities(k, d) = (successes + options_.alpha) / (both + 2 * options_.alpha);
-    }
-}
-
-void BinomialFamily::describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const {
-  describe_field(layout["probabilities"], parameters, arrays);
-}
-
-void BinomialFamily::read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const {
-  const Array* const given = find_given(arrays, layout["probabilities"]);
-  if (!given) return;
-  for (const double value : given->values)
-    if (!(value >= 0 && value <= 1))
-      throw DataError("start parameter 'probabilities' has a value that is not within 0 to 1");
-  std::copy(given->values.begin(), given->values.end(), layout["probabilities"].in(parameters).begin());
 }
 
 // Half the row and half the mean: a probability of 0 or 1 at the start could never leave it.

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "algorithms/families/exponential_family.hpp"
-#include "algorithms/families/family_defaults.hpp"
+#include "algorithms/families/outcome_probabilities.hpp"
 #include "algorithms/model.hpp"
 #include "core/backends/generic_kernels.hpp"
 
@@ -20,14 +20,14 @@ struct BinomialOptions {
 // Independent counts of successes in n trials: log p(x) = log C(n, x) + sum_d x_d log(p_d) + (n - x_d) log(1 - p_d).
 // T(x) = [1, x, n - x] has an entry for each outcome, as that of Bernoulli. Log-densities are split at reference
 // probabilities q_d, the columns' means over n, as those of PoissonFamily are at its reference rates.
-class BinomialFamily : public FamilyDefaults {
+class BinomialFamily : public OutcomeProbabilities {
  public:
   static constexpr Index most_trials = Index{1} << 31;
 
   // Throws UsageError: alpha is no number from 0 on, or more trials than that.
   BinomialFamily(const BinomialOptions& options, Index components, Index columns);
 
-  Index trials() const noexcept { return options_.trials; }
+  Index trials() const noexcept { return trials_; }
   Domain domain() const noexcept { return Domain::symbols((trials() > 0 ? trials() : most_trials) + 1); }
   std::map<std::string, std::string> options() const;
   // The number of trials, where nobody gave it.
@@ -37,17 +37,8 @@ class BinomialFamily : public FamilyDefaults {
   // sum_d log p(x_d; n, q_d).
   std::function<double(const double*)> log_base_measure() const;
 
-  void add_parameters(Layout& layout) const { layout.add("probabilities", {components_, columns_}); }
   std::vector<double> bounds(const DataSummary&) const { return {static_cast<double>(trials())}; }
-  void set_defaults(const Layout& layout, std::span<double> parameters) const;
-  // p_kd = (successes + alpha) / (successes + failures + 2 alpha), both weighted.
-  void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
-                const Layout& layout, std::span<double> parameters) const;
-  Index free_parameters() const noexcept { return components_ * columns_; }
-  double objective_in_user_units(double objective, double) const { return log_likelihood_of(objective); }
 
-  void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
-  void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
   void start_at(const Layout& layout, MatrixView<const double> rows, const DataSummary& summary,
                 std::span<double> parameters) const;
   // Mixes a little of the overall mean into probabilities that come from a sample, so that none is 0 or 1 for good.
@@ -59,7 +50,7 @@ class BinomialFamily : public FamilyDefaults {
   void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
 
  private:
-  BinomialOptions options_;
+  Index trials_;
   std::vector<double> reference_;  // (D), above 0 and below 1
 };
 
