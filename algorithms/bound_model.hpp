@@ -167,6 +167,7 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
   }
 
   void add_tile(Lane& lane, const Tile<Real>& tile, std::span<const int> candidates, PassKind kind) {
+    if (kind == PassKind::expectation && tile.given.cols == 1) check_known(tile.given, tile.first_row, components_);
     const MatrixView<Real> features = features_of(lane, tile);
     for (const int c : candidates) {
       CandidateWork<Real> work = work_of(lane, tile, c);
@@ -175,7 +176,6 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
         kernel_.take_given(lane.compute, tile, work);
         kernel_.add_given_statistics(lane.compute, tile, MatrixView<const Real>(features), work, sums);
       } else {
-        if (tile.given.cols == 1) check_known(tile.given, tile.first_row, components_);
         kernel_.expect(lane.compute, tile, MatrixView<const Real>(features), work, nullptr,
                        &lane.objectives[static_cast<std::size_t>(c)]);
         kernel_.add_statistics(lane.compute, tile, MatrixView<const Real>(features), work, sums);
