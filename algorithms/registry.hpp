@@ -17,6 +17,8 @@ struct ModelOption {
   std::string default_value;
   std::vector<std::string> choices = {};  // the words that it takes; empty: anything else
   bool flag = false;                      // takes no value on the command line; "true" where it is given
+  std::vector<std::string> variants = {};  // more such words, which compute with the kernels of one of the choices
+  std::map<std::string, std::string> synonyms = {};  // other words for some of them
 };
 
 using OptionValues = std::map<std::string, std::string>;

@@ -10,6 +10,8 @@ extern "C" {
 void dgetrf_(const int* m, const int* n, double* a, const int* lda, int* pivots, int* info);
 void dgetrs_(const char* trans, const int* n, const int* columns, const double* a, const int* lda, const int* pivots,
              double* b, const int* ldb, int* info);
+void dsyev_(const char* job, const char* uplo, const int* n, double* a, const int* lda, double* w, double* work,
+            const int* work_size, int* info);
 void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info);
 void dtrtri_(const char* uplo, const char* diag, const int* n, double* a, const int* lda, int* info);
 }
@@ -84,6 +86,18 @@ void invert_lower(MatrixView<double> a) {
   int info = 0;
   dtrtri_("U", "N", &n, a.data, &stride, &info);
   if (info != 0) throw std::domain_error("a triangular matrix with a zero on its diagonal has no inverse");
+}
+
+// What are columns to LAPACK are rows.
+bool symmetric_eigen(MatrixView<double> a, std::span<double> eigenvalues) {
+  const int n = narrow(a.rows), stride = narrow(a.stride), ask = -1;
+  int info = 0;
+  double best = 0;
+  dsyev_("V", "U", &n, a.data, &stride, eigenvalues.data(), &best, &ask, &info);
+  std::vector<double> work(static_cast<std::size_t>(best));
+  const int size = narrow(static_cast<Index>(work.size()));
+  dsyev_("V", "U", &n, a.data, &stride, eigenvalues.data(), work.data(), &size, &info);
+  return info == 0;
 }
 
 // What LAPACK factors is the transpose of a row-major matrix.

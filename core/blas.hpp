@@ -29,6 +29,9 @@ void multiply_tn(MatrixView<const float> a, MatrixView<const float> b, float bet
 Index cholesky(MatrixView<double> a);
 // Replaces a lower triangular (n, n) by its inverse.
 void invert_lower(MatrixView<double> a);
+// Replaces the symmetric (n, n) by its eigenvectors, a row each, those of the smallest eigenvalues (n) first. Returns
+// false where they are not found.
+bool symmetric_eigen(MatrixView<double> a, std::span<double> eigenvalues);
 // Replaces b (n) by the solution of a x = b and a (n, n) by factors. Returns false where a is singular.
 bool solve(MatrixView<double> a, std::span<double> b);
 

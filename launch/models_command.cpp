@@ -16,6 +16,8 @@ void print_as_json(const Registry& registry) {
     for (const ModelOption& option : entry.options) {
       options.push_back({{"name", option.name}, {"help", option.help}, {"default", option.default_value}});
       if (!option.choices.empty()) options.back()["choices"] = option.choices;
+      if (!option.variants.empty()) options.back()["variants"] = option.variants;
+      if (!option.synonyms.empty()) options.back()["synonyms"] = option.synonyms;
     }
     models.push_back({{"name", entry.name},
                       {"summary", entry.summary},

@@ -18,13 +18,16 @@ struct SelectWords {
 
 // The words of an option, with commas between, each once; "all" stands for every one. Throws UsageError.
 std::vector<std::string> words_of_choice(const ModelOption& option, const std::string& text) {
-  if (text == "all") return option.choices;
+  std::vector<std::string> all = option.choices;
+  all.insert(all.end(), option.variants.begin(), option.variants.end());
+  if (text == "all") return all;
   std::vector<std::string> words = CLI::detail::split(text, ',');
   std::vector<std::string> chosen;
-  for (const std::string& word : words) {
-    if (std::find(option.choices.begin(), option.choices.end(), word) == option.choices.end()) {
+  for (std::string& word : words) {
+    if (const auto same = option.synonyms.find(word); same != option.synonyms.end()) word = same->second;
+    if (std::find(all.begin(), all.end(), word) == all.end()) {
       std::string known;
-      for (const std::string& each : option.choices) known += (known.empty() ? "" : ", ") + each;
+      for (const std::string& each : all) known += (known.empty() ? "" : ", ") + each;
       throw UsageError("--" + option.name + " " + text + ": '" + word + "' is none of " + known + "; or say all");
     }
     if (std::find(chosen.begin(), chosen.end(), word) == chosen.end()) chosen.push_back(word);

@@ -116,8 +116,9 @@ std::string table_of(const std::vector<Comparison>& comparisons, Criterion crite
 
 std::string plot_of(const std::vector<Comparison>& comparisons, Criterion criterion, const std::string& title) {
   constexpr double left = 90, top = 60, width = 520, height = 320, legend = 150;
-  constexpr std::array<const char*, 8> colours = {"#1f6fb4", "#d95f02", "#1b9e77", "#8c6bb1",
-                                                  "#e6ab02", "#e7298a", "#66a61e", "#666666"};
+  constexpr std::array<const char*, 14> colours = {"#1f6fb4", "#d95f02", "#1b9e77", "#8c6bb1", "#e6ab02",
+                                                   "#e7298a", "#66a61e", "#666666", "#a6611a", "#35c4dc",
+                                                   "#7b0d1e", "#8fb8ff", "#f4a3a3", "#003f2d"};
   constexpr const char *black = "#222222", *grey = "#999999";
   Svg svg(left + width + legend, top + height + 60);
   svg.text(left, 22, title, Svg::Anchor::start, 15);

@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "algorithms/families/option_text.hpp"
+#include "algorithms/families/shared_covariances.hpp"
 #include "core/blas.hpp"
 #include "core/error.hpp"
 
@@ -68,24 +69,12 @@ const Array* find(const NamedArrays& arrays, const std::string& name, const std:
 
 }  // namespace
 
-Covariance parse_covariance(const std::string& word) {
-  for (const Covariance c : {Covariance::full, Covariance::tied, Covariance::diag, Covariance::spherical})
-    if (word == to_string(c)) return c;
-  throw UsageError("--covariance " + word + " is unknown: full, tied, diag and spherical are there");
-}
-
-const char* to_string(Covariance covariance) {
-  switch (covariance) {
-    case Covariance::full: return "full";
-    case Covariance::tied: return "tied";
-    case Covariance::diag: return "diag";
-    case Covariance::spherical: return "spherical";
-  }
-  return "";
-}
-
 GaussianFamily::GaussianFamily(const GaussianOptions& options, Index components, Index columns)
-    : options_(options), components_(components), columns_(columns), standardisation_(Standardisation::none(columns)) {
+    : options_(options),
+      form_(form_of(options.covariance)),
+      components_(components),
+      columns_(columns),
+      standardisation_(Standardisation::none(columns)) {
   if (!(options.reg_covar >= 0) || !std::isfinite(options.reg_covar))
     throw UsageError("--reg-covar must be a number from 0 on");
 }
@@ -94,9 +83,8 @@ std::map<std::string, std::string> GaussianFamily::options() const {
   return {{"covariance", to_string(options_.covariance)}, {"reg_covar", option_text(options_.reg_covar)}};
 }
 
-// A spherical covariance means something only if all columns share one scale.
 Scaling GaussianFamily::scaling() const noexcept {
-  return options_.covariance == Covariance::spherical ? Scaling::common : Scaling::per_column;
+  return needs_common_scale(options_.covariance) ? Scaling::common : Scaling::per_column;
 }
 
 double GaussianFamily::reg(Index d) const {
@@ -107,26 +95,26 @@ double GaussianFamily::reg(Index d) const {
 void GaussianFamily::add_parameters(Layout& layout) const {
   const Index K = components_, D = columns_;
   layout.add("means", {K, D});
-  switch (options_.covariance) {
-    case Covariance::full: layout.add("covariances", {K, D, D}); break;
-    case Covariance::tied: layout.add("covariances", {D, D}); break;
-    case Covariance::diag: layout.add("covariances", {K, D}); break;
-    case Covariance::spherical: layout.add("covariances", {K}); break;
+  switch (form_) {
+    case CovarianceForm::full: layout.add("covariances", {K, D, D}); break;
+    case CovarianceForm::tied: layout.add("covariances", {D, D}); break;
+    case CovarianceForm::diag: layout.add("covariances", {K, D}); break;
+    case CovarianceForm::spherical: layout.add("covariances", {K}); break;
   }
 }
 
 Index GaussianFamily::width() const noexcept {
-  switch (options_.covariance) {
-    case Covariance::full:
-    case Covariance::tied: return 1 + columns_ + packed();
-    case Covariance::diag: return 1 + 2 * columns_;
-    case Covariance::spherical: return 2 + columns_;
+  switch (form_) {
+    case CovarianceForm::full:
+    case CovarianceForm::tied: return 1 + columns_ + packed();
+    case CovarianceForm::diag: return 1 + 2 * columns_;
+    case CovarianceForm::spherical: return 2 + columns_;
   }
   return 0;
 }
 
 void GaussianFamily::add_statistics(Layout& layout) const {
-  if (options_.covariance == Covariance::tied) {
+  if (form_ == CovarianceForm::tied) {
     layout.add("moments", {components_, 1 + columns_});
     layout.add("scatter", {packed()});
   } else {
@@ -143,9 +131,9 @@ std::vector<double> GaussianFamily::bounds(const DataSummary& summary) const {
     largest = std::max(largest, z);
     largest_norm += z * z;
   }
-  const double squares = options_.covariance == Covariance::spherical ? largest_norm : largest * largest;
+  const double squares = form_ == CovarianceForm::spherical ? largest_norm : largest * largest;
   const double bound = std::max({1.0, largest, squares});
-  return std::vector<double>(options_.covariance == Covariance::tied ? 2 : 1, bound);
+  return std::vector<double>(form_ == CovarianceForm::tied ? 2 : 1, bound);
 }
 
 void GaussianFamily::set_defaults(const Layout& layout, std::span<double> parameters) const {
@@ -153,7 +141,7 @@ void GaussianFamily::set_defaults(const Layout& layout, std::span<double> parame
   std::fill(means.begin(), means.end(), 0.0);
   const Index D = columns_;
   const auto covariances = layout["covariances"].in(parameters);
-  const bool square = options_.covariance == Covariance::full || options_.covariance == Covariance::tied;
+  const bool square = form_ == CovarianceForm::full || form_ == CovarianceForm::tied;
   for (std::size_t i = 0; i < covariances.size(); ++i) {
     const auto within = static_cast<Index>(i) % (D * D);
     covariances[i] = !square || within / D == within % D ? 1.0 : 0.0;
@@ -169,7 +157,14 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
   const MatrixView<double> means = layout["means"].matrix(parameters);
   const std::span<double> covariances = layout["covariances"].in(parameters);
   std::vector<double> second(static_cast<std::size_t>(D));
-  const bool tied = options_.covariance == Covariance::tied;
+  const bool tied = form_ == CovarianceForm::tied, shared = shares_parts(options_.covariance) && !covariances_frozen;
+  const bool checked = !shared || needs_own_volumes(options_.covariance);
+  std::vector<double> previous, counts, seconds;
+  if (shared) {
+    previous = matrix_of(covariances);
+    counts.assign(static_cast<std::size_t>(K), 0.0);
+    seconds.assign(static_cast<std::size_t>(K * D), 0.0);
+  }
   std::vector<double> pooled;
   if (tied) {
     const auto scatter = statistics_layout["scatter"].in(statistics);
@@ -181,6 +176,7 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
     if (!empty && !means_frozen)
       for (Index d = 0; d < D; ++d) means(k, d) = moments(k, 1 + d) / count;
     if (empty || covariances_frozen) continue;
+    if (shared) counts[static_cast<std::size_t>(k)] = count;
     const double* m = means.row(k);
     const double* f = moments.row(k) + 1;
     if (tied) {
@@ -195,7 +191,7 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
       return means_frozen ? f[a] / count * m[b] + m[a] * (f[b] / count - m[b]) : m[a] * m[b];
     };
     const double* q = moments.row(k) + 1 + D;
-    if (options_.covariance == Covariance::full) {
+    if (form_ == CovarianceForm::full) {
       const MatrixView<double> S(covariances.data() + k * D * D, D, D);
       for (Index a = 0; a < D; ++a)
         for (Index b = a; b < D; ++b) {
@@ -206,13 +202,14 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
             S(a, a) += reg(a);
           }
         }
-      factor_of(std::span<const double>(S.data, static_cast<std::size_t>(D * D)), D, second, k, "full");
-    } else if (options_.covariance == Covariance::diag) {
+      if (checked) factor_of(std::span<const double>(S.data, static_cast<std::size_t>(D * D)), D, second, k, "full");
+    } else if (form_ == CovarianceForm::diag) {
       for (Index d = 0; d < D; ++d) {
         const double moment = q[d] / count;
         double& variance = covariances[static_cast<std::size_t>(k * D + d)];
         variance = moment - about_mean(d, d) + reg(d);
-        check_variance(variance, moment, k, d, "diag");
+        second[static_cast<std::size_t>(d)] = moment;
+        if (checked) check_variance(variance, moment, k, d, "diag");
       }
     } else {
       double norm = 0;
@@ -220,8 +217,14 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
       const double moment = q[0] / count / static_cast<double>(D);
       double& variance = covariances[static_cast<std::size_t>(k)];
       variance = moment - norm / static_cast<double>(D) + reg(0);
-      check_variance(variance, moment, k, 0, "spherical");
+      second[0] = moment;
+      if (checked) check_variance(variance, moment, k, 0, "spherical");
     }
+    if (shared) std::copy(second.begin(), second.end(), seconds.begin() + k * D);
+  }
+  if (shared) {
+    share_covariances(options_.covariance, {counts, seconds, previous, D}, covariances);
+    check_shared(counts, seconds, covariances);
   }
   if (!tied || covariances_frozen) return;
   const auto scatter = statistics_layout["scatter"].in(statistics);
@@ -234,17 +237,30 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
   factor_of(covariances, D, second, -1, "tied");
 }
 
+// What was shared among components has the rounding errors of all of their second moments (K, D).
+void GaussianFamily::check_shared(std::span<const double> counts, std::span<const double> seconds,
+                                  std::span<const double> covariances) const {
+  const auto D = static_cast<std::size_t>(columns_), size = covariances.size() / counts.size();
+  std::vector<double> largest(D);
+  for (std::size_t i = 0; i < seconds.size(); ++i) largest[i % D] = std::max(largest[i % D], seconds[i]);
+  for (std::size_t k = 0; k < counts.size(); ++k) {
+    if (!(counts[k] > 0)) continue;
+    const auto own = covariances.subspan(k * size, size);
+    const auto component = static_cast<Index>(k);
+    if (form_ == CovarianceForm::full) {
+      factor_of(own, columns_, largest, component, "full");
+    } else {
+      for (std::size_t d = 0; d < size; ++d)
+        check_variance(own[d], largest[d], component, static_cast<Index>(d), "diag");
+    }
+  }
+}
+
 Index GaussianFamily::free_parameters(const std::set<std::string>& frozen) const {
   const Index K = components_, D = columns_;
   const Index of_means = frozen.contains("means") ? 0 : K * D;
   if (frozen.contains("covariances")) return of_means;
-  switch (options_.covariance) {
-    case Covariance::full: return of_means + K * packed();
-    case Covariance::tied: return of_means + packed();
-    case Covariance::diag: return of_means + K * D;
-    case Covariance::spherical: return of_means + K;
-  }
-  return 0;
+  return of_means + free_parameters_of(options_.covariance, K, D);
 }
 
 // A density in x is that in z times 2^-exponent for every column.
@@ -283,11 +299,11 @@ void GaussianFamily::describe(const Layout& layout, std::span<const double> para
   for (std::size_t i = 0; i < covariances.values.size(); ++i) {
     const auto n = static_cast<Index>(i);
     double& value = covariances.values[i];
-    switch (options_.covariance) {
-      case Covariance::full:
-      case Covariance::tied: value = value * to.unit(n / D % D) * to.unit(n % D); break;
-      case Covariance::diag: value = value * to.unit(n % D) * to.unit(n % D); break;
-      case Covariance::spherical: value = value * to.unit(0) * to.unit(0); break;
+    switch (form_) {
+      case CovarianceForm::full:
+      case CovarianceForm::tied: value = value * to.unit(n / D % D) * to.unit(n % D); break;
+      case CovarianceForm::diag: value = value * to.unit(n % D) * to.unit(n % D); break;
+      case CovarianceForm::spherical: value = value * to.unit(0) * to.unit(0); break;
     }
   }
   arrays["means"] = std::move(means);
@@ -309,14 +325,14 @@ void GaussianFamily::read(const Layout& layout, const NamedArrays& arrays, std::
   const auto covariances = layout["covariances"].in(parameters);
   for (std::size_t i = 0; i < covariances.size(); ++i) {
     const auto n = static_cast<Index>(i);
-    switch (options_.covariance) {
-      case Covariance::full:
-      case Covariance::tied: covariances[i] = given->values[i] * to.scale(n / D % D) * to.scale(n % D); break;
-      case Covariance::diag: covariances[i] = given->values[i] * to.scale(n % D) * to.scale(n % D); break;
-      case Covariance::spherical: covariances[i] = given->values[i] * to.scale(0) * to.scale(0); break;
+    switch (form_) {
+      case CovarianceForm::full:
+      case CovarianceForm::tied: covariances[i] = given->values[i] * to.scale(n / D % D) * to.scale(n % D); break;
+      case CovarianceForm::diag: covariances[i] = given->values[i] * to.scale(n % D) * to.scale(n % D); break;
+      case CovarianceForm::spherical: covariances[i] = given->values[i] * to.scale(0) * to.scale(0); break;
     }
   }
-  if (options_.covariance == Covariance::full || options_.covariance == Covariance::tied) {
+  if (form_ == CovarianceForm::full || form_ == CovarianceForm::tied) {
     for (std::size_t first = 0; first < covariances.size(); first += static_cast<std::size_t>(D * D)) {
       const auto k = static_cast<Index>(first) / (D * D);
       const auto S = covariances.subspan(first, static_cast<std::size_t>(D * D));
@@ -328,7 +344,7 @@ void GaussianFamily::read(const Layout& layout, const NamedArrays& arrays, std::
             throw DataError("start parameter 'covariances' is not symmetric in component " + std::to_string(k));
           lower = upper = 0.5 * (lower + upper);
         }
-      factor_of(S, D, {}, options_.covariance == Covariance::tied ? -1 : k, "tied");
+      factor_of(S, D, {}, form_ == CovarianceForm::tied ? -1 : k, "tied");
     }
   } else {
     for (const double variance : covariances)
@@ -352,11 +368,11 @@ void GaussianFamily::start_at(const Layout& layout, MatrixView<const double> row
   const auto covariances = layout["covariances"].in(parameters);
   for (std::size_t i = 0; i < covariances.size(); ++i) {
     const auto n = static_cast<Index>(i);
-    switch (options_.covariance) {
-      case Covariance::full:
-      case Covariance::tied: covariances[i] = n / D % D == n % D ? variance[static_cast<std::size_t>(n % D)] : 0; break;
-      case Covariance::diag: covariances[i] = variance[static_cast<std::size_t>(n % D)]; break;
-      case Covariance::spherical: covariances[i] = mean_variance; break;
+    switch (form_) {
+      case CovarianceForm::full:
+      case CovarianceForm::tied: covariances[i] = n / D % D == n % D ? variance[static_cast<std::size_t>(n % D)] : 0; break;
+      case CovarianceForm::diag: covariances[i] = variance[static_cast<std::size_t>(n % D)]; break;
+      case CovarianceForm::spherical: covariances[i] = mean_variance; break;
     }
   }
 }
@@ -370,11 +386,11 @@ Moments GaussianFamily::moments(const Layout& layout, std::span<const double> pa
   for (Index k = 0; k < K; ++k)
     for (Index d = 0; d < D; ++d) {
       Index place = k;
-      switch (options_.covariance) {
-        case Covariance::full: place = (k * D + d) * D + d; break;
-        case Covariance::tied: place = d * D + d; break;
-        case Covariance::diag: place = k * D + d; break;
-        case Covariance::spherical: break;
+      switch (form_) {
+        case CovarianceForm::full: place = (k * D + d) * D + d; break;
+        case CovarianceForm::tied: place = d * D + d; break;
+        case CovarianceForm::diag: place = k * D + d; break;
+        case CovarianceForm::spherical: break;
       }
       moments.variance.push_back(covariances[static_cast<std::size_t>(place)]);
     }
@@ -388,15 +404,15 @@ GaussianFamily::DrawValue GaussianFamily::sampler(const Layout& layout, std::spa
   const auto covariances = layout["covariances"].in(parameters);
   for (Index k = 0; k < K; ++k) {
     double* out = factors->data() + k * D * D;
-    if (options_.covariance == Covariance::full || options_.covariance == Covariance::tied) {
-      const Index from = options_.covariance == Covariance::tied ? 0 : k * D * D;
+    if (form_ == CovarianceForm::full || form_ == CovarianceForm::tied) {
+      const Index from = form_ == CovarianceForm::tied ? 0 : k * D * D;
       const auto factor = factor_of(
           covariances.subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(D * D)), D, {}, k, "tied");
       std::copy(factor.begin(), factor.end(), out);
     } else {
       for (Index d = 0; d < D; ++d)
         out[d * D + d] = std::sqrt(covariances[static_cast<std::size_t>(
-            options_.covariance == Covariance::diag ? k * D + d : k)]);
+            form_ == CovarianceForm::diag ? k * D + d : k)]);
     }
   }
   const auto means = std::make_shared<std::vector<double>>(matrix_of(layout["means"].in(parameters)));
@@ -415,11 +431,11 @@ GaussianFamily::DrawValue GaussianFamily::sampler(const Layout& layout, std::spa
 }
 
 Index GaussianFamily::coefficient_stride() const noexcept {
-  return options_.covariance == Covariance::tied ? 1 + columns_ : width();
+  return form_ == CovarianceForm::tied ? 1 + columns_ : width();
 }
 
 Index GaussianFamily::coefficient_count() const noexcept {
-  return components_ * coefficient_stride() + (options_.covariance == Covariance::tied ? packed() : 0);
+  return components_ * coefficient_stride() + (form_ == CovarianceForm::tied ? packed() : 0);
 }
 
 void GaussianFamily::coefficients(const Layout& layout, std::span<const double> parameters,
@@ -427,7 +443,7 @@ void GaussianFamily::coefficients(const Layout& layout, std::span<const double> 
   const Index K = components_, D = columns_, stride = coefficient_stride();
   const MatrixView<const double> means = layout["means"].matrix(parameters);
   const auto covariances = layout["covariances"].in(parameters);
-  const bool full = options_.covariance == Covariance::full, tied = options_.covariance == Covariance::tied;
+  const bool full = form_ == CovarianceForm::full, tied = form_ == CovarianceForm::tied;
   std::vector<double> inverse, whitened(static_cast<std::size_t>(D));
   double log_determinant = 0;
   for (Index k = 0; k < K; ++k) {
@@ -467,11 +483,11 @@ void GaussianFamily::coefficients(const Layout& layout, std::span<const double> 
       log_determinant = 0;
       for (Index d = 0; d < D; ++d) {
         const double variance =
-            covariances[static_cast<std::size_t>(options_.covariance == Covariance::diag ? k * D + d : k)];
+            covariances[static_cast<std::size_t>(form_ == CovarianceForm::diag ? k * D + d : k)];
         log_determinant += std::log(variance);
         quadratic += m[d] * m[d] / variance;
         eta[1 + d] = m[d] / variance;
-        if (options_.covariance == Covariance::diag)
+        if (form_ == CovarianceForm::diag)
           eta[1 + D + d] = -0.5 / variance;
         else
           eta[1 + D] = -0.5 / variance;

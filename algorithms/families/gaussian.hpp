@@ -6,16 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "algorithms/families/covariance_model.hpp"
 #include "algorithms/model.hpp"
 #include "core/layout.hpp"
 
 namespace tally {
-
-enum class Covariance { full, tied, diag, spherical };
-
-// Throws UsageError.
-Covariance parse_covariance(const std::string& word);
-const char* to_string(Covariance covariance);
 
 struct GaussianOptions {
   Covariance covariance = Covariance::full;
@@ -24,7 +19,7 @@ struct GaussianOptions {
 
 // Multivariate normal components on standardised data, in exponential form: the log-density is the product of the
 // monomials T(x) with natural parameters, -1/2 x' S^-1 x + x' S^-1 m + constant (Bishop, Pattern Recognition and
-// Machine Learning, 2006, section 2.3). This is the host half, shared by the four shapes of covariance.
+// Machine Learning, 2006, section 2.3). This is the host half, shared by all covariances.
 class GaussianFamily {
  public:
   GaussianFamily(const GaussianOptions& options, Index components, Index columns);
@@ -32,13 +27,13 @@ class GaussianFamily {
   Index components() const noexcept { return components_; }
   Index columns() const noexcept { return columns_; }
   Domain domain() const noexcept { return Domain::real; }
-  Covariance covariance() const noexcept { return options_.covariance; }
+  CovarianceForm form() const noexcept { return form_; }
   std::map<std::string, std::string> options() const;
   Scaling scaling() const noexcept;
   void set_standardisation(const Standardisation& standardisation) { standardisation_ = standardisation; }
   std::function<double(const double*)> log_base_measure() const { return nullptr; }
 
-  // "means" (K, D) and "covariances": (K, D, D), tied (D, D), diag (K, D), spherical (K).
+  // "means" (K, D) and "covariances" by their form: full (K, D, D), tied (D, D), diag (K, D), spherical (K).
   void add_parameters(Layout& layout) const;
   // "moments" (K, width of T): sums of posterior weight times T(x); tied also "scatter": sums of weight times x x'.
   void add_statistics(Layout& layout) const;
@@ -71,9 +66,12 @@ class GaussianFamily {
 
  private:
   double reg(Index d) const;  // reg_covar, standardised
+  void check_shared(std::span<const double> counts, std::span<const double> seconds,
+                    std::span<const double> covariances) const;
   Index packed() const noexcept { return columns_ * (columns_ + 1) / 2; }
 
   GaussianOptions options_;
+  CovarianceForm form_;
   Index components_, columns_;
   Standardisation standardisation_;
 };

@@ -12,11 +12,11 @@ std::unique_ptr<Model> with_gaussian(Index components, Index columns, const Gaus
                                      const Make& make) {
   const GaussianFamily family(options, components, columns);
   const ExponentialKernel shape{components, family.width()};
-  switch (options.covariance) {
-    case Covariance::full: return make(family, GaussianFullKernel{shape});
-    case Covariance::tied: return make(family, GaussianTiedKernel{components, columns});
-    case Covariance::diag: return make(family, GaussianDiagKernel{shape});
-    case Covariance::spherical: return make(family, GaussianSphericalKernel{shape});
+  switch (family.form()) {
+    case CovarianceForm::full: return make(family, GaussianFullKernel{shape});
+    case CovarianceForm::tied: return make(family, GaussianTiedKernel{components, columns});
+    case CovarianceForm::diag: return make(family, GaussianDiagKernel{shape});
+    case CovarianceForm::spherical: return make(family, GaussianSphericalKernel{shape});
   }
   return nullptr;
 }
@@ -40,8 +40,8 @@ FamilyEntry gmm_entry() {
       {"gmm",
        "gaussian",
        "Gaussian mixture",
-       {{"covariance", "shape of the covariances: full, tied, diag or spherical", "full",
-         {"full", "tied", "diag", "spherical"}},
+       {{"covariance", "shape of the covariances: full, tied, diag, spherical, or another of mclust's 14 names, EII to VVV",
+         "full", {"full", "tied", "diag", "spherical"}, false, covariance_variants(), covariance_synonyms()},
         {"reg-covar", "added to every variance after every M-step, in the data's units squared", "1e-6"}},
        {{"covariance", "diag"}}},
       [](Index components, Index columns, const OptionValues& options, const auto& make) {

@@ -1,0 +1,93 @@
+"""The 14 parameterisations of covariances against mclust 6.0.0: me() with emControl(tol=1e-13, itmax=1e6) from labels, on three
+data sets. Models whose M-step has a closed form agree at every iteration; VEI, VEE, VEV, EVE and VVE, where mclust's M-steps
+stop before their maximum, at the end."""
+
+import unittest
+
+import numpy as np
+
+from tally_cli import Case, TallyTest, usage_status
+
+closed_form = ("EII", "VII", "EEI", "EVI", "VVI", "EEE", "EEV", "EVV", "VVV")
+names = {"VVV": "full", "EEE": "tied", "VVI": "diag", "VII": "spherical"}
+
+
+def as_matrices(fitted, components, columns):
+    covariances = fitted["covariances"]
+    if covariances.shape == (columns, columns) and components != columns:
+        return np.broadcast_to(covariances, (components, columns, columns))
+    if covariances.ndim == 1:
+        return covariances[:, None, None] * np.eye(columns)
+    if covariances.ndim == 2 and covariances.shape == (components, columns):
+        return np.array([np.diag(variances) for variances in covariances])
+    return np.broadcast_to(covariances, (components, columns, columns))
+
+
+class Mclust(TallyTest):
+    def check(self, name):
+        case = Case("gmm_mclust14_" + name)
+        self.assertIn("1e-9 rel at every recorded iteration", case.golden["tolerance"])
+        rows, columns = case.array("X").shape
+        for key, golden in case.golden["fits"].items():
+            model, components = golden["model"], golden["G"]
+            with self.subTest(fit=key):
+                fitted = self.fit("gmm", case.place("X"), components, 3 if components == 2 else 1, covariance=model, reg_covar=0,
+                                  init="labels:" + case.place(f"start_labels_G{components}"), tol=1e-14, max_iter=20000)
+                self.assertEqual(fitted.training["free_parameters"], golden["df"])
+                closed = model in closed_form
+                if closed:
+                    for step, expected in zip((0, 1, 2, 10), golden["loglik_after_Msteps_1_2_3_11"]):
+                        if step < len(fitted.trace):
+                            self.assert_close(fitted.trace[step], expected, 1e-9)
+                self.assert_close(fitted.trace[-1], golden["loglik_converged"], 1e-9 if closed else 1e-6)
+                bic = 2 * fitted.trace[-1] - golden["df"] * np.log(rows)
+                self.assert_close(bic, golden["bic_converged"], 1e-9 if closed else 1e-6)
+                self.assertTrue((np.diff(fitted.trace) > -1e-9 * abs(fitted.trace[-1])).all(), "the likelihood fell")
+                expected = np.array(golden["sigma"])
+                deviations = np.sqrt(np.einsum("kii->ki", expected))
+                scale = deviations[:, :, None] * deviations[:, None, :]
+                mine = as_matrices(fitted, components, columns)
+                self.assert_close(fitted["weights"], golden["pro"], 1e-5)
+                self.assert_close(fitted["means"], golden["mean"], 1e-5)
+                self.assert_close(mine / scale, expected / scale, 1e-4, absolute=1e-4)
+
+    def test_faithful(self):
+        self.check("faithful")
+
+    def test_iris(self):
+        self.check("iris")
+
+    def test_diabetes(self):
+        self.check("diabetes")
+
+
+class Words(TallyTest):
+    def test_four_have_two_names(self):
+        case = Case("gmm_mclust14_faithful")
+        for letters, word in names.items():
+            with self.subTest(word=word):
+                options = {"init": "labels:" + case.place("start_labels_G2"), "max_iter": 3}
+                one = self.fit("gmm", case.place("X"), 2, covariance=letters, **options)
+                other = self.fit("gmm", case.place("X"), 2, covariance=word, **options)
+                np.testing.assert_array_equal(one.trace, other.trace)
+
+    def test_others_are_refused(self):
+        case = Case("gmm_mclust14_faithful")
+        for word in ("EIE", "vvv", "all"):
+            self.refuse_fit("gmm", case.place("X"), 2, covariance=word, status=usage_status, says=[word, "full", "VEV"])
+
+    def test_a_component_without_volume_is_named(self):
+        x = np.random.default_rng(3).normal(size=(60, 2))
+        x[30:] = [5, 5]
+        options = {"reg_covar": 0, "init": "labels:" + self.write(y=np.repeat([0, 1], 30)) + ":/y"}
+        data = self.write_data(x)
+        for word in ("VEI", "EVI", "VEE", "EVE", "VVE", "VEV", "EVV"):
+            with self.subTest(word=word):
+                self.refuse_fit("gmm", data, 2, covariance=word, says="component 1", **options)
+        for word in ("EII", "EEI", "EEV", "EEE"):
+            with self.subTest(word=word):
+                self.fit("gmm", data, 2, covariance=word, **options)
+
+
+if __name__ == "__main__":
+    unittest.main()
