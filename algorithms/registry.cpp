@@ -59,6 +59,20 @@ std::set<std::string> names_option(const OptionValues& options, const std::strin
   return names;
 }
 
+std::vector<double> parse_numbers(const std::string& name, const std::string& text) {
+  std::vector<double> values;
+  const char* const last = text.data() + text.size();
+  for (const char* next = text.data();;) {
+    double value = 0;
+    const auto [end, failure] = std::from_chars(next, last, value);
+    if (failure != std::errc() || (end != last && *end != ','))
+      throw UsageError("--" + name + " " + text + " is not a number, nor numbers with commas between");
+    values.push_back(value);
+    if (end == last) return values;
+    next = end + 1;
+  }
+}
+
 double number_option(const OptionValues& options, const std::string& name, double default_value) {
   const auto found = options.find(name);
   if (found == options.end()) return default_value;

@@ -89,4 +89,7 @@ std::set<std::string> names_option(const OptionValues& options, const std::strin
 // The value of an option, or its default. Throws UsageError where it is no number.
 double number_option(const OptionValues& options, const std::string& name, double default_value);
 
+// Numbers with commas between, as `--NAME` and model files write them. Throws UsageError.
+std::vector<double> parse_numbers(const std::string& name, const std::string& text);
+
 }  // namespace tally

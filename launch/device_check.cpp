@@ -187,7 +187,7 @@ class DeviceCheck::Problem {
     const Scan seen = scan(shard, model_->domain(), sample_size(planted.rows(), planted.columns, model_->components()),
                            1, single_);
     summary_ = seen.summary;
-    options_.merge(model_->options_from(summary_));
+    for (const auto& [name, value] : model_->options_from(summary_)) options_[name] = value;
     model_ = make_(options_);
     model_->set_standardisation(standardise_for(model_->scaling(), summary_));
     for (std::uint64_t seed = 0; seed < 3; ++seed) starts_.push_back(start(seed, cpu));

@@ -86,7 +86,7 @@ std::string words_of_shard(const Shard& shard, int ranks) {
 
 std::unique_ptr<Model> adapt_to_data(const ModelEntry& entry, const Model& model, OptionValues options,
                                      const DataSummary& summary) {
-  options.merge(model.options_from(summary));
+  for (const auto& [name, value] : model.options_from(summary)) options[name] = value;
   auto adapted = entry.make(model.components(), model.columns(), options);
   adapted->set_standardisation(standardise_for(adapted->scaling(), summary));
   return adapted;

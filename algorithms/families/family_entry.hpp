@@ -16,10 +16,11 @@ namespace tally {
 struct MakeMixture {
   std::string name;
   std::set<std::string> frozen = {};
+  double concentration = 1;
 
   template <class Family, class FamilyKernel>
   std::unique_ptr<Model> operator()(Family family, FamilyKernel kernel) const {
-    const Mixture mixture(family.components());
+    const Mixture mixture(family.components(), concentration);
     return std::make_unique<PairModel<Family, Mixture, FamilyKernel>>(name, mixture, std::move(family),
                                                                       std::move(kernel), frozen);
   }
@@ -56,8 +57,12 @@ FamilyEntry family_entry(const FamilyWords& words, const Declare& declare) {
   FamilyEntry entry;
   entry.mixture = {words.mixture, words.summary, own_options, "kmeans",
                    [declare, name = words.mixture](Index components, Index columns, const OptionValues& options) {
-                     return declare(components, columns, options, MakeMixture{name, names_option(options, "freeze")});
+                     return declare(components, columns, options,
+                                    MakeMixture{name, names_option(options, "freeze"),
+                                                number_option(options, "weight-concentration-prior", 1)});
                    }};
+  entry.mixture.options.push_back(
+      {"weight-concentration-prior", "concentration of a Dirichlet prior of the weights, from 1 on; 1: none", "1"});
   entry.mixture.takes_labels = true;
   entry.emission = {words.emission, with_defaults(own_options, words.emission_defaults),
                     [declare](Index states, Index columns, const OptionValues& options, const ChainOptions& chain) {

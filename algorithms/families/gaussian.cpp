@@ -7,7 +7,8 @@
 #include <numbers>
 
 #include "algorithms/families/option_text.hpp"
-#include "algorithms/families/shared_covariances.hpp"
+#include "algorithms/families/packed_index.hpp"
+#include "algorithms/families/singular_covariance.hpp"
 #include "core/blas.hpp"
 #include "core/error.hpp"
 
@@ -15,44 +16,7 @@ namespace tally {
 namespace {
 
 constexpr double log_two_pi = 1.8378770664093454836;
-// A component that holds less than this fraction of all weight keeps its parameters: its sums have no digits left.
-constexpr double empty_fraction = 0x1p-60;
-
 std::vector<double> matrix_of(std::span<const double> values) { return {values.begin(), values.end()}; }
-
-[[noreturn]] void singular(Index component, Index column, const char* which) {
-  const std::string whose =
-      component < 0 ? "the " + std::string(which) + " covariance" : "the covariance of component " + std::to_string(component);
-  throw DataError(whose + " is singular in column " + std::to_string(column) +
-                  " (both counted from 0): the column is constant there or a combination of earlier columns, or the "
-                  "component collapsed; use a larger --reg-covar, fewer components, or leave the column out");
-}
-
-// The lower Cholesky factor of `covariance` (D, D), refused where a pivot is no more than rounding error: of the
-// factorisation, about D eps times the variance, or of the second moment that the variance was left of.
-std::vector<double> factor_of(std::span<const double> covariance, Index D, std::span<const double> moments,
-                              Index component, const char* which) {
-  std::vector<double> factor = matrix_of(covariance);
-  const MatrixView<double> L(factor.data(), D, D);
-  const Index failed = blas::cholesky(L);
-  if (failed > 0) singular(component, failed - 1, which);
-  const double eps = std::numeric_limits<double>::epsilon();
-  for (Index d = 0; d < D; ++d) {
-    const auto i = static_cast<std::size_t>(d);
-    const double variance = covariance[i * static_cast<std::size_t>(D) + i];
-    const double moment = moments.empty() ? 0.0 : moments[i];
-    if (!(L(d, d) * L(d, d) > 2 * static_cast<double>(D) * eps * variance + 4 * eps * moment))
-      singular(component, d, which);
-  }
-  return factor;
-}
-
-void check_variance(double variance, double second_moment, Index component, Index column, const char* which) {
-  if (!(variance > 4 * std::numeric_limits<double>::epsilon() * second_moment)) singular(component, column, which);
-}
-
-// Position of x_a x_b, a <= b, among the packed products.
-Index packed_index(Index a, Index b, Index D) { return a * D - a * (a - 1) / 2 + (b - a); }
 
 const Array* find(const NamedArrays& arrays, const std::string& name, const std::vector<Index>& shape) {
   const auto found = arrays.find(name);
@@ -77,10 +41,56 @@ GaussianFamily::GaussianFamily(const GaussianOptions& options, Index components,
       standardisation_(Standardisation::none(columns)) {
   if (!(options.reg_covar >= 0) || !std::isfinite(options.reg_covar))
     throw UsageError("--reg-covar must be a number from 0 on");
+  check_prior();
+}
+
+void GaussianFamily::check_prior() const {
+  const GaussianPrior& prior = options_.prior;
+  const double kappa = prior.mean_precision, nu = prior.degrees_of_freedom;
+  if (!(kappa >= 0) || !std::isfinite(kappa)) throw UsageError("--mean-precision-prior must be a number from 0 on");
+  if (!(nu >= 0) || !std::isfinite(nu)) throw UsageError("--degrees-of-freedom-prior must be a number from 0 on");
+  if (shares_parts(options_.covariance) && (prior.on_means() || prior.on_covariances()))
+    throw UsageError(std::string("priors are for --covariance full, tied, diag and spherical, not ") +
+                     to_string(options_.covariance));
+  const bool wishart = form_ == CovarianceForm::full || form_ == CovarianceForm::tied;
+  if (wishart && prior.on_covariances() && !(nu > static_cast<double>(columns_ - 1)))
+    throw UsageError("--degrees-of-freedom-prior " + option_text(nu) + " is no inverse Wishart of " +
+                     std::to_string(columns_) + " columns: more than " + std::to_string(columns_ - 1) + " are needed");
+  if (prior.covariance.empty()) return;
+  if (!prior.on_covariances())
+    throw UsageError("--covariance-prior is the scale of a prior that --degrees-of-freedom-prior asks for");
+  if (prior.covariance.size() != 1 && static_cast<Index>(prior.covariance.size()) != columns_)
+    throw UsageError("--covariance-prior has " + std::to_string(prior.covariance.size()) +
+                     " numbers: one is needed, or one for each of " + std::to_string(columns_) + " columns");
+  for (const double scale : prior.covariance)
+    if (!(scale > 0) || !std::isfinite(scale)) throw UsageError("--covariance-prior must be numbers above 0");
 }
 
 std::map<std::string, std::string> GaussianFamily::options() const {
-  return {{"covariance", to_string(options_.covariance)}, {"reg_covar", option_text(options_.reg_covar)}};
+  std::map<std::string, std::string> words = {{"covariance", to_string(options_.covariance)},
+                                              {"reg_covar", option_text(options_.reg_covar)}};
+  const GaussianPrior& prior = options_.prior;
+  if (prior.on_means()) words["mean_precision_prior"] = option_text(prior.mean_precision);
+  if (prior.on_covariances()) words["degrees_of_freedom_prior"] = option_text(prior.degrees_of_freedom);
+  for (const double scale : prior.covariance) {
+    std::string& numbers = words["covariance_prior"];
+    numbers += (numbers.empty() ? "" : ",") + option_text(scale);
+  }
+  return words;
+}
+
+std::map<std::string, std::string> GaussianFamily::options_from(const DataSummary& summary) const {
+  if (!options_.prior.on_covariances() || !options_.prior.covariance.empty()) return {};
+  const double share = std::pow(static_cast<double>(components_), -2 / static_cast<double>(columns_));
+  std::string numbers;
+  for (Index d = 0; d < columns_; ++d) {
+    const double variance = summary.variance[static_cast<std::size_t>(d)];
+    if (!(variance > 0))
+      throw DataError("column " + std::to_string(d) + " (counted from 0) is constant, so that --covariance-prior has no "
+                      "default: give it, or leave the column out");
+    numbers += (numbers.empty() ? "" : ",") + option_text(variance * share);
+  }
+  return {{"covariance-prior", numbers}};
 }
 
 Scaling GaussianFamily::scaling() const noexcept {
@@ -145,114 +155,6 @@ void GaussianFamily::set_defaults(const Layout& layout, std::span<double> parame
   for (std::size_t i = 0; i < covariances.size(); ++i) {
     const auto within = static_cast<Index>(i) % (D * D);
     covariances[i] = !square || within / D == within % D ? 1.0 : 0.0;
-  }
-}
-
-void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const double> statistics,
-                              double total_weight, const Layout& layout, std::span<double> parameters,
-                              const std::set<std::string>& frozen) const {
-  const Index K = components_, D = columns_;
-  const bool means_frozen = frozen.contains("means"), covariances_frozen = frozen.contains("covariances");
-  const MatrixView<const double> moments = statistics_layout["moments"].matrix(statistics);
-  const MatrixView<double> means = layout["means"].matrix(parameters);
-  const std::span<double> covariances = layout["covariances"].in(parameters);
-  std::vector<double> second(static_cast<std::size_t>(D));
-  const bool tied = form_ == CovarianceForm::tied, shared = shares_parts(options_.covariance) && !covariances_frozen;
-  const bool checked = !shared || needs_own_volumes(options_.covariance);
-  std::vector<double> previous, counts, seconds;
-  if (shared) {
-    previous = matrix_of(covariances);
-    counts.assign(static_cast<std::size_t>(K), 0.0);
-    seconds.assign(static_cast<std::size_t>(K * D), 0.0);
-  }
-  std::vector<double> pooled;
-  if (tied) {
-    const auto scatter = statistics_layout["scatter"].in(statistics);
-    pooled.assign(scatter.begin(), scatter.end());
-  }
-  for (Index k = 0; k < K; ++k) {
-    const double count = moments(k, 0);
-    const bool empty = !(count > empty_fraction * total_weight);
-    if (!empty && !means_frozen)
-      for (Index d = 0; d < D; ++d) means(k, d) = moments(k, 1 + d) / count;
-    if (empty || covariances_frozen) continue;
-    if (shared) counts[static_cast<std::size_t>(k)] = count;
-    const double* m = means.row(k);
-    const double* f = moments.row(k) + 1;
-    if (tied) {
-      for (Index a = 0; a < D; ++a)
-        for (Index b = a; b < D; ++b)
-          pooled[static_cast<std::size_t>(packed_index(a, b, D))] -=
-              means_frozen ? f[a] * m[b] + m[a] * (f[b] - count * m[b]) : f[a] * m[b];
-      continue;
-    }
-    // What a mean product of columns a and b loses when it is taken about m.
-    const auto about_mean = [&](Index a, Index b) {
-      return means_frozen ? f[a] / count * m[b] + m[a] * (f[b] / count - m[b]) : m[a] * m[b];
-    };
-    const double* q = moments.row(k) + 1 + D;
-    if (form_ == CovarianceForm::full) {
-      const MatrixView<double> S(covariances.data() + k * D * D, D, D);
-      for (Index a = 0; a < D; ++a)
-        for (Index b = a; b < D; ++b) {
-          const double value = q[packed_index(a, b, D)] / count - about_mean(a, b);
-          S(a, b) = S(b, a) = value;
-          if (a == b) {
-            second[static_cast<std::size_t>(a)] = q[packed_index(a, a, D)] / count;
-            S(a, a) += reg(a);
-          }
-        }
-      if (checked) factor_of(std::span<const double>(S.data, static_cast<std::size_t>(D * D)), D, second, k, "full");
-    } else if (form_ == CovarianceForm::diag) {
-      for (Index d = 0; d < D; ++d) {
-        const double moment = q[d] / count;
-        double& variance = covariances[static_cast<std::size_t>(k * D + d)];
-        variance = moment - about_mean(d, d) + reg(d);
-        second[static_cast<std::size_t>(d)] = moment;
-        if (checked) check_variance(variance, moment, k, d, "diag");
-      }
-    } else {
-      double norm = 0;
-      for (Index d = 0; d < D; ++d) norm += about_mean(d, d);
-      const double moment = q[0] / count / static_cast<double>(D);
-      double& variance = covariances[static_cast<std::size_t>(k)];
-      variance = moment - norm / static_cast<double>(D) + reg(0);
-      second[0] = moment;
-      if (checked) check_variance(variance, moment, k, 0, "spherical");
-    }
-    if (shared) std::copy(second.begin(), second.end(), seconds.begin() + k * D);
-  }
-  if (shared) {
-    share_covariances(options_.covariance, {counts, seconds, previous, D}, covariances);
-    check_shared(counts, seconds, covariances);
-  }
-  if (!tied || covariances_frozen) return;
-  const auto scatter = statistics_layout["scatter"].in(statistics);
-  const MatrixView<double> S(covariances.data(), D, D);
-  for (Index a = 0; a < D; ++a) {
-    second[static_cast<std::size_t>(a)] = scatter[static_cast<std::size_t>(packed_index(a, a, D))] / total_weight;
-    for (Index b = a; b < D; ++b)
-      S(a, b) = S(b, a) = pooled[static_cast<std::size_t>(packed_index(a, b, D))] / total_weight + (a == b ? reg(a) : 0);
-  }
-  factor_of(covariances, D, second, -1, "tied");
-}
-
-// What was shared among components has the rounding errors of all of their second moments (K, D).
-void GaussianFamily::check_shared(std::span<const double> counts, std::span<const double> seconds,
-                                  std::span<const double> covariances) const {
-  const auto D = static_cast<std::size_t>(columns_), size = covariances.size() / counts.size();
-  std::vector<double> largest(D);
-  for (std::size_t i = 0; i < seconds.size(); ++i) largest[i % D] = std::max(largest[i % D], seconds[i]);
-  for (std::size_t k = 0; k < counts.size(); ++k) {
-    if (!(counts[k] > 0)) continue;
-    const auto own = covariances.subspan(k * size, size);
-    const auto component = static_cast<Index>(k);
-    if (form_ == CovarianceForm::full) {
-      factor_of(own, columns_, largest, component, "full");
-    } else {
-      for (std::size_t d = 0; d < size; ++d)
-        check_variance(own[d], largest[d], component, static_cast<Index>(d), "diag");
-    }
   }
 }
 
@@ -362,7 +264,7 @@ void GaussianFamily::start_at(const Layout& layout, MatrixView<const double> row
     const auto i = static_cast<std::size_t>(d);
     for (Index k = 0; k < K; ++k) means(k, d) = (rows(k, d) - standardisation_.centre[i]) * standardisation_.scale(d);
     variance[i] = summary.variance[i] * standardisation_.scale(d) * standardisation_.scale(d) + reg(d);
-    if (!(variance[i] > 0)) singular(-1, d, "sample's");
+    if (!(variance[i] > 0)) refuse_singular(-1, d, "sample's");
     mean_variance += variance[i] / static_cast<double>(D);
   }
   const auto covariances = layout["covariances"].in(parameters);

@@ -12,9 +12,22 @@
 
 namespace tally {
 
+// Normal-inverse-Wishart priors of means and covariances, at the data's mean; the estimate is the mode of the posterior
+// (Fraley and Raftery, Journal of Classification 24, 2007).
+struct GaussianPrior {
+  double mean_precision = 0;       // kappa: as many rows at the data's mean count in every mean; 0: none
+  double degrees_of_freedom = 0;   // nu of the inverse Wishart, of inverse gammas where variances are apart; 0: none
+  std::vector<double> covariance;  // its scale's diagonal, in the user's units squared: one number or one for each column;
+                                   // empty: variances of the data over K^(2/D)
+
+  bool on_means() const { return mean_precision > 0; }
+  bool on_covariances() const { return degrees_of_freedom > 0; }
+};
+
 struct GaussianOptions {
   Covariance covariance = Covariance::full;
   double reg_covar = 1e-6;  // in the user's units squared, added to every diagonal after every M-step
+  GaussianPrior prior = {};
 };
 
 // Multivariate normal components on standardised data, in exponential form: the log-density is the product of the
@@ -22,6 +35,7 @@ struct GaussianOptions {
 // Machine Learning, 2006, section 2.3). This is the host half, shared by all covariances.
 class GaussianFamily {
  public:
+  // Throws UsageError: numbers out of range, priors of covariances that share parts.
   GaussianFamily(const GaussianOptions& options, Index components, Index columns);
 
   Index components() const noexcept { return components_; }
@@ -29,6 +43,8 @@ class GaussianFamily {
   Domain domain() const noexcept { return Domain::real; }
   CovarianceForm form() const noexcept { return form_; }
   std::map<std::string, std::string> options() const;
+  // The scale of the covariances' prior, where nobody gave it.
+  std::map<std::string, std::string> options_from(const DataSummary& summary) const;
   Scaling scaling() const noexcept;
   void set_standardisation(const Standardisation& standardisation) { standardisation_ = standardisation; }
   std::function<double(const double*)> log_base_measure() const { return nullptr; }
@@ -66,6 +82,16 @@ class GaussianFamily {
 
  private:
   double reg(Index d) const;  // reg_covar, standardised
+  void check_prior() const;
+  double prior_scale(Index d) const;  // of the covariances' prior, standardised
+  double prior_rows() const;          // how many rows' densities have the powers of a covariance that its priors have
+
+  struct Sums;
+  // Its second moments (D) go to `second`.
+  void maximize_covariance(const Sums& sums, std::span<double> covariance, std::span<double> second) const;
+  void maximize_tied(MatrixView<const double> moments, std::span<const double> scatter, double total_weight,
+                     MatrixView<const double> means, bool about_other_means, std::span<double> covariance) const;
+  void check_covariance(Index component, std::span<const double> covariance, std::span<const double> second) const;
   void check_shared(std::span<const double> counts, std::span<const double> seconds,
                     std::span<const double> covariances) const;
   Index packed() const noexcept { return columns_ * (columns_ + 1) / 2; }

@@ -160,20 +160,6 @@ std::string topology_of(const Array& mask) {
   return text;
 }
 
-std::vector<double> parse_concentrations(const std::string& name, const std::string& text) {
-  std::vector<double> values;
-  const char* const last = text.data() + text.size();
-  for (const char* next = text.data();;) {
-    double value = 0;
-    const auto [end, failure] = std::from_chars(next, last, value);
-    if (failure != std::errc() || (end != last && *end != ','))
-      throw UsageError("--" + name + " " + text + " is not a number, nor numbers with commas between");
-    values.push_back(value);
-    if (end == last) return values;
-    next = end + 1;
-  }
-}
-
 Chain::Chain(ChainOptions options, Index states)
     : options_(std::move(options)),
       states_(checked_states(states)),

@@ -36,8 +36,6 @@ struct ChainOptions {
 
 // The topology "mask:..." of a matrix (K, K) of 0s and 1s. Throws DataError.
 std::string topology_of(const Array& mask);
-// Numbers with commas between, as `--NAME` and model files write concentrations. Throws UsageError.
-std::vector<double> parse_concentrations(const std::string& name, const std::string& text);
 
 // Where a chain's coefficients lie, counted from the end of the family's: start probabilities (K), transitions (K, K),
 // row i from state i, and their transpose.

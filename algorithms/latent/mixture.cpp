@@ -3,9 +3,20 @@
 #include <cmath>
 #include <memory>
 
+#include "algorithms/families/option_text.hpp"
 #include "core/error.hpp"
 
 namespace tally {
+
+Mixture::Mixture(Index components, double concentration) : components_(components), concentration_(concentration) {
+  if (!(concentration >= 1) || !std::isfinite(concentration))
+    throw UsageError("--weight-concentration-prior must be a number from 1 on, which is none");
+}
+
+std::map<std::string, std::string> Mixture::options() const {
+  if (concentration_ == 1) return {};
+  return {{"weight_concentration_prior", option_text(concentration_)}};
+}
 
 void Mixture::set_defaults(const Layout& layout, std::span<double> parameters) const {
   const auto weights = layout["weights"].in(parameters);
@@ -16,7 +27,8 @@ void Mixture::maximize(const Layout& statistics_layout, std::span<const double> 
                        const Layout& layout, std::span<double> parameters) const {
   const MatrixView<const double> moments = statistics_layout["moments"].matrix(statistics);
   const auto weights = layout["weights"].in(parameters);
-  for (Index k = 0; k < components_; ++k) weights[static_cast<std::size_t>(k)] = moments(k, 0) / total_weight;
+  const double more = concentration_ - 1, all = total_weight + static_cast<double>(components_) * more;
+  for (Index k = 0; k < components_; ++k) weights[static_cast<std::size_t>(k)] = (moments(k, 0) + more) / all;
 }
 
 void Mixture::add_to_coefficients(const Layout& layout, std::span<const double> parameters, Index stride,

@@ -75,13 +75,14 @@ struct MixtureKernel {
   }
 };
 
-// The host half: component weights "weights" (K).
+// The host half: component weights "weights" (K), under a Dirichlet prior of one concentration for all; 1: none.
 class Mixture {
  public:
   static constexpr const char* objective_name = "log-likelihood";
   static constexpr bool larger_is_better = true;
 
-  explicit Mixture(Index components) : components_(components) {}
+  // Throws UsageError where the concentration is no number from 1 on.
+  explicit Mixture(Index components, double concentration = 1);
 
   template <class Family>
   MixtureKernel<Family> kernel(Family family) const {
@@ -89,12 +90,13 @@ class Mixture {
   }
 
   Index components() const noexcept { return components_; }
-  std::map<std::string, std::string> options() const { return {}; }
+  std::map<std::string, std::string> options() const;
   void add_parameters(Layout& layout) const { layout.add("weights", {components_}); }
   void add_statistics(Layout&) const {}
   std::vector<double> bounds() const { return {}; }
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
-  // w_k = sum of posterior weights of k, which is column 0 of the family's moments, / total weight.
+  // w_k = (sum of posterior weights of k, which is column 0 of the family's moments, + concentration - 1) / (total weight +
+  // K (concentration - 1)).
   void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
                 const Layout& layout, std::span<double> parameters) const;
   Index coefficient_count() const noexcept { return 0; }
@@ -110,6 +112,7 @@ class Mixture {
 
  private:
   Index components_;
+  double concentration_;
 };
 
 }  // namespace tally

@@ -26,6 +26,11 @@ GaussianOptions gaussian_options(const OptionValues& options) {
   if (const auto found = options.find("covariance"); found != options.end())
     gaussian.covariance = parse_covariance(found->second);
   gaussian.reg_covar = number_option(options, "reg-covar", gaussian.reg_covar);
+  GaussianPrior& prior = gaussian.prior;
+  prior.mean_precision = number_option(options, "mean-precision-prior", 0);
+  prior.degrees_of_freedom = number_option(options, "degrees-of-freedom-prior", 0);
+  if (const auto found = options.find("covariance-prior"); found != options.end() && found->second != "data")
+    prior.covariance = parse_numbers("covariance-prior", found->second);
   return gaussian;
 }
 
@@ -42,7 +47,13 @@ FamilyEntry gmm_entry() {
        "Gaussian mixture",
        {{"covariance", "shape of the covariances: full, tied, diag, spherical, or another of mclust's 14 names, EII to VVV",
          "full", {"full", "tied", "diag", "spherical"}, false, covariance_variants(), covariance_synonyms()},
-        {"reg-covar", "added to every variance after every M-step, in the data's units squared", "1e-6"}},
+        {"reg-covar", "added to every variance after every M-step, in the data's units squared", "1e-6"},
+        {"mean-precision-prior", "as many rows at the data's mean count in every mean, as a normal prior", "0"},
+        {"degrees-of-freedom-prior", "of an inverse Wishart or inverse gamma prior of the covariances; 0: none", "0"},
+        {"covariance-prior",
+         "scale of that prior: its diagonal in the data's units squared, one number or one for each column; data: the "
+         "columns' variances over K^(2/D)",
+         "data"}},
        {{"covariance", "diag"}}},
       [](Index components, Index columns, const OptionValues& options, const auto& make) {
         return with_gaussian(components, columns, gaussian_options(options), make);

@@ -30,8 +30,8 @@ ChainOptions chain_options(const OptionValues& options, const std::string& emiss
   ChainOptions chain;
   chain.startprob = parse_startprob(value_of(options, "startprob", "free"));
   chain.topology = value_of(options, "topology", chain.topology);
-  chain.startprob_prior = parse_concentrations("startprob-prior", value_of(options, "startprob-prior", "1"));
-  chain.transmat_prior = parse_concentrations("transmat-prior", value_of(options, "transmat-prior", "1"));
+  chain.startprob_prior = parse_numbers("startprob-prior", value_of(options, "startprob-prior", "1"));
+  chain.transmat_prior = parse_numbers("transmat-prior", value_of(options, "transmat-prior", "1"));
   const double mixtures = number_option(options, "mixtures", 1);
   if (!(mixtures >= 1 && mixtures <= 1e6 && mixtures == std::floor(mixtures)))
     throw UsageError("--mixtures must be a whole number from 1 on");

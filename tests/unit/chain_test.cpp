@@ -361,12 +361,12 @@ TEST(Chain, OptionsMakeTheSameChain) {
   again.mixtures = std::stoi(words.at("mixtures"));
   again.startprob = parse_startprob(words.at("startprob"));
   again.topology = words.at("topology");
-  again.startprob_prior = parse_concentrations("startprob-prior", words.at("startprob_prior"));
-  again.transmat_prior = parse_concentrations("transmat-prior", words.at("transmat_prior"));
+  again.startprob_prior = parse_numbers("startprob-prior", words.at("startprob_prior"));
+  again.transmat_prior = parse_numbers("transmat-prior", words.at("transmat_prior"));
 
   EXPECT_EQ(Chain(again, 3).options(), words);
   EXPECT_EQ(again.startprob_prior, options.startprob_prior);
-  EXPECT_THROW(parse_concentrations("startprob-prior", "1,,2"), UsageError);
+  EXPECT_THROW(parse_numbers("startprob-prior", "1,,2"), UsageError);
   EXPECT_THROW(parse_startprob("uniform"), UsageError);
 }
 

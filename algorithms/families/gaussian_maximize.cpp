@@ -1,0 +1,189 @@
+// The M-step of GaussianFamily.
+#include <algorithm>
+#include <limits>
+
+#include "algorithms/families/gaussian.hpp"
+#include "algorithms/families/packed_index.hpp"
+#include "algorithms/families/shared_covariances.hpp"
+#include "algorithms/families/singular_covariance.hpp"
+
+namespace tally {
+namespace {
+
+// A component that holds less than this fraction of all weight is empty: its sums have no digits left.
+constexpr double empty_fraction = 0x1p-60;
+
+}  // namespace
+
+// A component's part of the sums; an empty one has none.
+struct GaussianFamily::Sums {
+  double count;
+  const double* linear;     // (D)
+  const double* quadratic;  // as T(x) has them
+  const double* mean;       // (D), of the parameters
+  bool about_other_mean;    // not the rows' own
+
+  // What a mean product of columns a and b loses when it is taken about `mean`.
+  double about_mean(Index a, Index b) const {
+    return about_other_mean ? linear[a] / count * mean[b] + mean[a] * (linear[b] / count - mean[b]) : mean[a] * mean[b];
+  }
+};
+
+void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const double> statistics,
+                              double total_weight, const Layout& layout, std::span<double> parameters,
+                              const std::set<std::string>& frozen) const {
+  const Index K = components_, D = columns_;
+  const GaussianPrior& prior = options_.prior;
+  const bool means_frozen = frozen.contains("means"), covariances_frozen = frozen.contains("covariances");
+  const bool shared = shares_parts(options_.covariance) && !covariances_frozen;
+  const MatrixView<const double> moments = statistics_layout["moments"].matrix(statistics);
+  const MatrixView<double> means = layout["means"].matrix(parameters);
+  const std::span<double> covariances = layout["covariances"].in(parameters);
+  std::vector<double> previous, counts, second(static_cast<std::size_t>(D)), seconds;
+  if (shared) {
+    previous.assign(covariances.begin(), covariances.end());
+    counts.assign(static_cast<std::size_t>(K), 0.0);
+    seconds.assign(static_cast<std::size_t>(K * D), 0.0);
+  }
+  for (Index k = 0; k < K; ++k) {
+    const bool empty = !(moments(k, 0) > empty_fraction * total_weight);
+    const Sums sums{empty ? 0 : moments(k, 0), moments.row(k) + 1, moments.row(k) + 1 + D, means.row(k),
+                    means_frozen || prior.on_means()};
+    if (!means_frozen && (!empty || prior.on_means()))  // a prior is about the data's mean, which is 0
+      for (Index d = 0; d < D; ++d) means(k, d) = empty ? 0 : sums.linear[d] / (sums.count + prior.mean_precision);
+    if (covariances_frozen || form_ == CovarianceForm::tied || (empty && !prior.on_covariances())) continue;
+    const std::size_t size = covariances.size() / static_cast<std::size_t>(K);
+    const auto own = covariances.subspan(static_cast<std::size_t>(k) * size, size);
+    maximize_covariance(sums, own, second);
+    if (!shared || needs_own_volumes(options_.covariance)) check_covariance(k, own, second);
+    if (!shared) continue;
+    counts[static_cast<std::size_t>(k)] = sums.count;
+    std::copy(second.begin(), second.end(), seconds.begin() + k * D);
+  }
+  if (covariances_frozen) return;
+  if (form_ == CovarianceForm::tied)
+    maximize_tied(moments, statistics_layout["scatter"].in(statistics), total_weight, means,
+                  means_frozen || prior.on_means(), covariances);
+  if (!shared) return;
+  share_covariances(options_.covariance, {counts, seconds, previous, D}, covariances);
+  check_shared(counts, seconds, covariances);
+}
+
+void GaussianFamily::maximize_covariance(const Sums& sums, std::span<double> covariance, std::span<double> second) const {
+  const Index D = columns_;
+  const double count = sums.count, rows = prior_rows(), kappa = options_.prior.mean_precision;
+  // Of rows that `value` is the mean of, each `each` rows of the density, with what the priors add.
+  const auto with_prior = [&](double value, double each, double squares, double scale) {
+    if (rows == 0) return value;
+    return ((count > 0 ? each * count * value : 0) + kappa * squares + scale) / (each * count + rows);
+  };
+  switch (form_) {
+    case CovarianceForm::tied: break;
+    case CovarianceForm::full: {
+      const MatrixView<double> S(covariance.data(), D, D);
+      for (Index a = 0; a < D; ++a)
+        for (Index b = a; b < D; ++b) {
+          const double moment = sums.quadratic[packed_index(a, b, D)] / count;
+          S(a, b) = S(b, a) =
+              with_prior(moment - sums.about_mean(a, b), 1, sums.mean[a] * sums.mean[b], a == b ? prior_scale(a) : 0);
+          if (a != b) continue;
+          second[static_cast<std::size_t>(a)] = moment;
+          S(a, a) += reg(a);
+        }
+      break;
+    }
+    case CovarianceForm::diag:
+      for (Index d = 0; d < D; ++d) {
+        const double moment = sums.quadratic[d] / count;
+        second[static_cast<std::size_t>(d)] = moment;
+        covariance[static_cast<std::size_t>(d)] =
+            with_prior(moment - sums.about_mean(d, d), 1, sums.mean[d] * sums.mean[d], prior_scale(d)) + reg(d);
+      }
+      break;
+    case CovarianceForm::spherical: {
+      const auto width = static_cast<double>(D);
+      double norm = 0, squares = 0, scale = 0;
+      for (Index d = 0; d < D; ++d) {
+        norm += sums.about_mean(d, d);
+        squares += sums.mean[d] * sums.mean[d];
+        scale += prior_scale(d) / width;
+      }
+      second[0] = sums.quadratic[0] / count / width;
+      covariance[0] = with_prior(second[0] - norm / width, width, squares, scale) + reg(0);
+      break;
+    }
+  }
+  // An empty component has what its prior says, exactly.
+  if (!(count > 0)) std::fill(second.begin(), second.end(), 0.0);
+}
+
+void GaussianFamily::maximize_tied(MatrixView<const double> moments, std::span<const double> scatter, double total_weight,
+                                   MatrixView<const double> means, bool about_other_means,
+                                   std::span<double> covariance) const {
+  const Index D = columns_;
+  const double rows = prior_rows(), kappa = options_.prior.mean_precision;
+  std::vector<double> pooled(scatter.begin(), scatter.end()), second(static_cast<std::size_t>(D));
+  for (Index k = 0; k < components_; ++k) {
+    const bool empty = !(moments(k, 0) > empty_fraction * total_weight);
+    const double count = moments(k, 0);
+    const double* m = means.row(k);
+    const double* f = moments.row(k) + 1;
+    for (Index a = 0; a < D; ++a)
+      for (Index b = a; b < D; ++b) {
+        double& sum = pooled[static_cast<std::size_t>(packed_index(a, b, D))];
+        if (!empty) sum -= about_other_means ? f[a] * m[b] + m[a] * (f[b] - count * m[b]) : f[a] * m[b];
+        if (rows > 0) sum += kappa * m[a] * m[b];
+      }
+  }
+  const MatrixView<double> S(covariance.data(), D, D);
+  for (Index a = 0; a < D; ++a) {
+    second[static_cast<std::size_t>(a)] = scatter[static_cast<std::size_t>(packed_index(a, a, D))] / total_weight;
+    for (Index b = a; b < D; ++b) {
+      double& sum = pooled[static_cast<std::size_t>(packed_index(a, b, D))];
+      if (a == b) sum += prior_scale(a);
+      S(a, b) = S(b, a) = sum / (total_weight + rows) + (a == b ? reg(a) : 0);
+    }
+  }
+  factor_of(covariance, D, second, -1, "tied");
+}
+
+double GaussianFamily::prior_scale(Index d) const {
+  const std::vector<double>& scales = options_.prior.covariance;
+  if (!options_.prior.on_covariances() || scales.empty()) return 0;
+  const double unit = standardisation_.scale(d);
+  return scales[scales.size() == 1 ? 0 : static_cast<std::size_t>(d)] * unit * unit;
+}
+
+// -1/2 of these times log det S, or log s, are in the log-densities of the priors: of an inverse Wishart nu + D + 1, of an
+// inverse gamma of shape nu / 2 nu + 2, of the normal of each mean 1, or D where its columns share s.
+double GaussianFamily::prior_rows() const {
+  const GaussianPrior& prior = options_.prior;
+  const auto D = static_cast<double>(columns_);
+  const bool wishart = form_ == CovarianceForm::full || form_ == CovarianceForm::tied;
+  const double of_covariance = prior.on_covariances() ? prior.degrees_of_freedom + (wishart ? D + 1 : 2) : 0;
+  if (!prior.on_means()) return of_covariance;
+  if (form_ == CovarianceForm::tied) return of_covariance + static_cast<double>(components_);
+  return of_covariance + (form_ == CovarianceForm::spherical ? D : 1);
+}
+
+void GaussianFamily::check_covariance(Index component, std::span<const double> covariance,
+                                      std::span<const double> second) const {
+  if (form_ == CovarianceForm::full) {
+    factor_of(covariance, columns_, second, component, "full");
+    return;
+  }
+  for (std::size_t d = 0; d < covariance.size(); ++d)
+    check_variance(covariance[d], second[d], component, static_cast<Index>(d), to_string(options_.covariance));
+}
+
+// What was shared among components has the rounding errors of all of their second moments (K, D).
+void GaussianFamily::check_shared(std::span<const double> counts, std::span<const double> seconds,
+                                  std::span<const double> covariances) const {
+  const auto D = static_cast<std::size_t>(columns_), size = covariances.size() / counts.size();
+  std::vector<double> largest(D);
+  for (std::size_t i = 0; i < seconds.size(); ++i) largest[i % D] = std::max(largest[i % D], seconds[i]);
+  for (std::size_t k = 0; k < counts.size(); ++k)
+    if (counts[k] > 0) check_covariance(static_cast<Index>(k), covariances.subspan(k * size, size), largest);
+}
+
+}  // namespace tally
