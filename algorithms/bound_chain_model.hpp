@@ -91,7 +91,7 @@ class BoundChainModel final : public BoundModel {
               objective = objective_of(lane, block, pieces, c);
             }
             if (follows) add_chain(lane, block, pieces, kind == PassKind::expectation ? transitions_of(c) : nullptr);
-            add_emissions(lane, block, kind);
+            add_emissions(lane, block, kind, c);
             lane.tally->add_block(c, objective, lane.statistics);
           }
           lane.tally->add_rows(block.rows);
@@ -500,14 +500,15 @@ class BoundChainModel final : public BoundModel {
     add_transitions(lane, block, transitions);
   }
 
-  void add_emissions(Lane& lane, const StoredBlock& block, PassKind kind) {
-    const MatrixView<Real> posterior =
-        kind == PassKind::given ? columns_of(lane, block.rows) : posterior_of(lane, block.rows);
+  void add_emissions(Lane& lane, const StoredBlock& block, PassKind kind, int candidate) {
+    const bool given = kind == PassKind::given;
+    const MatrixView<Real> posterior = given ? columns_of(lane, block.rows) : posterior_of(lane, block.rows);
+    const Real* const coefficients = given ? nullptr : parameters_[static_cast<std::size_t>(candidate)].rounded.data();
     lane.reader->for_each_tile(block, 0, [&](const Tile<Real>& tile) {
       const MatrixView<Real> weights = part(posterior, tile.first_row - block.first_row, tile.rows());
       if (tile.weights || tile.missing)
         lane.compute.for_each(tile.rows(), WeighRows<Real>{tile.weights, tile.missing, weights});
-      kernel_.add_emissions(lane.compute, tile, features_of(lane, tile), MatrixView<const Real>(weights),
+      kernel_.add_emissions(lane.compute, tile, features_of(lane, tile), coefficients, MatrixView<const Real>(weights),
                             lane.row_values.data(), lane.statistics.data());
     });
   }

@@ -213,7 +213,8 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
       lane.add_transitions(before_of(index, rows), MatrixView<const Real>(block.emissions), block.exact_transitions,
                            sums + transitions_at_);
       if (mixed()) lane.for_each(rows.count, ShareAmongColumns<Real>{block.gamma, block.columns});
-      add_emissions(index, rows, mixed() ? block.columns : block.gamma, sums);
+      const Real* const coefficients = this->candidate(candidate).rounded.data();
+      add_emissions(index, rows, coefficients, mixed() ? block.columns : block.gamma, sums);
     }
   }
 
@@ -227,13 +228,13 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
                                          workspace_of(index).alpha.data()});
   }
 
-  void add_emissions(int index, Rows& rows, MatrixView<Real> posterior, double* sums) {
+  void add_emissions(int index, Rows& rows, const Real* coefficients, MatrixView<Real> posterior, double* sums) {
     DeviceLane& lane = this->compute_of(index);
     for_each_tile(rows, [&](const Tile<Real>& tile) {
       const MatrixView<Real> weights = part(posterior, tile, rows);
       if (tile.weights || tile.missing)
         lane.for_each(tile.rows(), WeighRows<Real>{tile.weights, tile.missing, weights});
-      kernel_.add_emissions(lane, tile, features_of(index, tile), MatrixView<const Real>(weights),
+      kernel_.add_emissions(lane, tile, features_of(index, tile), coefficients, MatrixView<const Real>(weights),
                             workspace_of(index).row_values.data(), sums);
     });
   }
@@ -256,7 +257,7 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
         if (weights) lane.for_each(rows.count, WeighRows<Real>{weights, nullptr, block.gamma});
         lane.add_transitions(before_of(index, rows), MatrixView<const Real>(block.gamma), nullptr, sums + transitions_at_);
       }
-      add_emissions(index, rows, block.columns, sums);
+      add_emissions(index, rows, nullptr, block.columns, sums);
     }
   }
 

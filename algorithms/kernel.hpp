@@ -64,6 +64,17 @@ inline void check_known(MatrixView<const double> known, Index first_row, Index c
   }
 }
 
+// Adds what a family makes of weighted rows to its statistics. Some families need the coefficients that the posterior
+// weights came from; null where these were given.
+template <class Family, class Lane, class Real>
+void add_weighted(const Family& family, Lane& lane, MatrixView<const Real> features, const Real* coefficients,
+                  MatrixView<const Real> posterior, double* statistics) {
+  if constexpr (requires { family.add_weighted(lane, features, coefficients, posterior, statistics); })
+    family.add_weighted(lane, features, coefficients, posterior, statistics);
+  else
+    family.add_weighted(lane, features, posterior, statistics);
+}
+
 // Makes posterior weights of what was given for a tile: labels (rows, 1), -1 not allowed, or responsibilities (rows, K).
 // Throws DataError that names the row. Runs where the tile was read, on the host.
 template <class Real>

@@ -190,6 +190,13 @@ Planted plant(const GenerateRequest& request) {
              {"means", std::move(means)},
              {"covariances", random_covariances(draws, K, D)}}};
   const auto k = static_cast<std::size_t>(K);
+  if (request.kind == "student-t")
+    return {"student-t",
+            {},
+            {{"weights", random_weights(draws, K)},
+             {"means", std::move(means)},
+             {"scales", random_covariances(draws, K, D)},
+             {"degrees_of_freedom", {{K}, std::vector<double>(k, 4.0)}}}};
   if (request.kind == "hmm")
     return {"hmm",
             {{"emission", "gaussian"}, {"covariance", "spherical"}},
@@ -285,10 +292,10 @@ void add_generate_command(CLI::App& app, const Choose& choose) {
       ->add_option("kind", request->kind,
                    "gmm: Gaussians of any shape; kmeans: equal round blobs; poisson: counts; categorical: symbols; bernoulli: "
                    "bits; exponential: waiting times; gamma: numbers above 0; binomial: successes; multinomial: rows of counts; "
-                   "von-mises-fisher: directions; hmm: sequences of states that emit equal round blobs")
+                   "von-mises-fisher: directions; student-t: clusters with heavy tails; hmm: sequences of states that emit equal round blobs")
       ->required()
       ->check(CLI::IsMember({"gmm", "kmeans", "poisson", "categorical", "bernoulli", "exponential", "gamma", "binomial", "multinomial",
-                             "von-mises-fisher", "hmm"}));
+                             "von-mises-fisher", "student-t", "hmm"}));
   command->add_option("-n,--rows", request->rows, "Number of rows (hmm: by default as many as --lengths sum to)");
   command->add_option("-d,--columns", request->columns, "Number of columns")->capture_default_str();
   command->add_option("-k,--components", request->components, "Number of components")->capture_default_str();

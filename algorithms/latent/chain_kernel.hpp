@@ -123,11 +123,12 @@ struct ChainKernel {
     if (tile.missing) lane.for_each(tile.rows(), ForgetMissing<Real>{tile.missing, mixtures, logits, offsets});
   }
 
-  // Adds a tile's emissions, weighted by posterior weights (rows, components()), to the family's statistics.
+  // Adds a tile's emissions, weighted by posterior weights (rows, components()), to the family's statistics; without
+  // coefficients where these were given.
   template <class Lane, class Real>
-  void add_emissions(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> features, MatrixView<const Real> posterior,
-                     Real* row_values, double* statistics) const {
-    family.add_weighted(lane, features, posterior, statistics);
+  void add_emissions(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> features, const Real* coefficients,
+                     MatrixView<const Real> posterior, Real* row_values, double* statistics) const {
+    add_weighted(family, lane, features, coefficients, posterior, statistics);
     if constexpr (requires { family.add_unlabelled(lane, features, row_values, statistics); }) {
       lane.for_each(tile.rows(), WeightRow<Real>{tile.weights, row_values});
       if (tile.missing) lane.for_each(tile.rows(), WeighRows<Real>{nullptr, tile.missing, {row_values, tile.rows(), 1}});

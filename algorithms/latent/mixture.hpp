@@ -44,11 +44,7 @@ struct MixtureKernel {
   template <class Lane, class Real>
   void add_statistics(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> features,
                       const CandidateWork<Real>& work, double* statistics) const {
-    family.add_weighted(lane, features, MatrixView<const Real>(work.posterior), statistics);
-    if constexpr (requires { family.add_unlabelled(lane, features, work.row_values, statistics); }) {
-      lane.for_each(tile.rows(), WeightRow<Real>{tile.weights, work.row_values});
-      family.add_unlabelled(lane, features, static_cast<const Real*>(work.row_values), statistics);
-    }
+    add(lane, tile, features, work, work.coefficients, statistics);
   }
 
   template <class Lane, class Real>
@@ -58,7 +54,8 @@ struct MixtureKernel {
   template <class Lane, class Real>
   void add_given_statistics(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> features,
                             const CandidateWork<Real>& work, double* statistics) const {
-    add_statistics(lane, tile, features, work, statistics);
+    const Real* const none = nullptr;
+    add(lane, tile, features, work, none, statistics);
   }
 
   template <class Real>
@@ -72,6 +69,17 @@ struct MixtureKernel {
   void responsibilities(const Tile<Real>& tile, const CandidateWork<Real>& work, double* out) const {
     for (Index i = 0; i < tile.rows(); ++i)
       std::copy_n(work.posterior.row(i), work.posterior.cols, out + i * work.posterior.cols);
+  }
+
+ private:
+  template <class Lane, class Real>
+  void add(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> features, const CandidateWork<Real>& work,
+           const Real* coefficients, double* statistics) const {
+    add_weighted(family, lane, features, coefficients, MatrixView<const Real>(work.posterior), statistics);
+    if constexpr (requires { family.add_unlabelled(lane, features, work.row_values, statistics); }) {
+      lane.for_each(tile.rows(), WeightRow<Real>{tile.weights, work.row_values});
+      family.add_unlabelled(lane, features, static_cast<const Real*>(work.row_values), statistics);
+    }
   }
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <span>
+#include <tuple>
 #include <vector>
 
 #include "core/backends/chain.hpp"
@@ -123,8 +124,17 @@ class CpuLane {
       }
   }
 
+  // A matrix of the lane's own, whose values the next call of this may change.
+  template <class Real>
+  MatrixView<Real> workspace(Index rows, Index cols) {
+    std::vector<Real>& values = std::get<std::vector<Real>>(workspaces_);
+    if (static_cast<Index>(values.size()) < rows * cols) values.resize(static_cast<std::size_t>(rows * cols));
+    return {values.data(), rows, cols};
+  }
+
  private:
   std::vector<float> product_;
+  std::tuple<std::vector<double>, std::vector<float>> workspaces_;
 };
 
 }  // namespace tally

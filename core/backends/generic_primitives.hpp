@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <tuple>
 #include <type_traits>
 
 #include "core/backends/generic_chain.hpp"
@@ -193,7 +194,7 @@ class GenericPrimitives {
   // Bytes of scratch.
   Index scratch_bytes() const noexcept {
     return products_.bytes() + float_products_.bytes() + row_sums_.bytes() + run_sums_.bytes() + sorted_.bytes() +
-           pieces_.bytes();
+           pieces_.bytes() + std::get<0>(workspaces_).bytes() + std::get<1>(workspaces_).bytes();
   }
 
   // products[s] (a.cols, b.cols), one behind the other, becomes the product of the s-th slice_rows rows. A backend that
@@ -209,6 +210,14 @@ class GenericPrimitives {
   template <class Kernel>
   void for_each_group(const Kernel& kernel) {
     self().for_each(kernel.groups(), generic::RunSerially<Kernel>{kernel});
+  }
+
+  // A matrix of the lane's own, whose values the next call of this may change.
+  template <class Real>
+  MatrixView<Real> workspace(Index rows, Index cols) {
+    Memory<Real>& values = std::get<Memory<Real>>(workspaces_);
+    values.reserve(rows * cols);
+    return {values.data(), rows, cols};
   }
 
  protected:
@@ -285,6 +294,7 @@ class GenericPrimitives {
   bool tf32_ = false;
   Memory<double> products_;
   Memory<float> float_products_;
+  std::tuple<Memory<double>, Memory<float>> workspaces_;
   Memory<double> row_sums_, run_sums_, pieces_;
   Memory<std::int32_t> sorted_;
 };

@@ -63,6 +63,18 @@ LogDensity gaussian_log_density(const std::string& shape, const NamedArrays& par
   };
 }
 
+LogDensity student_log_density(const std::string& shape, NamedArrays parameters, Index D) {
+  parameters["covariances"] = parameters.at("scales");
+  return [D, degrees = parameters.at("degrees_of_freedom").values, means = parameters.at("means").values,
+          normal = gaussian_log_density(shape, parameters, D)](const double* x, Index k) {
+    // The normal density at its mean and the distance from there are what the two have in common.
+    const double at_mean = normal(means.data() + k * D, k), q = 2 * (at_mean - normal(x, k));
+    const double half = 0.5 * static_cast<double>(D), nu = degrees[static_cast<std::size_t>(k)];
+    return at_mean + half * std::log(2 / nu) + std::lgamma(nu / 2 + half) - std::lgamma(nu / 2) -
+           (nu / 2 + half) * std::log1p(q / nu);
+  };
+}
+
 // Of a product over columns: `log_factor` is given a value of the row and the number of its parameter.
 template <typename LogFactor>
 LogDensity column_log_density(Index D, LogFactor log_factor) {
@@ -161,6 +173,7 @@ LogDensity log_density_of(const std::string& family, const Model& model, const N
   if (family == "binomial") return binomial_log_density(parameters, std::stod(model.options().at("trials")), D);
   if (family == "multinomial") return multinomial_log_density(parameters, D);
   if (family == "von-mises-fisher") return direction_log_density(parameters, D);
+  if (family == "student-t") return student_log_density(model.options().at("covariance"), parameters, D);
   if (family == "categorical") return symbol_log_density(parameters, D);
   if (family == "bernoulli") return bit_log_density(parameters, D);
   return nullptr;

@@ -398,7 +398,7 @@ CLI::App* add_scaling_command(CLI::App& bench, const ChooseAlone& choose) {
       ->capture_default_str();
   command->add_option("--model", words->model, "What is fitted, to data that `tally generate` makes of it")
       ->check(CLI::IsMember({"gmm", "kmeans", "poisson", "categorical", "bernoulli", "exponential", "gamma", "binomial", "multinomial",
-                             "von-mises-fisher", "hmm"}))
+                             "von-mises-fisher", "student-t", "hmm"}))
       ->capture_default_str();
   command->add_option("--rows", words->rows, "Rows in all (strong), of each rank (weak)")
       ->check(whole_number_from(1))

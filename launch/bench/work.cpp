@@ -19,9 +19,13 @@ Work operations_of(const Workload& workload) {
     return of_mixture(N, K, 1 + D, "1 + D");
   if (model == "bernoulli" || model == "binomial" || model == "gamma") return of_mixture(N, K, 1 + 2 * D, "1 + 2D");
   if (model == "categorical") return {2 * N * K * D, "2NKD additions of table entries", 0};
-  if (model != "gmm") return {};
+  if (model != "gmm" && model != "student-t") return {};
   const auto found = workload.options.find("covariance");
   const std::string covariance = found == workload.options.end() ? "full" : found->second;
+  if (model == "student-t") {  // whose statistics take the distances a second time
+    const double P = covariance == "full" ? 1 + D + squares : covariance == "diag" ? 1 + 2 * D : 2 + D;
+    return {6 * N * K * P, "6NKP, P of the Gaussian", 0};
+  }
   if (covariance == "full") return of_mixture(N, K, 1 + D + squares, "1 + D + D(D+1)/2");
   // What all components share is counted once.
   if (covariance == "tied") return {4 * N * (K * (1 + D) + squares), "4N(K(1 + D) + D(D+1)/2)", 0};

@@ -8,7 +8,7 @@ from tally_cli import TallyTest, data_status, usage_status
 tiny = ("--rows", 500, "--columns", 3, "-k", 2, "--iterations", 2, "--repeat", 2, "--threads", 1, "--quiet")
 models = ("gmm full", "gmm tied", "gmm diag", "gmm spherical", "kmeans", "poisson", "categorical", "bernoulli",
           "exponential", "gamma", "binomial", "multinomial", "von-mises-fisher", "hmm gamma", "hmm binomial", "hmm multinomial",
-          "hmm von-mises-fisher", "hmm gaussian", "hmm poisson", "hmm categorical", "hmm bernoulli", "hmm exponential")
+          "hmm von-mises-fisher", "student-t full", "student-t diag", "hmm student-t", "hmm gaussian", "hmm poisson", "hmm categorical", "hmm bernoulli", "hmm exponential")
 quartiles = {"best", "lower_quartile", "median", "upper_quartile", "worst", "samples"}
 
 

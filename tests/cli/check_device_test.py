@@ -9,9 +9,11 @@ from tally_cli import TallyTest, run
 device_status, communication_status = 4, 5
 models = ["gmm full", "gmm tied", "gmm diag", "gmm spherical", "kmeans", "poisson", "bernoulli", "categorical", "exponential",
           "gamma", "binomial", "multinomial", "von-mises-fisher",
+          "student-t full", "student-t diag", "student-t spherical",
           "hmm gaussian full", "hmm gaussian tied", "hmm gaussian diag", "hmm gaussian spherical", "hmm poisson",
           "hmm bernoulli", "hmm categorical", "hmm exponential",
-          "hmm gamma", "hmm binomial", "hmm multinomial", "hmm von-mises-fisher"]
+          "hmm gamma", "hmm binomial", "hmm multinomial", "hmm von-mises-fisher",
+          "hmm student-t full", "hmm student-t diag", "hmm student-t spherical"]
 from_the_cpu = ["first M-step", "parameters", "trace", "objectives", "responsibilities", "labels"]
 same_bits = ["lanes", "streamed", "candidates"]
 

@@ -28,7 +28,7 @@ def run(*words, ranks=1, status=0, **options):
 
 # What can be generated, and how a fit of it is asked for beside that.
 planted_kinds = {"gmm": (), "kmeans": (), "poisson": (), "categorical": (), "bernoulli": (),
-                 "exponential": (), "gamma": (), "binomial": ("--trials", "10"), "multinomial": (), "von-mises-fisher": (),
+                 "exponential": (), "gamma": (), "binomial": ("--trials", "10"), "multinomial": (), "von-mises-fisher": (), "student-t": (),
                  "hmm": ("--emission", "gaussian", "--covariance", "spherical")}
 
 

@@ -367,5 +367,60 @@ class VonMisesFisher(OfEveryFamily, HmmTest):
         self.assert_close(1 / np.tanh(kappa) - 1 / kappa if kappa else 0, along, 1e-9, absolute=1e-9)
 
 
+class StudentT(OfEveryFamily, HmmTest):
+    family, close = "student-t", {"means": 0.05, "scales": 0.3, "degrees_of_freedom": 0.3}
+    planting = ("--separation", 6)
+
+    def test_normal_components_are_those_of_many_degrees_of_freedom(self):
+        x, start = np.array(self.reference["x"]), dict(self.reference["mixture"]["start"])
+        degrees = start.pop("degrees_of_freedom")
+        for covariance, of_full in (("full", lambda s: s), ("diag", lambda s: np.diagonal(s, axis1=1, axis2=2)),
+                                    ("spherical", lambda s: s[:, 0, 0])):
+            scales = of_full(np.array(start["scales"]))
+            shared = {"covariance": covariance, "reg_covar": 0, "tol": 0, "max_iter": 4}
+            of_gmm = {"weights": start["weights"], "means": start["means"]}
+            normal = self.fit("gmm", self.write_data(x), 2, init=self.start(**of_gmm, covariances=scales), **shared)
+            fitted = self.fit("student-t", self.write_data(x), 2, freeze="degrees_of_freedom", **shared,
+                              init=self.start(**{**start, "scales": scales}, degrees_of_freedom=np.full(2, 1e12)))
+            self.assert_close(fitted.trace, normal.trace, 1e-9)
+            self.assert_close(fitted["scales"], normal["covariances"], 1e-8)
+            self.assertEqual(fitted.training["free_parameters"], normal.training["free_parameters"])
+            free = self.fit("student-t", self.write_data(x), 2, **shared,
+                            init=self.start(**{**start, "scales": scales}, degrees_of_freedom=degrees))
+            self.assertTrue((np.diff(free.trace) > 0).all())
+
+    def test_rows_far_out_pull_nothing(self):
+        x = np.random.default_rng(3).normal(size=(400, 2))
+        clean = self.fit("student-t", self.write_data(x), 1, tol=1e-9, max_iter=500)
+        far = self.fit("student-t", self.write_data(np.concatenate([x, [[1e4, -1e4], [-1e5, 3e4]]])), 1, tol=1e-9, max_iter=500)
+
+        self.assertGreater(clean["degrees_of_freedom"][0], 20)
+        self.assertLess(far["degrees_of_freedom"][0], 5)
+        self.assert_close(far["means"], clean["means"], 0, absolute=0.05)
+        self.assertTrue((np.diagonal(far["scales"][0]) < 1.2).all())
+
+    def test_rows_of_a_normal_distribution_have_the_most_degrees_of_freedom(self):
+        x = np.sign(np.random.default_rng(5).normal(size=(200, 3)))  # tails lighter than normal ones
+
+        for precision in ("double", "single"):
+            fitted = self.fit("student-t", self.write_data(x), 1, tol=0, max_iter=200, max_degrees=100, precision=precision)
+            self.assertEqual(fitted["degrees_of_freedom"][0], 100)
+            self.assertTrue(np.isfinite(fitted.trace).all())
+
+    def test_labels_say_nothing_about_degrees_of_freedom(self):
+        x = np.array(self.reference["x"])
+        labels = self.write(labels=(x[:, 0] > 1.5).astype(int)) + ":/labels"
+
+        fitted = self.fit("student-t", self.write_data(x), 2, init=f"labels:{labels}", tol=0, max_iter=0)
+
+        np.testing.assert_array_equal(fitted["degrees_of_freedom"], [10, 10])
+
+    def test_starts_and_options_that_are_impossible_are_refused(self):
+        data = self.write_data(self.reference["x"])
+        self.refuse_fit("student-t", data, 1, says="within 0.01 to 1e12", init=self.start(degrees_of_freedom=[0.0]))
+        self.refuse_fit("student-t", data, 1, says="--max-degrees", max_degrees=0.5, status=usage_status)
+        self.refuse_fit("student-t", data, 1, says="full, diag or spherical", covariance="tied", status=usage_status)
+
+
 if __name__ == "__main__":
     unittest.main()

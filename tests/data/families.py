@@ -32,7 +32,7 @@ class Exponential:
     def scipy(self, row, theta):
         return scipy.stats.expon.logpdf(row, scale=1 / np.array(theta["rates"])).sum()
 
-    def maximize(self, x, weights):
+    def maximize(self, x, weights, theta):
         return {"rates": [1 / value for value in mean(x, weights)]}
 
 
@@ -51,7 +51,7 @@ class Gamma:
     def scipy(self, row, theta):
         return scipy.stats.gamma.logpdf(row, theta["shapes"], scale=theta["scales"]).sum()
 
-    def maximize(self, x, weights):
+    def maximize(self, x, weights, theta):
         means, logs = mean(x, weights), mean([[mp.log(value) for value in row] for row in x], weights)
         spreads = [mp.log(m) - l for m, l in zip(means, logs)]
         shapes = [mp.findroot(lambda a, s=s: mp.log(a) - mp.digamma(a) - s, 0.5 / s) for s in spreads]
@@ -74,7 +74,7 @@ class Binomial:
     def scipy(self, row, theta):
         return scipy.stats.binom.logpmf(row, self.trials, theta["probabilities"]).sum()
 
-    def maximize(self, x, weights):
+    def maximize(self, x, weights, theta):
         return {"probabilities": [value / self.trials for value in mean(x, weights)]}
 
 
@@ -93,7 +93,7 @@ class Multinomial:
     def scipy(self, row, theta):
         return scipy.stats.multinomial.logpmf(row, int(sum(row)), theta["probabilities"])
 
-    def maximize(self, x, weights):
+    def maximize(self, x, weights, theta):
         means = mean(x, weights)
         return {"probabilities": [value / mp.fsum(means) for value in means]}
 
@@ -114,7 +114,7 @@ class VonMisesFisher:
     def scipy(self, row, theta):
         return scipy.stats.vonmises_fisher.logpdf(row, theta["mean_directions"], theta["concentrations"])
 
-    def maximize(self, x, weights):
+    def maximize(self, x, weights, theta):
         means = mean(x, weights)
         length, v = mp.sqrt(mp.fsum(value ** 2 for value in means)), mp.mpf(len(means)) / 2 - 1
         kappa = mp.findroot(lambda k: mp.besseli(v + 1, k) / mp.besseli(v, k) - length,
@@ -122,8 +122,46 @@ class VonMisesFisher:
         return {"mean_directions": [value / length for value in means], "concentrations": kappa}
 
 
+class StudentT:
+    options = {"covariance": "full", "reg_covar": 0}
+
+    def rows(self, random):
+        means, spreads = [[0.0, 1.0], [3.0, -1.0]], [[1.0, 0.3], [0.5, 2.0]]
+        which = random.choice(2, ROWS)
+        return np.round(np.array(means)[which] + np.array(spreads)[which] * random.standard_t(3, (ROWS, 1))
+                        * random.choice([-1.0, 1.0], (ROWS, 2)) + random.normal(scale=0.3, size=(ROWS, 2)), 4)
+
+    start = {"means": [[0.0, 0.0], [2.0, 0.0]], "scales": [[[1.0, 0.25], [0.25, 0.5]], [[0.5, 0.0], [0.0, 2.0]]],
+             "degrees_of_freedom": [4.0, 10.0]}
+
+    def distance(self, row, theta):
+        z = mp.matrix([a - b for a, b in zip(row, theta["means"])])
+        return (z.T * mp.inverse(mp.matrix(theta["scales"])) * z)[0]
+
+    def log_density(self, row, theta):
+        nu, D = theta["degrees_of_freedom"], mp.mpf(len(row))
+        return (mp.loggamma((nu + D) / 2) - mp.loggamma(nu / 2) - D / 2 * mp.log(mp.pi * nu)
+                - mp.log(mp.det(mp.matrix(theta["scales"]))) / 2 - (nu + D) / 2 * mp.log1p(self.distance(row, theta) / nu))
+
+    def scipy(self, row, theta):
+        return scipy.stats.multivariate_t.logpdf(row, theta["means"], theta["scales"], theta["degrees_of_freedom"])
+
+    def maximize(self, x, weights, theta):
+        """Of parameter-expanded EM: a row's precision u has the mean (nu + D) / (nu + q), and its scale is fitted, too."""
+        nu, D = theta["degrees_of_freedom"], mp.mpf(len(x[0]))
+        u = [(nu + D) / (nu + self.distance(row, theta)) for row in x]
+        scaled = [w * value for w, value in zip(weights, u)]
+        means = mean(x, scaled)
+        scales = [mean([[(row[a] - means[a]) * (row[b] - means[b]) for b in range(len(means))] for row in x], scaled)
+                  for a in range(len(means))]
+        of_precisions = mean([[value, mp.log(value)] for value in u], weights)
+        logs = mp.digamma((nu + D) / 2) - mp.log((nu + D) / 2) + of_precisions[1] - mp.log(of_precisions[0])
+        degrees = mp.findroot(lambda value: mp.log(value / 2) - mp.digamma(value / 2) + logs, nu)
+        return {"means": means, "scales": scales, "degrees_of_freedom": degrees}
+
+
 FAMILIES = {"exponential": Exponential(), "gamma": Gamma(), "binomial": Binomial(), "multinomial": Multinomial(),
-            "von-mises-fisher": VonMisesFisher()}
+            "von-mises-fisher": VonMisesFisher(), "student-t": StudentT()}
 
 
 def as_mpf(values):
@@ -147,8 +185,8 @@ def log_densities(family, x, theta, components):
     return table
 
 
-def maximize(family, x, responsibilities, components):
-    each = [family.maximize(x, [r[k] for r in responsibilities]) for k in range(components)]
+def maximize(family, x, responsibilities, theta, components):
+    each = [family.maximize(x, [r[k] for r in responsibilities], component(theta, k)) for k in range(components)]
     return {name: [theta[name] for theta in each] for name in each[0]}
 
 
@@ -165,7 +203,7 @@ def mixture(family, x, weights, start):
         if iteration == ITERATIONS:
             return {"trace": as_floats(trace), "end": {name: as_floats(values) for name, values in theta.items()}}
         posterior = [[w * value / mp.fsum(row) for value in row] for w, row in zip(weights, joint)]
-        theta = maximize(family, x, posterior, len(shares))
+        theta = maximize(family, x, posterior, of_family, len(shares))
         theta["weights"] = [mp.fsum(row[k] for row in posterior) / mp.fsum(weights) for k in range(len(shares))]
 
 
@@ -199,7 +237,7 @@ def chain(family, x, lengths, start):
         trace.append(log_likelihood)
         if iteration == ITERATIONS:
             return {"trace": as_floats(trace), "end": {name: as_floats(values) for name, values in theta.items()}}
-        theta = maximize(family, x, gamma, len(states))
+        theta = maximize(family, x, gamma, of_family, len(states))
         theta["startprob"] = [value / mp.fsum(starts) for value in starts]
         theta["transmat"] = [[value / mp.fsum(row) for value in row] for row in counts]
 

@@ -96,7 +96,7 @@ TEST(BenchWorkloads, EveryModelAndVariantOfTheRegistryIsMeasured) {
   for (const char* name :
        {"gmm full", "gmm tied", "gmm diag", "gmm spherical", "kmeans", "poisson", "categorical", "bernoulli", "exponential",
         "gamma", "binomial", "multinomial", "von-mises-fisher", "hmm gamma", "hmm binomial", "hmm multinomial", "hmm von-mises-fisher",
-        "hmm gaussian", "hmm poisson", "hmm categorical", "hmm bernoulli", "hmm exponential", "mine"})
+        "student-t full", "student-t diag", "hmm student-t", "hmm gaussian", "hmm poisson", "hmm categorical", "hmm bernoulli", "hmm exponential", "mine"})
     EXPECT_THAT(names, Contains(std::string(name) + " 1000 x 4, K 3"));
 }
 
@@ -118,6 +118,7 @@ TEST(BenchWork, OperationsAreCountedByTheConventionStated) {
   EXPECT_EQ(operations("binomial", {}), 4 * 10 * 2 * 7);
   EXPECT_EQ(operations("multinomial", {}), 4 * 10 * 2 * 4);
   EXPECT_EQ(operations("von-mises-fisher", {}), 4 * 10 * 2 * 4);
+  EXPECT_EQ(operations("student-t", {}), 6 * 10 * 2 * (1 + 3 + 6));
   EXPECT_EQ(operations("categorical", {}), 2 * 10 * 2 * 3);
   EXPECT_EQ(operations("kmeans", {}), 2 * 10 * 2 * 3);
   EXPECT_EQ(operations("hmm", {}), 6 * 10 * 4);

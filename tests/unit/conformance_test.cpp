@@ -63,6 +63,8 @@ std::vector<ModelCase> all_cases() {
     cases.push_back(registered("binomial", {{"trials", "12"}}, precision));
     cases.push_back(registered("multinomial", {}, precision));
     cases.push_back(registered("von-mises-fisher", {}, precision));
+    for (const std::string covariance : {"full", "diag", "spherical"})
+      cases.push_back(registered("student-t", {{"covariance", covariance}, {"reg-covar", "0"}}, precision));
     cases.push_back(registered("hmm", {{"emission", "gaussian"}, {"covariance", "diag"}, {"reg-covar", "0"}}, precision));
     cases.push_back(of_cut_sequences("composed", cases.back()));
     cases.push_back(of_cut_sequences("in_order", registered("hmm", {{"emission", "poisson"}}, precision)));

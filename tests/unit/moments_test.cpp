@@ -57,6 +57,11 @@ std::vector<Made> all_models() {
   for (const char* trials : {"9", "1000"})
     models.push_back(make("binomial", {{"trials", trials}}, {{"probabilities", {{2, 2}, {0, 1, 0.3, 0.8}}}}));
   models.push_back(make("multinomial", {{"trials", "30"}}, {{"probabilities", {{2, 2}, {0.2, 0.8, 1, 0}}}}));
+  for (const char* covariance : {"diag", "spherical"})
+    models.push_back(make("student-t", {{"covariance", covariance}},
+                          {{"means", two_means},
+                           {"scales", covariance == std::string("diag") ? Array{{2, 2}, {4, 9, 2, 0.5}} : Array{{2}, {4, 0.5}}},
+                           {"degrees_of_freedom", {{2}, {7, 20}}}}));
   for (const double concentration : {0.0, 1.5, 1e4})
     models.push_back(make("von-mises-fisher", {},
                           {{"mean_directions", {{2, 2}, {0.6, 0.8, 0, 1}}}, {"concentrations", {{2}, {2, concentration}}}}));

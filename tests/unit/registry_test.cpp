@@ -31,7 +31,7 @@ TEST(Registry, AFamilyIsAMixtureAndAnEmission) {
 
   for (const auto& [mixture, emission] : {std::pair{"gmm", "gaussian"}, {"poisson", "poisson"}, {"bernoulli", "bernoulli"}, {"categorical", "categorical"}, {"exponential", "exponential"},
                                           {"gamma", "gamma"}, {"binomial", "binomial"}, {"multinomial", "multinomial"},
-                                          {"von-mises-fisher", "von-mises-fisher"}})
+                                          {"von-mises-fisher", "von-mises-fisher"}, {"student-t", "student-t"}})
     EXPECT_EQ(names_of(registry.find(mixture).options), names_of(registry.find_emission(emission).options)) << mixture;
 }
 
