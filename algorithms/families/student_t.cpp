@@ -28,7 +28,7 @@ std::set<std::string> named_for_gaussian(const std::set<std::string>& frozen) {
 
 StudentTFamily::StudentTFamily(const StudentTOptions& options, Index components, Index columns)
     : max_degrees_(options.max_degrees), gaussian_(options.gaussian, components, columns) {
-  if (options.gaussian.covariance == Covariance::tied)
+  if (gaussian_.form() == CovarianceForm::tied || shares_parts(options.gaussian.covariance))
     throw UsageError("student-t takes --covariance full, diag or spherical");
   if (!(max_degrees_ >= 1 && max_degrees_ <= 1e12)) throw UsageError("--max-degrees must be within 1 to 1e12");
   gaussian_.add_parameters(gaussian_parameters_);

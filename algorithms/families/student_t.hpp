@@ -15,7 +15,7 @@
 namespace tally {
 
 struct StudentTOptions {
-  GaussianOptions gaussian;  // of the scale matrices; none are tied
+  GaussianOptions gaussian;  // of the scale matrices, of which components share no part
   double max_degrees = 1e6;
 };
 
@@ -26,7 +26,7 @@ struct StudentTOptions {
 // its expected precision.
 class StudentTFamily {
  public:
-  // Throws UsageError: tied scales, or max_degrees is not within 1 to 1e12.
+  // Throws UsageError: scales that share parts, or max_degrees is not within 1 to 1e12.
   StudentTFamily(const StudentTOptions& options, Index components, Index columns);
 
   Index components() const noexcept { return gaussian_.components(); }

@@ -10,11 +10,11 @@ template <class Make>
 std::unique_ptr<Model> with_student_t(Index components, Index columns, const StudentTOptions& options, const Make& make) {
   const StudentTFamily family(options, components, columns);
   const ExponentialKernel shape{components, family.coefficient_stride() - 2};
-  switch (options.gaussian.covariance) {
-    case Covariance::full: return make(family, StudentTKernel<GaussianFullKernel>{{shape}, columns});
-    case Covariance::diag: return make(family, StudentTKernel<GaussianDiagKernel>{{shape}, columns});
-    case Covariance::spherical: return make(family, StudentTKernel<GaussianSphericalKernel>{{shape}, columns});
-    case Covariance::tied: break;  // which the family refuses
+  switch (form_of(options.gaussian.covariance)) {
+    case CovarianceForm::full: return make(family, StudentTKernel<GaussianFullKernel>{{shape}, columns});
+    case CovarianceForm::diag: return make(family, StudentTKernel<GaussianDiagKernel>{{shape}, columns});
+    case CovarianceForm::spherical: return make(family, StudentTKernel<GaussianSphericalKernel>{{shape}, columns});
+    case CovarianceForm::tied: break;  // which the family refuses
   }
   return nullptr;
 }
