@@ -97,14 +97,24 @@ void fail(Candidate& candidate, const std::string& why) {
   candidate.failure = why;
 }
 
-// The M-step of one candidate, or its end.
-void maximize(const Model& model, const PassPart& part, int c, double weight, int iteration,
-              Candidate& candidate) {
+// The M-step of one candidate, or its end. `degenerate`: of its M-step before; becomes that of this one.
+void maximize(const Model& model, const PassPart& part, int c, double weight, int iteration, OnDegenerate policy,
+              Candidate& candidate, std::vector<Degenerate>& degenerate) {
   std::vector<double> statistics(static_cast<std::size_t>(model.statistics().size()));
   part.tally().statistics(c, statistics);
   std::vector<double> updated = candidate.parameters;
+  degenerate = model.degenerate(statistics, weight, candidate.parameters);
   try {
-    model.maximize(statistics, weight, updated);
+    if (degenerate.empty() || policy == OnDegenerate::floor) {
+      model.maximize(statistics, weight, updated);
+    } else {
+      if (policy == OnDegenerate::error) throw DataError(words_of(degenerate.front()));
+      if (static_cast<Index>(degenerate.size()) == model.components())
+        throw DataError("every component is degenerate; " + words_of(degenerate.front()));
+      const double left = weight - model.leave_out(degenerate, statistics);
+      model.maximize(statistics, left, updated);
+      if (policy == OnDegenerate::reseed) model.split_heaviest(degenerate, updated);
+    }
   } catch (const DataError& error) {
     return fail(candidate, std::string(error.what()) + " (iteration " + std::to_string(iteration) + ")");
   }
@@ -144,7 +154,11 @@ bool fit_together(std::span<const FitTask> tasks, Shard& shard, const DataSummar
                        task.state->exponents);
   Pass pass(parts, shard, options, communicator);
   int iteration = 0;
-  for (const FitTask& task : tasks) iteration = std::max(iteration, task.state->iteration);
+  std::vector<std::vector<std::vector<Degenerate>>> degenerate;  // of each candidate's last M-step
+  for (const FitTask& task : tasks) {
+    iteration = std::max(iteration, task.state->iteration);
+    degenerate.emplace_back(task.state->candidates.size());
+  }
   for (;;) {
     IterationReport report;
     report.iteration = iteration;
@@ -178,8 +192,14 @@ bool fit_together(std::span<const FitTask> tasks, Shard& shard, const DataSummar
           report.change = entries < 2 ? std::numeric_limits<double>::quiet_NaN()
                                       : (objective - candidate.trace[entries - 2]) / summary.total_weight;
         }
-        if (candidate.active())
-          maximize(model, parts[t], c, summary.total_weight, state.iteration, candidate);
+        if (candidate.active()) {
+          std::vector<Degenerate>& now = degenerate[t][static_cast<std::size_t>(c)];
+          const std::vector<Degenerate> before = now;
+          maximize(model, parts[t], c, summary.total_weight, state.iteration, options.on_degenerate, candidate, now);
+          for (const Degenerate& each : now)
+            if (options.on_degenerate == OnDegenerate::reseed || std::ranges::find(before, each) == before.end())
+              observer.repaired(static_cast<int>(t), c, each, state.iteration);
+        }
         ended &= !candidate.active();
       }
       if (!parts[t].running().empty()) ++state.iteration;

@@ -40,6 +40,7 @@ struct FitOptions {
   Summation summation = Summation::exact;
   Device* device = nullptr;  // what this rank computes on; null: the CPU. All ranks have one or none
   Index row_memory = 0;      // bytes of rows that it may keep; 0: what it has
+  OnDegenerate on_degenerate = OnDegenerate::floor;  // one that the model does not refuse
 };
 
 struct IterationReport {
@@ -66,6 +67,8 @@ class FitObserver {
  public:
   virtual ~FitObserver() = default;
   virtual void iterated(const IterationReport&) {}
+  // A component became degenerate, or was dealt with: of this task and candidate, in the M-step of this iteration.
+  virtual void repaired(int /*task*/, int /*candidate*/, const Degenerate&, int /*iteration*/) {}
   // After each M-step: the states are complete and may be checkpointed. Where `stopping`, it is the last call.
   virtual void advanced(std::span<const FitTask>, bool /*stopping*/) {}
   // Asked before each reduction; one rank's wish stops all after the M-step.

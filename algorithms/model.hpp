@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "algorithms/degenerate.hpp"
 #include "algorithms/domain.hpp"
 #include "algorithms/tally.hpp"
 #include "core/archive.hpp"
@@ -124,6 +125,22 @@ class Model {
                               std::span<double> parameters) const {
     maximize(statistics, total_weight, parameters);
   }
+  // The components that these statistics do not determine: empty ones, which had a weight before, and those whose covariance
+  // is at most the ridge in some column, or singular. In order.
+  virtual std::vector<Degenerate> degenerate(std::span<const double> /*statistics*/, double /*total_weight*/,
+                                             std::span<const double> /*parameters*/) const {
+    return {};
+  }
+  // Whether the policy has a meaning here; words why not.
+  virtual std::string refuses(OnDegenerate policy) const {
+    return policy == OnDegenerate::floor ? "" : name() + " does not say which components are degenerate";
+  }
+  // Takes these components' part out of the statistics, so that the M-step keeps their parameters; returns their weight.
+  virtual double leave_out(std::span<const Degenerate>, std::span<double> /*statistics*/) const { return 0; }
+  // After an M-step without them: makes each one half of the component that is the heaviest then.
+  virtual void split_heaviest(std::span<const Degenerate>, std::span<double> /*parameters*/) const {}
+  // Whether an array of `describe` has a row for each component.
+  virtual bool has_row_per_component(const std::string& /*array*/) const { return true; }
   // What an M-step without any data keeps: parameters before a first M-step from labels.
   virtual void set_defaults(std::span<double> parameters) const = 0;
 

@@ -122,6 +122,52 @@ class PairModel final : public Model, public KeepsZeros {
     maximize_part(latent_, statistics, total_weight, parameters, {});
     maximize_part(family_, statistics, total_weight, parameters, {});
   }
+  std::vector<Degenerate> degenerate(std::span<const double> statistics, double total_weight,
+                                     std::span<const double> parameters) const override {
+    std::vector<Degenerate> found;
+    if constexpr (of_mixture) {
+      const MatrixView<const double> moments = statistics_["moments"].matrix(statistics);
+      for (Index k = 0; k < components(); ++k) {
+        const bool empty = !(moments(k, 0) > Latent::empty_fraction * total_weight);
+        if (empty && latent_.weight(parameters_, parameters, k) > 0) found.push_back({k, -1});
+        if constexpr (requires { family_.collapsed_column(statistics_, statistics, k); })
+          if (const Index column = empty ? -1 : family_.collapsed_column(statistics_, statistics, k); column >= 0)
+            found.push_back({k, column});
+      }
+    }
+    return found;
+  }
+  std::string refuses(OnDegenerate policy) const override {
+    if (policy == OnDegenerate::floor || policy == OnDegenerate::error)
+      return of_mixture || policy == OnDegenerate::floor ? "" : Model::refuses(policy);
+    if (!of_mixture) return Model::refuses(policy);
+    if (!frozen_.empty()) return "frozen parameters cannot change so";
+    if (policy == OnDegenerate::prune && latent_.has_prior()) return "a prior gives weight to empty components";
+    if constexpr (requires(std::span<double> all) { family_.split(parameters_, all, Index{}, Index{}); }) return "";
+    return policy == OnDegenerate::reseed ? name_ + " has no direction to split a component along" : "";
+  }
+  double leave_out(std::span<const Degenerate> degenerate, std::span<double> statistics) const override {
+    double weight = 0;
+    for (const Degenerate& each : degenerate) {
+      weight += statistics_["moments"].matrix(statistics)(each.component, 0);
+      for (const Field& field : statistics_.fields()) {
+        if (field.shape.size() != 2 || field.shape.front() != components()) continue;
+        double* const row = field.matrix(statistics).row(each.component);
+        std::fill(row, row + field.shape.back(), 0.0);
+      }
+    }
+    return weight;
+  }
+  void split_heaviest(std::span<const Degenerate> degenerate, std::span<double> parameters) const override {
+    if constexpr (of_mixture && requires { family_.split(parameters_, parameters, Index{}, Index{}); })
+      for (const Degenerate& each : degenerate)
+        family_.split(parameters_, parameters, latent_.halve_heaviest(parameters_, parameters, each.component),
+                      each.component);
+  }
+  bool has_row_per_component(const std::string& array) const override {
+    if constexpr (requires { family_.is_common(array); }) return !family_.is_common(array);
+    return true;
+  }
   void set_defaults(std::span<double> parameters) const override {
     latent_.set_defaults(parameters_, parameters);
     family_.set_defaults(parameters_, parameters);
@@ -207,6 +253,7 @@ class PairModel final : public Model, public KeepsZeros {
 
  private:
   static constexpr bool rounds_products = !requires { requires !Family::rounds_products; };
+  static constexpr bool of_mixture = requires { Latent::empty_fraction; };
   static constexpr bool of_sequences = requires(const Latent& latent) { latent.sequence_cut(Index{}, Index{}); };
 
   template <class Part>

@@ -24,6 +24,7 @@
 #include "launch/model_file.hpp"
 #include "launch/output.hpp"
 #include "launch/progress.hpp"
+#include "launch/repairs.hpp"
 #include "launch/result_file.hpp"
 #include "launch/resources.hpp"
 #include "launch/sequence_inputs.hpp"
@@ -73,6 +74,19 @@ class FitJob final : public FitObserver {
     if (progress_) progress_->iterated(report);
   }
 
+  void repaired(int, int candidate, const Degenerate& degenerate, int iteration) override {
+    if (!progress_) return;
+    progress_->log(nlohmann::json{{"event", "degenerate"},
+                                  {"iteration", iteration},
+                                  {"candidate", candidate},
+                                  {"component", degenerate.component},
+                                  {"column", degenerate.column < 0 ? nlohmann::json() : nlohmann::json(degenerate.column)},
+                                  {"action", to_string(request_.fit.on_degenerate)}}
+                       .dump());
+    const std::string start = request_.restarts > 1 ? fmt::format("start {}: ", candidate) : "";
+    progress_->note(start + words_of_repair(degenerate, iteration, request_.fit.on_degenerate));
+  }
+
   void advanced(std::span<const FitTask>, bool stopping) override {
     publish();
     checkpoints_.save(state_.iteration, stopping, [this] {
@@ -110,6 +124,7 @@ class FitJob final : public FitObserver {
       if (context_.is_root()) check_outputs();
       inputs_ = open_fit_inputs(request_, entry_, context_.io);
       model_ = std::move(inputs_.model);
+      check_on_degenerate(*model_, request_.fit.on_degenerate);
     });
     if (progress_) progress_->set_objective_name(model_->objective_name());
     check_same_everywhere(*inputs_.rows, request_, options_hash(), context_.communicator);
@@ -223,8 +238,12 @@ class FitJob final : public FitObserver {
 
   int conclude(const FitOutcome& outcome) {
     const Candidate& best = state_.candidates[static_cast<std::size_t>(outcome.best)];
-    const ModelRecord record =
-        record_of(outcome.best, outcome.stopped ? "unfinished" : to_string(best.reason));
+    ModelRecord record = record_of(outcome.best, outcome.stopped ? "unfinished" : to_string(best.reason));
+    if (request_.fit.on_degenerate == OnDegenerate::prune) {
+      drop_pruned(*model_, record);
+      const auto left = entry_.make(record.components, record.columns, inputs_.model_options);
+      record.free_parameters = adapt_to_data(entry_, *left, inputs_.model_options, scan_.summary)->free_parameters();
+    }
     agree(context_.communicator, [&] {
       if (context_.is_root()) result_.save(record);
     });

@@ -46,6 +46,8 @@ std::string hash_of_options(std::span<const Model* const> models, const FitReque
   hasher.add(request.restarts);
   hasher.add(request.seed);
   hasher.add(static_cast<int>(in_float(request.fit.precision)));  // single and tf32 go on from one another
+  if (request.fit.on_degenerate != OnDegenerate::floor)
+    hasher.add(std::string_view(to_string(request.fit.on_degenerate)));
   return hex_text(hasher.value());
 }
 

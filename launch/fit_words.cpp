@@ -22,6 +22,13 @@ void add_start_options(CLI::App& command, FitWords& words, const ModelEntry& ent
                      "Stop when the mean objective per unit of weight changes by less; 0: never")
       ->capture_default_str()
       ->check(number_from(0));
+  command
+      .add_option_function<std::string>(
+          "--on-degenerate",
+          [&request](const std::string& word) { request.fit.on_degenerate = parse_on_degenerate(word); },
+          "What becomes of a component that is empty or whose covariance collapsed: floor (it keeps its parameters, or "
+          "the ridge), reseed, prune or error")
+      ->default_str("floor");
   command.add_option("--seed", request.seed, "Seed of every random number")->capture_default_str();
 }
 

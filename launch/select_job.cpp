@@ -18,6 +18,7 @@
 #include "launch/job_checkpoints.hpp"
 #include "launch/output.hpp"
 #include "launch/progress.hpp"
+#include "launch/repairs.hpp"
 #include "launch/result_file.hpp"
 #include "launch/signals.hpp"
 
@@ -90,6 +91,8 @@ class SelectJob final : public FitObserver {
       throw UsageError("--init " + request_.fit.init + ": models of several shapes start from the data alone, by kmeans, k-means++, "
                        "random or random-from-data");
     parse_sample_start(init_.way);
+    if (request_.fit.fit.on_degenerate == OnDegenerate::prune)
+      throw UsageError("--on-degenerate prune: select compares numbers of components; fit prunes");
     if (request_.fit.resume && request_.fit.checkpoint_folder.empty())
       throw UsageError("--resume needs --checkpoint: the folder to resume from");
   }
@@ -128,6 +131,7 @@ class SelectJob final : public FitObserver {
         contender.shape = words_of(shape);
         contender.model =
             make_fit_model(entry_, contender.request, inputs_.rows->columns(), contender.request.model_options);
+        check_on_degenerate(*contender.model, request_.fit.fit.on_degenerate);
         if (!contender.model->larger_is_better())
           throw UsageError(entry_.name + " has no likelihood to compare numbers of components by; compare inertias of fits");
       }

@@ -61,6 +61,13 @@ class GaussianFamily {
   void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
                 const Layout& layout, std::span<double> parameters, const std::set<std::string>& frozen = {}) const;
   Index free_parameters(const std::set<std::string>& frozen = {}) const;
+  // The first column in which component k's own covariance is no more than the ridge, given the columns before it, or
+  // rounding; -1: none. Where covariances are tied, share parts or have a prior, no component collapses by itself.
+  Index collapsed_column(const Layout& statistics_layout, std::span<const double> statistics, Index k) const;
+  // Makes components `from` and `to` the halves of `from`, along the axis of its largest variance: together they have its
+  // mean and, where the form lets them, its covariance.
+  void split(const Layout& layout, std::span<double> parameters, Index from, Index to) const;
+  bool is_common(const std::string& array) const { return array == "covariances" && form_ == CovarianceForm::tied; }
   // What one unit of weight adds to the log-likelihood on the way to the user's units.
   double objective_in_user_units(double objective, double weight) const;
   std::vector<std::string> warnings(const DataSummary& summary) const;

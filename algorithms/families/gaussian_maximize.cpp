@@ -1,11 +1,13 @@
 // The M-step of GaussianFamily.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "algorithms/families/gaussian.hpp"
 #include "algorithms/families/packed_index.hpp"
 #include "algorithms/families/shared_covariances.hpp"
 #include "algorithms/families/singular_covariance.hpp"
+#include "core/blas.hpp"
 
 namespace tally {
 namespace {
@@ -145,6 +147,77 @@ void GaussianFamily::maximize_tied(MatrixView<const double> moments, std::span<c
     }
   }
   factor_of(covariance, D, second, -1, "tied");
+}
+
+Index GaussianFamily::collapsed_column(const Layout& statistics_layout, std::span<const double> statistics, Index k) const {
+  if (form_ == CovarianceForm::tied || shares_parts(options_.covariance) || options_.prior.on_covariances()) return -1;
+  const Index D = columns_;
+  const MatrixView<const double> moments = statistics_layout["moments"].matrix(statistics);
+  const double count = moments(k, 0);
+  std::vector<double> mean(static_cast<std::size_t>(D)), second(static_cast<std::size_t>(D));
+  for (Index d = 0; d < D; ++d) mean[static_cast<std::size_t>(d)] = moments(k, 1 + d) / count;
+  const Sums sums{count, moments.row(k) + 1, moments.row(k) + 1 + D, mean.data(), false};
+  const Index size = form_ == CovarianceForm::full ? D * D : form_ == CovarianceForm::diag ? D : 1;
+  std::vector<double> covariance(static_cast<std::size_t>(size));
+  maximize_covariance(sums, covariance, second);
+  const double rounding = 4 * std::numeric_limits<double>::epsilon();
+  if (form_ != CovarianceForm::full) {
+    for (Index d = 0; d < size; ++d)
+      if (const auto i = static_cast<std::size_t>(d); !(covariance[i] > std::max(2 * reg(d), rounding * second[i]))) return d;
+    return -1;
+  }
+  const std::vector<double> variances = [&] {
+    std::vector<double> values;
+    for (Index d = 0; d < D; ++d) values.push_back(covariance[static_cast<std::size_t>(d * D + d)]);
+    return values;
+  }();
+  const MatrixView<double> L(covariance.data(), D, D);
+  const Index failed = blas::cholesky(L);
+  for (Index d = 0; d < (failed > 0 ? failed - 1 : D); ++d) {
+    const auto i = static_cast<std::size_t>(d);
+    const double of_factor = 0.5 * static_cast<double>(D) * rounding * variances[i];
+    if (!(L(d, d) * L(d, d) > std::max(2 * reg(d), of_factor + rounding * second[i]))) return d;
+  }
+  return failed - 1;
+}
+
+void GaussianFamily::split(const Layout& layout, std::span<double> parameters, Index from, Index to) const {
+  const Index D = columns_;
+  const MatrixView<double> means = layout["means"].matrix(parameters);
+  const std::span<double> covariances = layout["covariances"].in(parameters);
+  const Index size = form_ == CovarianceForm::full ? D * D : form_ == CovarianceForm::diag ? D : 1;
+  const std::span<double> own = form_ == CovarianceForm::tied
+                                    ? covariances
+                                    : covariances.subspan(static_cast<std::size_t>(from * size), static_cast<std::size_t>(size));
+  std::vector<double> step(static_cast<std::size_t>(D));  // from the mean to either half: half a deviation
+  switch (form_) {
+    case CovarianceForm::full:
+    case CovarianceForm::tied: {
+      std::vector<double> axes(own.begin(), own.end()), values(static_cast<std::size_t>(D));
+      blas::symmetric_eigen({axes.data(), D, D}, values);
+      const double* longest = axes.data() + (D - 1) * D;
+      // The sign that LAPACK gives is of no account, but should be the same everywhere.
+      const double sign = *std::max_element(longest, longest + D, [](double a, double b) { return std::abs(a) < std::abs(b); });
+      for (Index d = 0; d < D; ++d)
+        step[static_cast<std::size_t>(d)] = std::copysign(0.5 * std::sqrt(values.back()), sign) * longest[d];
+      break;
+    }
+    case CovarianceForm::diag: {
+      const auto widest = std::max_element(own.begin(), own.end()) - own.begin();
+      step[static_cast<std::size_t>(widest)] = 0.5 * std::sqrt(own[static_cast<std::size_t>(widest)]);
+      break;
+    }
+    case CovarianceForm::spherical: step[0] = 0.5 * std::sqrt(own[0]); break;
+  }
+  for (Index a = 0; a < D; ++a) {
+    const auto i = static_cast<std::size_t>(a);
+    means(to, a) = means(from, a) + step[i];
+    means(from, a) -= step[i];
+    if (form_ == CovarianceForm::diag) own[i] -= step[i] * step[i];
+    for (Index b = 0; b < D && form_ == CovarianceForm::full; ++b)
+      own[static_cast<std::size_t>(a * D + b)] -= step[i] * step[static_cast<std::size_t>(b)];
+  }
+  if (form_ != CovarianceForm::tied) std::copy(own.begin(), own.end(), covariances.begin() + to * size);
 }
 
 double GaussianFamily::prior_scale(Index d) const {

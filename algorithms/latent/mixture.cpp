@@ -1,5 +1,6 @@
 #include "algorithms/latent/mixture.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -36,6 +37,14 @@ void Mixture::add_to_coefficients(const Layout& layout, std::span<const double> 
   const auto weights = layout["weights"].in(parameters);
   for (std::size_t k = 0; k < weights.size(); ++k)
     of_family[k * static_cast<std::size_t>(stride)] += std::log(weights[k]);
+}
+
+Index Mixture::halve_heaviest(const Layout& layout, std::span<double> parameters, Index k) const {
+  const auto weights = layout["weights"].in(parameters);
+  const auto heaviest = std::max_element(weights.begin(), weights.end()) - weights.begin();
+  double& halved = weights[static_cast<std::size_t>(heaviest)];
+  weights[static_cast<std::size_t>(k)] = halved *= 0.5;
+  return heaviest;
 }
 
 void Mixture::describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const {

@@ -88,6 +88,8 @@ class Mixture {
  public:
   static constexpr const char* objective_name = "log-likelihood";
   static constexpr bool larger_is_better = true;
+  // A component that holds less than this fraction of all weight is empty: its sums have no digits left.
+  static constexpr double empty_fraction = 0x1p-60;
 
   // Throws UsageError where the concentration is no number from 1 on.
   explicit Mixture(Index components, double concentration = 1);
@@ -112,6 +114,13 @@ class Mixture {
   void add_to_coefficients(const Layout& layout, std::span<const double> parameters, Index stride,
                            std::span<double> of_family, std::span<double> own) const;
   Index free_parameters() const noexcept { return components_ - 1; }
+
+  bool has_prior() const noexcept { return concentration_ != 1; }
+  double weight(const Layout& layout, std::span<const double> parameters, Index k) const {
+    return layout["weights"].in(parameters)[static_cast<std::size_t>(k)];
+  }
+  // Gives component k half of the weight of the heaviest one, the first of equals, and returns which that is.
+  Index halve_heaviest(const Layout& layout, std::span<double> parameters, Index k) const;
 
   void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;
   void read(const Layout& layout, const NamedArrays& arrays, std::span<double> parameters) const;
