@@ -7,11 +7,14 @@ namespace tally {
 
 // What becomes of a component whose data do not determine it.
 enum class OnDegenerate {
-  floor,  // a collapsed one keeps the variance that the ridge gives it, an empty one its parameters
-  reseed,      // it becomes one half of the heaviest component
-  prune,       // it gets no weight any more
-  error,       // the candidate ends
+  floor,   // a collapsed one has the variance that the ridge gives it, an empty one keeps its parameters
+  reseed,  // it becomes one half of the heaviest component
+  prune,   // it gets no weight any more
+  error,   // the candidate ends
 };
+
+// A component that holds less than this fraction of all weight is empty: its sums have no digits left.
+constexpr double empty_fraction = 0x1p-60;
 
 // Throws UsageError.
 OnDegenerate parse_on_degenerate(const std::string& word);

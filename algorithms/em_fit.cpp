@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "algorithms/em_pass.hpp"
 #include "core/error.hpp"
@@ -97,34 +98,50 @@ void fail(Candidate& candidate, const std::string& why) {
   candidate.failure = why;
 }
 
-// The M-step of one candidate, or its end. `degenerate`: of its M-step before; becomes that of this one.
-void maximize(const Model& model, const PassPart& part, int c, double weight, int iteration, OnDegenerate policy,
-              Candidate& candidate, std::vector<Degenerate>& degenerate) {
-  std::vector<double> statistics(static_cast<std::size_t>(model.statistics().size()));
-  part.tally().statistics(c, statistics);
-  std::vector<double> updated = candidate.parameters;
-  degenerate = model.degenerate(statistics, weight, candidate.parameters);
-  try {
-    if (degenerate.empty() || policy == OnDegenerate::floor) {
-      model.maximize(statistics, weight, updated);
-    } else {
-      if (policy == OnDegenerate::error) throw DataError(words_of(degenerate.front()));
-      if (static_cast<Index>(degenerate.size()) == model.components())
-        throw DataError("every component is degenerate; " + words_of(degenerate.front()));
-      const double left = weight - model.leave_out(degenerate, statistics);
-      model.maximize(statistics, left, updated);
-      if (policy == OnDegenerate::reseed) model.split_heaviest(degenerate, updated);
+// M-steps from the sums of a pass.
+class MStep {
+ public:
+  MStep(const Model& model, const PassPart& part, double weight, OnDegenerate policy)
+      : model_(model), part_(part), weight_(weight), policy_(policy) {}
+
+  // Advances candidate c, or ends it. Returns the components that were degenerate.
+  std::vector<Degenerate> run(int c, int iteration, Candidate& candidate) const {
+    std::vector<double> statistics(static_cast<std::size_t>(model_.statistics().size()));
+    part_.tally().statistics(c, statistics);
+    std::vector<double> updated = candidate.parameters;
+    std::vector<Degenerate> degenerate = model_.degenerate(statistics, weight_, candidate.parameters);
+    try {
+      if (degenerate.empty() || policy_ == OnDegenerate::floor)
+        model_.maximize(statistics, weight_, updated);
+      else
+        repair(degenerate, statistics, updated);
+    } catch (const DataError& error) {
+      fail(candidate, std::string(error.what()) + " (iteration " + std::to_string(iteration) + ")");
+      return {};
     }
-  } catch (const DataError& error) {
-    return fail(candidate, std::string(error.what()) + " (iteration " + std::to_string(iteration) + ")");
+    if (model_.stops_at_fixed_point() && updated == candidate.parameters) {
+      candidate.reason = StopReason::fixed_point;
+      return degenerate;
+    }
+    candidate.parameters = std::move(updated);
+    ++candidate.m_steps;
+    return degenerate;
   }
-  if (model.stops_at_fixed_point() && updated == candidate.parameters) {
-    candidate.reason = StopReason::fixed_point;
-    return;
+
+ private:
+  void repair(std::span<const Degenerate> degenerate, std::span<double> statistics, std::span<double> parameters) const {
+    if (policy_ == OnDegenerate::error) throw DataError(words_of(degenerate.front()));
+    const double left = weight_ - model_.leave_out(degenerate, statistics);
+    if (!(left > 1e-12 * weight_)) throw DataError("every component is degenerate; " + words_of(degenerate.front()));
+    model_.maximize(statistics, left, parameters);
+    if (policy_ == OnDegenerate::reseed) model_.split_heaviest(degenerate, parameters);
   }
-  candidate.parameters = std::move(updated);
-  ++candidate.m_steps;
-}
+
+  const Model& model_;
+  const PassPart& part_;
+  double weight_;
+  OnDegenerate policy_;
+};
 
 // Names the running candidates of each model to its part; how many there are.
 int choose_running(std::span<const FitTask> tasks, std::span<PassPart> parts) {
@@ -193,10 +210,10 @@ bool fit_together(std::span<const FitTask> tasks, Shard& shard, const DataSummar
                                       : (objective - candidate.trace[entries - 2]) / summary.total_weight;
         }
         if (candidate.active()) {
-          std::vector<Degenerate>& now = degenerate[t][static_cast<std::size_t>(c)];
-          const std::vector<Degenerate> before = now;
-          maximize(model, parts[t], c, summary.total_weight, state.iteration, options.on_degenerate, candidate, now);
-          for (const Degenerate& each : now)
+          const MStep step(model, parts[t], summary.total_weight, options.on_degenerate);
+          std::vector<Degenerate>& seen = degenerate[t][static_cast<std::size_t>(c)];
+          const std::vector<Degenerate> before = std::exchange(seen, step.run(c, state.iteration, candidate));
+          for (const Degenerate& each : seen)
             if (options.on_degenerate == OnDegenerate::reseed || std::ranges::find(before, each) == before.end())
               observer.repaired(static_cast<int>(t), c, each, state.iteration);
         }

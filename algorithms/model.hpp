@@ -125,8 +125,8 @@ class Model {
                               std::span<double> parameters) const {
     maximize(statistics, total_weight, parameters);
   }
-  // The components that these statistics do not determine: empty ones, which had a weight before, and those whose covariance
-  // is at most the ridge in some column, or singular. In order.
+  // The components that these statistics do not determine: empty ones, which had a weight before, and those whose own
+  // covariance is at most the ridge in some column. In order.
   virtual std::vector<Degenerate> degenerate(std::span<const double> /*statistics*/, double /*total_weight*/,
                                              std::span<const double> /*parameters*/) const {
     return {};
@@ -135,7 +135,7 @@ class Model {
   virtual std::string refuses(OnDegenerate policy) const {
     return policy == OnDegenerate::floor ? "" : name() + " does not say which components are degenerate";
   }
-  // Takes these components' part out of the statistics, so that the M-step keeps their parameters; returns their weight.
+  // Takes these components' moments out of the statistics, so that the M-step finds them empty; returns their weight.
   virtual double leave_out(std::span<const Degenerate>, std::span<double> /*statistics*/) const { return 0; }
   // After an M-step without them: makes each one half of the component that is the heaviest then.
   virtual void split_heaviest(std::span<const Degenerate>, std::span<double> /*parameters*/) const {}

@@ -127,24 +127,28 @@ class PairModel final : public Model, public KeepsZeros {
     std::vector<Degenerate> found;
     if constexpr (of_mixture) {
       const MatrixView<const double> moments = statistics_["moments"].matrix(statistics);
+      std::vector<Index> columns(static_cast<std::size_t>(components()), -1);
+      if constexpr (requires { family_.collapsed_columns(statistics_, statistics, parameters_, parameters, frozen_); })
+        columns = family_.collapsed_columns(statistics_, statistics, parameters_, parameters, frozen_);
       for (Index k = 0; k < components(); ++k) {
-        const bool empty = !(moments(k, 0) > Latent::empty_fraction * total_weight);
+        const Index column = columns[static_cast<std::size_t>(k)];
+        const bool empty = !(moments(k, 0) > empty_fraction * total_weight);
         if (empty && latent_.weight(parameters_, parameters, k) > 0) found.push_back({k, -1});
-        if constexpr (requires { family_.collapsed_column(statistics_, statistics, k); })
-          if (const Index column = empty ? -1 : family_.collapsed_column(statistics_, statistics, k); column >= 0)
-            found.push_back({k, column});
+        if (!empty && column >= 0) found.push_back({k, column});
       }
     }
     return found;
   }
   std::string refuses(OnDegenerate policy) const override {
-    if (policy == OnDegenerate::floor || policy == OnDegenerate::error)
-      return of_mixture || policy == OnDegenerate::floor ? "" : Model::refuses(policy);
-    if (!of_mixture) return Model::refuses(policy);
-    if (!frozen_.empty()) return "frozen parameters cannot change so";
-    if (policy == OnDegenerate::prune && latent_.has_prior()) return "a prior gives weight to empty components";
-    if constexpr (requires(std::span<double> all) { family_.split(parameters_, all, Index{}, Index{}); }) return "";
-    return policy == OnDegenerate::reseed ? name_ + " has no direction to split a component along" : "";
+    if constexpr (of_mixture) {
+      if (policy == OnDegenerate::floor || policy == OnDegenerate::error) return "";
+      if (!frozen_.empty()) return "frozen parameters cannot change so";
+      if (policy == OnDegenerate::prune && latent_.has_prior()) return "a prior gives weight to empty components";
+      if (policy == OnDegenerate::reseed && !splits) return name_ + " has no direction to split a component along";
+      return "";
+    } else {
+      return Model::refuses(policy);
+    }
   }
   double leave_out(std::span<const Degenerate> degenerate, std::span<double> statistics) const override {
     double weight = 0;
@@ -159,7 +163,7 @@ class PairModel final : public Model, public KeepsZeros {
     return weight;
   }
   void split_heaviest(std::span<const Degenerate> degenerate, std::span<double> parameters) const override {
-    if constexpr (of_mixture && requires { family_.split(parameters_, parameters, Index{}, Index{}); })
+    if constexpr (of_mixture && splits)
       for (const Degenerate& each : degenerate)
         family_.split(parameters_, parameters, latent_.halve_heaviest(parameters_, parameters, each.component),
                       each.component);
@@ -253,7 +257,10 @@ class PairModel final : public Model, public KeepsZeros {
 
  private:
   static constexpr bool rounds_products = !requires { requires !Family::rounds_products; };
-  static constexpr bool of_mixture = requires { Latent::empty_fraction; };
+  static constexpr bool of_mixture = requires { Latent::has_weights; };
+  static constexpr bool splits = requires(const Family& family, const Layout& layout, std::span<double> parameters) {
+    family.split(layout, parameters, Index{}, Index{});
+  };
   static constexpr bool of_sequences = requires(const Latent& latent) { latent.sequence_cut(Index{}, Index{}); };
 
   template <class Part>

@@ -75,16 +75,9 @@ class FitJob final : public FitObserver {
   }
 
   void repaired(int, int candidate, const Degenerate& degenerate, int iteration) override {
-    if (!progress_) return;
-    progress_->log(nlohmann::json{{"event", "degenerate"},
-                                  {"iteration", iteration},
-                                  {"candidate", candidate},
-                                  {"component", degenerate.component},
-                                  {"column", degenerate.column < 0 ? nlohmann::json() : nlohmann::json(degenerate.column)},
-                                  {"action", to_string(request_.fit.on_degenerate)}}
-                       .dump());
-    const std::string start = request_.restarts > 1 ? fmt::format("start {}: ", candidate) : "";
-    progress_->note(start + words_of_repair(degenerate, iteration, request_.fit.on_degenerate));
+    if (progress_)
+      tell(*progress_, {0, candidate, iteration, degenerate, request_.fit.on_degenerate,
+                        request_.restarts > 1 ? fmt::format("start {}: ", candidate) : ""});
   }
 
   void advanced(std::span<const FitTask>, bool stopping) override {
@@ -113,6 +106,9 @@ class FitJob final : public FitObserver {
     }
     if (!request_.labels.empty() && init_.from_rows())
       throw UsageError("--labels contradicts --init " + init_.way + ": one says what is known, the other where to start");
+    const OnDegenerate policy = request_.fit.on_degenerate;
+    if (!request_.labels.empty() && (policy == OnDegenerate::reseed || policy == OnDegenerate::prune))
+      throw UsageError(fmt::format("--on-degenerate {} contradicts --labels, which name components", to_string(policy)));
     if (request_.resume && request_.checkpoint_folder.empty())
       throw UsageError("--resume needs --checkpoint: the folder to resume from");
     if (request_.out.empty() && request_.checkpoint_folder.empty())

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
 
@@ -13,16 +14,33 @@ void check_on_degenerate(const Model& model, OnDegenerate policy) {
     throw UsageError(fmt::format("--on-degenerate {}: {}", to_string(policy), why));
 }
 
-std::string words_of_repair(const Degenerate& degenerate, int iteration, OnDegenerate policy) {
-  const bool empty = degenerate.column < 0;
-  const std::string found = fmt::format("{} in iteration {}", words_of(degenerate), iteration);
-  switch (policy) {
-    case OnDegenerate::floor: return found + (empty ? ": it keeps its parameters" : ": the ridge is its variance there");
+namespace {
+
+std::string words_of_repair(const Repair& repair) {
+  const bool empty = repair.degenerate.column < 0;
+  const std::string found = fmt::format("{} in iteration {}", words_of(repair.degenerate), repair.iteration);
+  switch (repair.policy) {
+    case OnDegenerate::floor: return found + (empty ? ": no row speaks for it" : ": the ridge keeps it from a point or a plane");
     case OnDegenerate::reseed: return found + ": it becomes one half of the heaviest";
     case OnDegenerate::prune: return found + ": it is pruned";
     case OnDegenerate::error: break;
   }
   return found;
+}
+
+}  // namespace
+
+void tell(Progress& progress, const Repair& repair) {
+  const Index column = repair.degenerate.column;
+  progress.log(nlohmann::json{{"event", "degenerate"},
+                              {"model", repair.model},
+                              {"candidate", repair.candidate},
+                              {"iteration", repair.iteration},
+                              {"component", repair.degenerate.component},
+                              {"column", column < 0 ? nlohmann::json() : nlohmann::json(column)},
+                              {"action", to_string(repair.policy)}}
+                   .dump());
+  progress.note(repair.whose + words_of_repair(repair));
 }
 
 void drop_pruned(const Model& model, ModelRecord& record) {

@@ -72,6 +72,15 @@ class SelectJob final : public FitObserver {
     if (progress_) progress_->iterated(report);
   }
 
+  void repaired(int task, int candidate, const Degenerate& degenerate, int iteration) override {
+    if (!progress_) return;
+    const Contender& contender = contenders_[static_cast<std::size_t>(task)];
+    const std::string start = request_.fit.restarts > 1 ? fmt::format(", start {}", candidate) : "";
+    tell(*progress_, {task, candidate, iteration, degenerate, request_.fit.fit.on_degenerate,
+                      fmt::format("{}{}{} components{}: ", contender.shape, contender.shape.empty() ? "" : ", ",
+                                  contender.model->components(), start)});
+  }
+
   void advanced(std::span<const FitTask>, bool stopping) override {
     ++iterations_;
     publish();

@@ -61,11 +61,14 @@ class GaussianFamily {
   void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
                 const Layout& layout, std::span<double> parameters, const std::set<std::string>& frozen = {}) const;
   Index free_parameters(const std::set<std::string>& frozen = {}) const;
-  // The first column in which component k's own covariance is no more than the ridge, given the columns before it, or
-  // rounding; -1: none. Where covariances are tied, share parts or have a prior, no component collapses by itself.
-  Index collapsed_column(const Layout& statistics_layout, std::span<const double> statistics, Index k) const;
+  // Of each component (K): the first column in which its own covariance is no more than the ridge, or rounding, given the
+  // columns before it; -1: none. Columns in which no data vary by more do not count. Where covariances are tied, share
+  // parts, are frozen or have a prior, no component collapses by itself.
+  std::vector<Index> collapsed_columns(const Layout& statistics_layout, std::span<const double> statistics,
+                                       const Layout& layout, std::span<const double> parameters,
+                                       const std::set<std::string>& frozen) const;
   // Makes components `from` and `to` the halves of `from`, along the axis of its largest variance: together they have its
-  // mean and, where the form lets them, its covariance.
+  // mean and, where the form lets them, its covariance. Throws DataError where rounding leaves none.
   void split(const Layout& layout, std::span<double> parameters, Index from, Index to) const;
   bool is_common(const std::string& array) const { return array == "covariances" && form_ == CovarianceForm::tied; }
   // What one unit of weight adds to the log-likelihood on the way to the user's units.
@@ -98,6 +101,8 @@ class GaussianFamily {
   void maximize_covariance(const Sums& sums, std::span<double> covariance, std::span<double> second) const;
   void maximize_tied(MatrixView<const double> moments, std::span<const double> scatter, double total_weight,
                      MatrixView<const double> means, bool about_other_means, std::span<double> covariance) const;
+  std::vector<Index> varying_columns(MatrixView<const double> moments) const;
+  Index collapsed_column(const Sums& sums, std::span<const Index> columns) const;
   void check_covariance(Index component, std::span<const double> covariance, std::span<const double> second) const;
   void check_shared(std::span<const double> counts, std::span<const double> seconds,
                     std::span<const double> covariances) const;

@@ -2,18 +2,21 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 
+#include "algorithms/degenerate.hpp"
 #include "algorithms/families/gaussian.hpp"
 #include "algorithms/families/packed_index.hpp"
 #include "algorithms/families/shared_covariances.hpp"
 #include "algorithms/families/singular_covariance.hpp"
 #include "core/blas.hpp"
+#include "core/error.hpp"
 
 namespace tally {
 namespace {
 
-// A component that holds less than this fraction of all weight is empty: its sums have no digits left.
-constexpr double empty_fraction = 0x1p-60;
+// Of variances that are left of second moments, per unit of these.
+constexpr double rounding = 4 * std::numeric_limits<double>::epsilon();
 
 }  // namespace
 
@@ -149,36 +152,74 @@ void GaussianFamily::maximize_tied(MatrixView<const double> moments, std::span<c
   factor_of(covariance, D, second, -1, "tied");
 }
 
-Index GaussianFamily::collapsed_column(const Layout& statistics_layout, std::span<const double> statistics, Index k) const {
-  if (form_ == CovarianceForm::tied || shares_parts(options_.covariance) || options_.prior.on_covariances()) return -1;
-  const Index D = columns_;
+std::vector<Index> GaussianFamily::collapsed_columns(const Layout& statistics_layout, std::span<const double> statistics,
+                                                     const Layout& layout, std::span<const double> parameters,
+                                                     const std::set<std::string>& frozen) const {
+  const Index K = components_, D = columns_;
+  std::vector<Index> result(static_cast<std::size_t>(K), -1);
+  if (form_ == CovarianceForm::tied || shares_parts(options_.covariance) || options_.prior.on_covariances() ||
+      frozen.contains("covariances"))
+    return result;
   const MatrixView<const double> moments = statistics_layout["moments"].matrix(statistics);
-  const double count = moments(k, 0);
-  std::vector<double> mean(static_cast<std::size_t>(D)), second(static_cast<std::size_t>(D));
-  for (Index d = 0; d < D; ++d) mean[static_cast<std::size_t>(d)] = moments(k, 1 + d) / count;
-  const Sums sums{count, moments.row(k) + 1, moments.row(k) + 1 + D, mean.data(), false};
+  const MatrixView<const double> means = layout["means"].matrix(parameters);
+  const std::vector<Index> columns = varying_columns(moments);
+  std::vector<double> mean(static_cast<std::size_t>(D));
+  for (Index k = 0; k < K; ++k) {
+    const double count = moments(k, 0);
+    if (!(count > 0)) continue;
+    for (Index d = 0; d < D; ++d)
+      mean[static_cast<std::size_t>(d)] = frozen.contains("means") ? means(k, d) : moments(k, 1 + d) / count;
+    const Sums sums{count, moments.row(k) + 1, moments.row(k) + 1 + D, mean.data(), frozen.contains("means")};
+    result[static_cast<std::size_t>(k)] = collapsed_column(sums, columns);
+  }
+  return result;
+}
+
+// Those in which the data vary by more than the ridge: where none of the components can, none has collapsed.
+std::vector<Index> GaussianFamily::varying_columns(MatrixView<const double> moments) const {
+  std::vector<double> sums(static_cast<std::size_t>(moments.cols));
+  for (Index k = 0; k < moments.rows; ++k)
+    for (Index j = 0; j < moments.cols; ++j) sums[static_cast<std::size_t>(j)] += moments(k, j);
+  std::vector<Index> columns;
+  for (Index d = 0; d < (form_ == CovarianceForm::spherical ? 1 : columns_); ++d) {
+    double squares = 0;
+    for (Index b = form_ == CovarianceForm::spherical ? 0 : d; b < (form_ == CovarianceForm::spherical ? columns_ : d + 1); ++b)
+      squares += std::pow(sums[static_cast<std::size_t>(1 + b)] / sums[0], 2);
+    const Index place = form_ == CovarianceForm::full ? packed_index(d, d, columns_) : d;
+    const double moment = sums[static_cast<std::size_t>(1 + columns_ + place)] / sums[0];
+    const double width = form_ == CovarianceForm::spherical ? static_cast<double>(columns_) : 1.0;
+    if ((moment - squares) / width > std::max(reg(d), rounding * moment / width)) columns.push_back(d);
+  }
+  return columns;
+}
+
+// Of the own covariance, without the ridge, by its Cholesky factor over these columns.
+Index GaussianFamily::collapsed_column(const Sums& sums, std::span<const Index> columns) const {
+  const Index D = columns_;
   const Index size = form_ == CovarianceForm::full ? D * D : form_ == CovarianceForm::diag ? D : 1;
-  std::vector<double> covariance(static_cast<std::size_t>(size));
+  std::vector<double> covariance(static_cast<std::size_t>(size)), second(static_cast<std::size_t>(D));
   maximize_covariance(sums, covariance, second);
-  const double rounding = 4 * std::numeric_limits<double>::epsilon();
+  const auto least = [&](Index d) { return std::max(reg(d), rounding * second[static_cast<std::size_t>(d)]); };
   if (form_ != CovarianceForm::full) {
-    for (Index d = 0; d < size; ++d)
-      if (const auto i = static_cast<std::size_t>(d); !(covariance[i] > std::max(2 * reg(d), rounding * second[i]))) return d;
+    for (const Index d : columns)
+      if (!(covariance[static_cast<std::size_t>(d)] - reg(d) > least(d))) return d;
     return -1;
   }
-  const std::vector<double> variances = [&] {
-    std::vector<double> values;
-    for (Index d = 0; d < D; ++d) values.push_back(covariance[static_cast<std::size_t>(d * D + d)]);
-    return values;
-  }();
-  const MatrixView<double> L(covariance.data(), D, D);
-  const Index failed = blas::cholesky(L);
-  for (Index d = 0; d < (failed > 0 ? failed - 1 : D); ++d) {
-    const auto i = static_cast<std::size_t>(d);
-    const double of_factor = 0.5 * static_cast<double>(D) * rounding * variances[i];
-    if (!(L(d, d) * L(d, d) > std::max(2 * reg(d), of_factor + rounding * second[i]))) return d;
+  const auto varying = static_cast<Index>(columns.size());
+  std::vector<double> factor, variances;
+  for (const Index a : columns) {
+    for (const Index b : columns) factor.push_back(covariance[static_cast<std::size_t>(a * D + b)] - (a == b ? reg(a) : 0));
+    variances.push_back(covariance[static_cast<std::size_t>(a * D + a)] - reg(a));
   }
-  return failed - 1;
+  if (varying == 0) return -1;
+  const MatrixView<double> L(factor.data(), varying, varying);
+  const Index failed = blas::cholesky(L);
+  for (Index i = 0; i < (failed > 0 ? failed - 1 : varying); ++i) {
+    const Index d = columns[static_cast<std::size_t>(i)];
+    const double of_factor = 0.5 * static_cast<double>(D) * rounding * variances[static_cast<std::size_t>(i)];
+    if (!(L(i, i) * L(i, i) > of_factor + least(d))) return d;
+  }
+  return failed > 0 ? columns[static_cast<std::size_t>(failed - 1)] : -1;
 }
 
 void GaussianFamily::split(const Layout& layout, std::span<double> parameters, Index from, Index to) const {
@@ -194,7 +235,8 @@ void GaussianFamily::split(const Layout& layout, std::span<double> parameters, I
     case CovarianceForm::full:
     case CovarianceForm::tied: {
       std::vector<double> axes(own.begin(), own.end()), values(static_cast<std::size_t>(D));
-      blas::symmetric_eigen({axes.data(), D, D}, values);
+      if (!blas::symmetric_eigen({axes.data(), D, D}, values))
+        throw DataError("the eigenvalues of component " + std::to_string(from) + "'s covariance do not converge");
       const double* longest = axes.data() + (D - 1) * D;
       // The sign that LAPACK gives is of no account, but should be the same everywhere.
       const double sign = *std::max_element(longest, longest + D, [](double a, double b) { return std::abs(a) < std::abs(b); });
@@ -207,16 +249,22 @@ void GaussianFamily::split(const Layout& layout, std::span<double> parameters, I
       step[static_cast<std::size_t>(widest)] = 0.5 * std::sqrt(own[static_cast<std::size_t>(widest)]);
       break;
     }
-    case CovarianceForm::spherical: step[0] = 0.5 * std::sqrt(own[0]); break;
+    // No one column, which may be constant.
+    case CovarianceForm::spherical:
+      std::fill(step.begin(), step.end(), 0.5 * std::sqrt(own[0] / static_cast<double>(D)));
+      break;
   }
+  const bool shrinks = !shares_parts(options_.covariance);
+  if (shrinks && form_ == CovarianceForm::spherical) own[0] -= step[0] * step[0];
   for (Index a = 0; a < D; ++a) {
     const auto i = static_cast<std::size_t>(a);
     means(to, a) = means(from, a) + step[i];
     means(from, a) -= step[i];
-    if (form_ == CovarianceForm::diag) own[i] -= step[i] * step[i];
-    for (Index b = 0; b < D && form_ == CovarianceForm::full; ++b)
+    if (shrinks && form_ == CovarianceForm::diag) own[i] -= step[i] * step[i];
+    for (Index b = 0; b < D && shrinks && form_ == CovarianceForm::full; ++b)
       own[static_cast<std::size_t>(a * D + b)] -= step[i] * step[static_cast<std::size_t>(b)];
   }
+  if (form_ == CovarianceForm::full) factor_of(own, D, {}, from, "full");
   if (form_ != CovarianceForm::tied) std::copy(own.begin(), own.end(), covariances.begin() + to * size);
 }
 

@@ -87,13 +87,13 @@ struct StudentRow {
   Real nu, columns, q;
 
   TALLY_HD StudentRow(Real minus_half_q, Real nu_of, Real dims)
-      : nu(nu_of), columns(dims), q(minus_half_q < 0 ? -2 * minus_half_q : Real{0}) {}
+      : nu(nu_of), columns(dims), q(minus_half_q >= 0 ? Real{0} : -2 * minus_half_q) {}
   TALLY_HD Real log_density(Real constant) const { return constant - Real(0.5) * (nu + columns) * std::log1p(q / nu); }
   TALLY_HD Real precision() const { return (nu + columns) / (nu + q); }
-  // log u - u + 1, of u near 1 by u - 1.
+  // log u - u + 1, of u near 1 by u - 1, which far from it is -1 but for digits that count.
   TALLY_HD Real spread() const {
     const Real beyond = (columns - q) / (nu + q);
-    return std::log1p(beyond) - beyond;
+    return (beyond > Real(-0.5) ? std::log1p(beyond) : std::log(precision())) - beyond;
   }
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <utility>
 
 #include "algorithms/families/option_text.hpp"
 #include "core/error.hpp"
@@ -41,9 +42,10 @@ void Mixture::add_to_coefficients(const Layout& layout, std::span<const double> 
 
 Index Mixture::halve_heaviest(const Layout& layout, std::span<double> parameters, Index k) const {
   const auto weights = layout["weights"].in(parameters);
+  const double own = std::exchange(weights[static_cast<std::size_t>(k)], 0.0);  // a prior may have given it some
   const auto heaviest = std::max_element(weights.begin(), weights.end()) - weights.begin();
   double& halved = weights[static_cast<std::size_t>(heaviest)];
-  weights[static_cast<std::size_t>(k)] = halved *= 0.5;
+  weights[static_cast<std::size_t>(k)] = halved = 0.5 * (halved + own);
   return heaviest;
 }
 

@@ -88,8 +88,7 @@ class Mixture {
  public:
   static constexpr const char* objective_name = "log-likelihood";
   static constexpr bool larger_is_better = true;
-  // A component that holds less than this fraction of all weight is empty: its sums have no digits left.
-  static constexpr double empty_fraction = 0x1p-60;
+  static constexpr bool has_weights = true;
 
   // Throws UsageError where the concentration is no number from 1 on.
   explicit Mixture(Index components, double concentration = 1);
@@ -119,7 +118,7 @@ class Mixture {
   double weight(const Layout& layout, std::span<const double> parameters, Index k) const {
     return layout["weights"].in(parameters)[static_cast<std::size_t>(k)];
   }
-  // Gives component k half of the weight of the heaviest one, the first of equals, and returns which that is.
+  // Gives component k and the heaviest other one, the first of equals, half of what both weigh; returns which that is.
   Index halve_heaviest(const Layout& layout, std::span<double> parameters, Index k) const;
 
   void describe(const Layout& layout, std::span<const double> parameters, NamedArrays& arrays) const;

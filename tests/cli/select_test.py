@@ -104,7 +104,8 @@ class Results(Select):
         found = {(model["options"]["covariance"], model["components"]): model["bic"] for model in result["models"]}
         self.assertEqual(len(found), 2 * 14)
         for fit in golden.values():
-            if fit["G"] == 2 or fit["model"] in ("VII", "EEE"):  # three components have several optima
+            # Three components have several optima, and mclust's VVE ends below its own (mclust_test.py).
+            if fit["model"] != "VVE" and (fit["G"] == 2 or fit["model"] in ("VII", "EEE")):
                 self.assert_close(found[names.get(fit["model"], fit["model"]), fit["G"]], -fit["bic_converged"], 1e-7)
         chosen = result["models"][result["best"]]
         self.assertEqual((chosen["options"]["covariance"], chosen["components"]), ("tied", 3))
