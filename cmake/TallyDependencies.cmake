@@ -1,8 +1,15 @@
-# Finds what Tally's libraries link and wraps it in the imported targets tally::blas, tally::hdf5, tally::hwy and tally::hwloc.
+# Finds what Tally links and wraps it in the imported targets tally::mpi, tally::hdf5, tally::blas, tally::hwy and tally::hwloc.
 # The build and the installed package (TallyConfig.cmake) include this same file.
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
-find_package(MPI REQUIRED COMPONENTS CXX)
+
+# MPI's C interface. The C++ bindings that Open MPI 4 and MPICH still have would tie a build to its major version.
+find_package(MPI REQUIRED COMPONENTS C)
+if(NOT TARGET tally::mpi)
+  add_library(tally::mpi INTERFACE IMPORTED)
+  target_link_libraries(tally::mpi INTERFACE MPI::MPI_C)
+  target_compile_definitions(tally::mpi INTERFACE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
+endif()
 
 # HDF5's C interface, serial or parallel. A parallel one includes mpi.h.
 if(NOT TARGET tally::hdf5)
@@ -16,7 +23,7 @@ if(NOT TARGET tally::hdf5)
     target_link_libraries(tally::hdf5 INTERFACE ${HDF5_C_LIBRARIES})
   endif()
   if(HDF5_IS_PARALLEL)
-    target_link_libraries(tally::hdf5 INTERFACE MPI::MPI_CXX)
+    target_link_libraries(tally::hdf5 INTERFACE tally::mpi)
   endif()
 endif()
 

@@ -30,7 +30,7 @@ function(tally_add_test name)
       PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${TALLY_TEST_ENVIRONMENT}")
     return()
   endif()
-  target_link_libraries(${name} PRIVATE MPI::MPI_CXX)
+  target_link_libraries(${name} PRIVATE tally::mpi)
   foreach(ranks IN LISTS arg_RANKS)
     add_test(NAME ${name}.ranks_${ranks} COMMAND "${TALLY_MPIRUN}" -n ${ranks} $<TARGET_FILE:${name}>)
     set_tests_properties(${name}.ranks_${ranks} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT}

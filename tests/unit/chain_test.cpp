@@ -1,4 +1,5 @@
 #include "algorithms/latent/chain.hpp"
+#include "algorithms/registry.hpp"
 
 #include <gtest/gtest.h>
 
