@@ -16,6 +16,7 @@ namespace tally {
 namespace {
 
 constexpr double log_two_pi = 1.8378770664093454836;
+
 std::vector<double> matrix_of(std::span<const double> values) { return {values.begin(), values.end()}; }
 
 const Array* find(const NamedArrays& arrays, const std::string& name, const std::vector<Index>& shape) {

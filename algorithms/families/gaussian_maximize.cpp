@@ -15,8 +15,18 @@
 namespace tally {
 namespace {
 
-// Of variances that are left of second moments, per unit of these.
-constexpr double rounding = 4 * std::numeric_limits<double>::epsilon();
+bool is_empty(double count, double total_weight) { return !(count > empty_fraction * total_weight); }
+
+// Numbers of one component's covariance; tied, of the one that all have.
+Index size_of(CovarianceForm form, Index columns) {
+  switch (form) {
+    case CovarianceForm::full:
+    case CovarianceForm::tied: return columns * columns;
+    case CovarianceForm::diag: return columns;
+    case CovarianceForm::spherical: return 1;
+  }
+  return 0;
+}
 
 }  // namespace
 
@@ -51,13 +61,13 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
     seconds.assign(static_cast<std::size_t>(K * D), 0.0);
   }
   for (Index k = 0; k < K; ++k) {
-    const bool empty = !(moments(k, 0) > empty_fraction * total_weight);
+    const bool empty = is_empty(moments(k, 0), total_weight);
     const Sums sums{empty ? 0 : moments(k, 0), moments.row(k) + 1, moments.row(k) + 1 + D, means.row(k),
                     means_frozen || prior.on_means()};
     if (!means_frozen && (!empty || prior.on_means()))  // a prior is about the data's mean, which is 0
       for (Index d = 0; d < D; ++d) means(k, d) = empty ? 0 : sums.linear[d] / (sums.count + prior.mean_precision);
     if (covariances_frozen || form_ == CovarianceForm::tied || (empty && !prior.on_covariances())) continue;
-    const std::size_t size = covariances.size() / static_cast<std::size_t>(K);
+    const auto size = static_cast<std::size_t>(size_of(form_, D));
     const auto own = covariances.subspan(static_cast<std::size_t>(k) * size, size);
     maximize_covariance(sums, own, second);
     if (!shared || needs_own_volumes(options_.covariance)) check_covariance(k, own, second);
@@ -129,7 +139,7 @@ void GaussianFamily::maximize_tied(MatrixView<const double> moments, std::span<c
   const double rows = prior_rows(), kappa = options_.prior.mean_precision;
   std::vector<double> pooled(scatter.begin(), scatter.end()), second(static_cast<std::size_t>(D));
   for (Index k = 0; k < components_; ++k) {
-    const bool empty = !(moments(k, 0) > empty_fraction * total_weight);
+    const bool empty = is_empty(moments(k, 0), total_weight);
     const double count = moments(k, 0);
     const double* m = means.row(k);
     const double* f = moments.row(k) + 1;
@@ -188,7 +198,7 @@ std::vector<Index> GaussianFamily::varying_columns(MatrixView<const double> mome
     const Index place = form_ == CovarianceForm::full ? packed_index(d, d, columns_) : d;
     const double moment = sums[static_cast<std::size_t>(1 + columns_ + place)] / sums[0];
     const double width = form_ == CovarianceForm::spherical ? static_cast<double>(columns_) : 1.0;
-    if ((moment - squares) / width > std::max(reg(d), rounding * moment / width)) columns.push_back(d);
+    if ((moment - squares) / width > std::max(reg(d), moment_rounding * moment / width)) columns.push_back(d);
   }
   return columns;
 }
@@ -196,37 +206,31 @@ std::vector<Index> GaussianFamily::varying_columns(MatrixView<const double> mome
 // Of the own covariance, without the ridge, by its Cholesky factor over these columns.
 Index GaussianFamily::collapsed_column(const Sums& sums, std::span<const Index> columns) const {
   const Index D = columns_;
-  const Index size = form_ == CovarianceForm::full ? D * D : form_ == CovarianceForm::diag ? D : 1;
-  std::vector<double> covariance(static_cast<std::size_t>(size)), second(static_cast<std::size_t>(D));
+  std::vector<double> covariance(static_cast<std::size_t>(size_of(form_, D))), second(static_cast<std::size_t>(D));
   maximize_covariance(sums, covariance, second);
-  const auto least = [&](Index d) { return std::max(reg(d), rounding * second[static_cast<std::size_t>(d)]); };
+  const auto least = [&](Index d) { return std::max(reg(d), moment_rounding * second[static_cast<std::size_t>(d)]); };
   if (form_ != CovarianceForm::full) {
     for (const Index d : columns)
       if (!(covariance[static_cast<std::size_t>(d)] - reg(d) > least(d))) return d;
     return -1;
   }
-  const auto varying = static_cast<Index>(columns.size());
-  std::vector<double> factor, variances;
+  std::vector<double> matrix, floors;
   for (const Index a : columns) {
-    for (const Index b : columns) factor.push_back(covariance[static_cast<std::size_t>(a * D + b)] - (a == b ? reg(a) : 0));
-    variances.push_back(covariance[static_cast<std::size_t>(a * D + a)] - reg(a));
+    for (const Index b : columns) matrix.push_back(covariance[static_cast<std::size_t>(a * D + b)] - (a == b ? reg(a) : 0));
+    floors.push_back(least(a));
   }
-  if (varying == 0) return -1;
-  const MatrixView<double> L(factor.data(), varying, varying);
-  const Index failed = blas::cholesky(L);
-  for (Index i = 0; i < (failed > 0 ? failed - 1 : varying); ++i) {
-    const Index d = columns[static_cast<std::size_t>(i)];
-    const double of_factor = 0.5 * static_cast<double>(D) * rounding * variances[static_cast<std::size_t>(i)];
-    if (!(L(i, i) * L(i, i) > of_factor + least(d))) return d;
-  }
-  return failed > 0 ? columns[static_cast<std::size_t>(failed - 1)] : -1;
+  if (columns.empty()) return -1;
+  const auto varying = static_cast<Index>(columns.size());
+  const double relative = 2 * static_cast<double>(D) * std::numeric_limits<double>::epsilon();
+  const Index found = first_small_pivot({matrix.data(), varying, varying}, relative, floors);
+  return found < 0 ? -1 : columns[static_cast<std::size_t>(found)];
 }
 
 void GaussianFamily::split(const Layout& layout, std::span<double> parameters, Index from, Index to) const {
   const Index D = columns_;
   const MatrixView<double> means = layout["means"].matrix(parameters);
   const std::span<double> covariances = layout["covariances"].in(parameters);
-  const Index size = form_ == CovarianceForm::full ? D * D : form_ == CovarianceForm::diag ? D : 1;
+  const Index size = size_of(form_, D);
   const std::span<double> own = form_ == CovarianceForm::tied
                                     ? covariances
                                     : covariances.subspan(static_cast<std::size_t>(from * size), static_cast<std::size_t>(size));

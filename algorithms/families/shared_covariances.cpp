@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "algorithms/families/common_axes.hpp"
+#include "algorithms/families/singular_covariance.hpp"
 #include "core/blas.hpp"
 #include "core/error.hpp"
 
@@ -24,8 +25,8 @@ constexpr int most_iterations = 1000;
   throw DataError("covariances of " + std::string(to_string(model)) +
                   " have no largest likelihood: component " + std::to_string(component) +
                   " (counted from 0) has no volume, because a column is constant there or a combination of "
-                  "others, or the "
-                  "component collapsed; use a larger --reg-covar, fewer components, or leave the column out");
+                  "others, or the " +
+                  singular_advice);
 }
 
 // The components of count above 0 and their covariances.
@@ -53,10 +54,8 @@ double geometric_mean(std::span<const double> values) {
   return std::exp(sum / static_cast<double>(values.size()));
 }
 
-bool all_positive(std::span<const double> values) {
-  return std::all_of(values.begin(), values.end(),
-                     [](double value) { return value > 0 && std::isfinite(value); });
-}
+bool is_positive(double value) { return value > 0 && std::isfinite(value); }
+bool all_positive(std::span<const double> values) { return std::all_of(values.begin(), values.end(), is_positive); }
 
 // Eigenvalues of a matrix (D, D), smallest first; `matrix` becomes its eigenvectors, a row each.
 Numbers eigen(MatrixView<double> matrix) {
@@ -99,13 +98,13 @@ class Variances {
   // volumes given.
   void share_shape(Numbers volume) {
     for (std::size_t k = 0; k < of_.size(); ++k)
-      if (!all_positive(std::span(&volume[k], 1))) volume[k] = mean_of(values_[k]);
+      if (!is_positive(volume[k])) volume[k] = mean_of(values_[k]);
     Numbers shape(width());
     double change = 1;
     for (int i = 0; i < most_iterations && change > volume_tolerance; ++i) {
       std::fill(shape.begin(), shape.end(), 0.0);
       for (std::size_t k = 0; k < of_.size(); ++k) {
-        if (!all_positive(std::span(&volume[k], 1))) no_maximum(of_.model, of_.index[k]);
+        if (!is_positive(volume[k])) no_maximum(of_.model, of_.index[k]);
         for (std::size_t d = 0; d < width(); ++d)
           shape[d] += of_.count[k] / of_.total * values_[k][d] / volume[k];
       }
@@ -324,7 +323,7 @@ class Matrices {
     double sum = 0;
     for (Index d = 0; d < D(); ++d)
       sum += axis[d] * axis[d] * seconds_[static_cast<std::size_t>(of_.index[k] * D() + d)];
-    return 4 * std::numeric_limits<double>::epsilon() * sum;
+    return moment_rounding * sum;
   }
   // The component with the smallest volume.
   std::size_t flattest() const {

@@ -1,6 +1,5 @@
 #include "algorithms/families/singular_covariance.hpp"
 
-#include <limits>
 #include <string>
 
 #include "core/blas.hpp"
@@ -12,29 +11,33 @@ void refuse_singular(Index component, Index column, const char* which) {
   const std::string whose =
       component < 0 ? "the " + std::string(which) + " covariance" : "the covariance of component " + std::to_string(component);
   throw DataError(whose + " is singular in column " + std::to_string(column) +
-                  " (both counted from 0): the column is constant there or a combination of earlier columns, or the "
-                  "component collapsed; use a larger --reg-covar, fewer components, or leave the column out");
+                  " (both counted from 0): the column is constant there or a combination of earlier columns, or the " +
+                  singular_advice);
+}
+
+Index first_small_pivot(MatrixView<double> covariance, double relative, std::span<const double> least) {
+  std::vector<double> variances;
+  for (Index d = 0; d < covariance.rows; ++d) variances.push_back(covariance(d, d));
+  const Index failed = blas::cholesky(covariance) - 1;
+  for (Index d = 0; d < (failed < 0 ? covariance.rows : failed); ++d) {
+    const auto i = static_cast<std::size_t>(d);
+    if (!(covariance(d, d) * covariance(d, d) > relative * variances[i] + least[i])) return d;
+  }
+  return failed;
 }
 
 std::vector<double> factor_of(std::span<const double> covariance, Index D, std::span<const double> moments,
                               Index component, const char* which) {
-  std::vector<double> factor(covariance.begin(), covariance.end());
-  const MatrixView<double> L(factor.data(), D, D);
-  const Index failed = blas::cholesky(L);
-  if (failed > 0) refuse_singular(component, failed - 1, which);
-  const double eps = std::numeric_limits<double>::epsilon();
-  for (Index d = 0; d < D; ++d) {
-    const auto i = static_cast<std::size_t>(d);
-    const double variance = covariance[i * static_cast<std::size_t>(D) + i];
-    const double moment = moments.empty() ? 0.0 : moments[i];
-    if (!(L(d, d) * L(d, d) > 2 * static_cast<double>(D) * eps * variance + 4 * eps * moment))
-      refuse_singular(component, d, which);
-  }
+  std::vector<double> factor(covariance.begin(), covariance.end()), least(static_cast<std::size_t>(D));
+  for (std::size_t d = 0; d < moments.size(); ++d) least[d] = moment_rounding * moments[d];
+  const double relative = 2 * static_cast<double>(D) * std::numeric_limits<double>::epsilon();
+  const Index column = first_small_pivot({factor.data(), D, D}, relative, least);
+  if (column >= 0) refuse_singular(component, column, which);
   return factor;
 }
 
 void check_variance(double variance, double second_moment, Index component, Index column, const char* which) {
-  if (!(variance > 4 * std::numeric_limits<double>::epsilon() * second_moment)) refuse_singular(component, column, which);
+  if (!(variance > moment_rounding * second_moment)) refuse_singular(component, column, which);
 }
 
 }  // namespace tally

@@ -6,19 +6,16 @@ import unittest
 
 import numpy as np
 
-from tally_cli import Case, TallyTest, usage_status
+from tally_cli import Case, TallyTest, covariance_matrices, usage_status
 
 closed_form = ("EII", "VII", "EEI", "EVI", "VVI", "EEE", "EEV", "EVV", "VVV")
 names = {"VVV": "full", "EEE": "tied", "VVI": "diag", "VII": "spherical"}
 
 
 def as_matrices(fitted, model, components, columns):
-    covariances = fitted["covariances"]
-    if model[1] == "I":
-        return covariances[:, None, None] * np.eye(columns)
-    if model[2] == "I":
-        return np.array([np.diag(variances) for variances in covariances])
-    return np.broadcast_to(covariances, (components, columns, columns))
+    shape = "spherical" if model[1] == "I" else "diag" if model[2] == "I" else "full"
+    matrices = covariance_matrices(fitted["covariances"], shape, columns)
+    return np.broadcast_to(matrices, (components, columns, columns))
 
 
 def log_likelihood(x, weights, means, covariances):

@@ -6,7 +6,7 @@ import unittest
 
 import numpy as np
 
-from tally_cli import TallyTest, usage_status
+from tally_cli import TallyTest, covariance_matrices, usage_status
 
 components, columns = 3, 2
 kappa, nu, concentration = 2.5, 6.0, 3.0
@@ -40,13 +40,7 @@ class Priors(TallyTest):
         self.mean = self.x.mean(axis=0)
 
     def full(self, shape, covariances):
-        if shape == "tied":
-            return np.broadcast_to(covariances, (components, columns, columns))
-        if shape == "diag":
-            return np.array([np.diag(variances) for variances in covariances])
-        if shape == "spherical":
-            return np.array([variance * np.eye(columns) for variance in covariances])
-        return covariances
+        return np.broadcast_to(covariance_matrices(covariances, shape, columns), (components, columns, columns))
 
     def log_prior(self, shape, means, covariances):
         matrices = self.full(shape, covariances)

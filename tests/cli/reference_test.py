@@ -5,18 +5,9 @@ import unittest
 
 import numpy as np
 
-from tally_cli import Case, TallyTest
+from tally_cli import Case, TallyTest, covariance_matrices
 
 ranks_of_reference = (1, 3)
-
-
-def covariance_matrices(covariances, shape, columns):
-    """Any shape of covariance as matrices (K, D, D), or (D, D) where tied."""
-    if shape == "diag":
-        return np.array([np.diag(variances) for variances in covariances])
-    if shape == "spherical":
-        return np.array([variance * np.eye(columns) for variance in covariances])
-    return covariances
 
 
 class KMeansReference(TallyTest):

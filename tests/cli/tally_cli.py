@@ -84,6 +84,15 @@ class Case:
             return file[name][()]
 
 
+def covariance_matrices(covariances, shape, columns):
+    """Any shape of covariance as matrices (K, D, D), or (D, D) where tied."""
+    if shape == "diag":
+        return np.array([np.diag(variances) for variances in covariances])
+    if shape == "spherical":
+        return np.array([variance * np.eye(columns) for variance in covariances])
+    return covariances
+
+
 class EdgeInput:
     """An input that must behave: what is expected of it and where its arrays are."""
 
