@@ -14,13 +14,17 @@ inline constexpr Index value_faults = static_cast<Index>(ValueFault::length) + 1
 
 enum class Sign : int { any, not_negative, positive };
 
+// Whether NaN stands for a value that was not observed: never, where --missing nan asks for it, or here.
+enum class MissingValues : int { refused, offered, taken };
+
 // What values a model takes: any finite number, those from 0 on or above it, or whole numbers from 0 to the largest; and
-// whether the values of a row are a vector of length 1.
+// whether the values of a row are a vector of length 1, and whether some of them may be missing.
 struct Domain {
   bool whole = false;
   double largest = std::numeric_limits<double>::infinity();
   Sign sign = Sign::any;
   bool unit_length = false;
+  MissingValues missing = MissingValues::refused;
 
   // How far a row's length may be from 1: vectors that were divided by their length in single precision pass.
   static constexpr double length_tolerance = 1e-5;
@@ -29,7 +33,15 @@ struct Domain {
   // 0 to count - 1.
   static constexpr Domain symbols(Index count) { return {true, static_cast<double>(count - 1), Sign::not_negative}; }
 
+  // The same of a model that has --missing, which takes missing values or does not.
+  constexpr Domain with_missing(bool taken) const {
+    Domain domain = *this;
+    domain.missing = taken ? MissingValues::taken : MissingValues::offered;
+    return domain;
+  }
+
   bool bounded() const noexcept { return largest < std::numeric_limits<double>::infinity(); }
+  bool takes_nan() const noexcept { return missing == MissingValues::taken; }
   // Whether every row of finite numbers is one of the domain's.
   bool takes_any() const noexcept { return !whole && sign == Sign::any && !unit_length; }
   bool takes(double x) const noexcept {
@@ -43,7 +55,7 @@ struct Domain {
     return std::abs(std::sqrt(squares) - 1) <= length_tolerance;
   }
   ValueFault fault_of(double x) const noexcept {
-    if (takes(x)) return ValueFault::none;
+    if (takes(x) || (std::isnan(x) && takes_nan())) return ValueFault::none;
     if (std::isnan(x)) return ValueFault::not_a_number;
     if (std::isinf(x)) return ValueFault::infinite;
     if (x < 0) return ValueFault::negative;
@@ -77,7 +89,9 @@ struct Domain {
   }
   // What to do about it.
   std::string advice(ValueFault fault) const {
-    if (fault == ValueFault::not_a_number) return "remove the row or fill the value";
+    if (fault == ValueFault::not_a_number)
+      return missing == MissingValues::offered ? "remove the row, fill the value, or let --missing nan take it for missing"
+                                               : "remove the row or fill the value";
     if (fault == ValueFault::infinite) return "remove the row or replace the value";
     if (fault == ValueFault::length) return "divide each row by its Euclidean length";
     if (bounded()) return "this model takes whole numbers from 0 to " + whole_text(largest);

@@ -32,15 +32,15 @@ double from_ordered(std::int64_t bits) {
 
 // What one lane has seen.
 struct Seen {
-  std::vector<FullRangeSum> sums;         // D columns, then the weight
+  std::vector<FullRangeSum> sums;         // D columns, then the weight; where values may be missing, of each column's, too
   std::vector<double> minimum, maximum;   // (D)
   double largest_weight = 0;
   std::int64_t first_fault = no_fault;    // (row (D + 1) + column) fault_count + kind
   Index rows = 0;
   std::uint64_t content = 0;
 
-  explicit Seen(Index D)
-      : sums(static_cast<std::size_t>(D + 1)),
+  Seen(Index D, Index sum_count)
+      : sums(static_cast<std::size_t>(sum_count)),
         minimum(static_cast<std::size_t>(D), std::numeric_limits<double>::infinity()),
         maximum(static_cast<std::size_t>(D), -std::numeric_limits<double>::infinity()) {}
 
@@ -80,8 +80,8 @@ void for_each_piece(const StoredBlock& block, Index D, const Visit& visit) {
   }
 }
 
-void look_at(const StoredBlock& block, Index D, Domain domain, std::vector<double>& sums, Seen& seen) {
-  sums.assign(static_cast<std::size_t>(D + 1), 0.0);
+// Adds the rows' values; tells whether some may be none of the domain's.
+bool add_rows(const StoredBlock& block, Index D, Domain domain, std::vector<double>& sums, Seen& seen) {
   bool suspicious = false;
   for (Index i = 0; i < block.rows; ++i) {
     const double* x = block.raw + i * D;  // zeros where the row is missing
@@ -105,8 +105,39 @@ void look_at(const StoredBlock& block, Index D, Domain domain, std::vector<doubl
       seen.minimum[c] = std::min(seen.minimum[c], x[d]);
       seen.maximum[c] = std::max(seen.maximum[c], x[d]);
     }
-    sums.back() += weight;
+    sums[static_cast<std::size_t>(D)] += weight;
   }
+  return suspicious;
+}
+
+// The same where values may be missing.
+bool add_observed(const StoredBlock& block, Index D, Domain domain, std::vector<double>& sums, Seen& seen) {
+  bool suspicious = false;
+  for (Index i = 0; i < block.rows; ++i) {
+    const double* x = block.raw + i * D;
+    const double weight = block.weights ? block.weights[i] : 1;
+    const bool missing_row = block.missing && block.missing[i];
+    suspicious |= !(weight >= 0 && weight <= std::numeric_limits<double>::max());
+    for (Index d = 0; d < D && !missing_row; ++d) suspicious |= domain.fault_of(x[d]) != ValueFault::none;
+    seen.largest_weight = std::max(seen.largest_weight, weight);
+    if (weight == 0 || missing_row) continue;
+    for (Index d = 0; d < D; ++d) {
+      const auto c = static_cast<std::size_t>(d);
+      if (std::isnan(x[d])) continue;
+      sums[c] += weight * x[d];
+      sums[c + static_cast<std::size_t>(D + 1)] += weight;
+      seen.minimum[c] = std::min(seen.minimum[c], x[d]);
+      seen.maximum[c] = std::max(seen.maximum[c], x[d]);
+    }
+    sums[static_cast<std::size_t>(D)] += weight;
+  }
+  return suspicious;
+}
+
+void look_at(const StoredBlock& block, Index D, Domain domain, std::vector<double>& sums, Seen& seen) {
+  sums.assign(seen.sums.size(), 0.0);
+  const bool suspicious = domain.takes_nan() ? add_observed(block, D, domain, sums, seen)
+                                             : add_rows(block, D, domain, sums, seen);
   seen.rows += block.rows;
   if (suspicious) return look_for_faults(block, D, domain, seen);
   for (std::size_t c = 0; c < sums.size(); ++c)
@@ -171,6 +202,36 @@ void describe_sample(Sample& sample, DataSummary& summary) {
     }
 }
 
+// The same of the values that are there.
+void describe_observed(Sample& sample, DataSummary& summary) {
+  const auto D = static_cast<std::size_t>(summary.columns);
+  summary.variance.assign(D, 0.0);
+  for (std::size_t d = 0; d < D; ++d) {
+    double weight = 0, mean = 0;
+    const auto for_each_value = [&](const auto& visit) {
+      for (std::size_t i = 0; i < sample.weights.size(); ++i)
+        if (const double value = sample.observed[i * D + d]; sample.weights[i] > 0 && !std::isnan(value))
+          visit(sample.weights[i], value);
+    };
+    for_each_value([&](double of_row, double) { weight += of_row; });
+    for_each_value([&](double of_row, double value) { mean += of_row / weight * value; });
+    for_each_value([&](double of_row, double value) {
+      summary.variance[d] += of_row / weight * (value - mean) * (value - mean);
+    });
+  }
+}
+
+// Puts the column's mean in the place of missing values; tells whether there are any.
+bool fill_missing(std::vector<double>& values, const std::vector<double>& mean) {
+  bool any = false;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!std::isnan(values[i])) continue;
+    values[i] = mean[i % mean.size()];
+    any = true;
+  }
+  return any;
+}
+
 }  // namespace
 
 Index sample_size(Index rows, Index columns, Index components) {
@@ -182,19 +243,19 @@ Index sample_size(Index rows, Index columns, Index components) {
 
 Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Communicator& communicator,
           Index known_components) {
-  const Index D = shard.columns(), width = D + 1;
+  const Index D = shard.columns(), width = D + 1, sum_count = domain.takes_nan() ? width + D : width;
   const std::vector<Index> chosen = choose_rows(shard.total_rows(), sample_rows, seed);
   const auto sampled = static_cast<Index>(chosen.size());
 
-  // Summed: failures, rows, halves of the content's hash, limbs of the columns' sums and of the weight, the sample's bits (each
+  // Summed: failures, rows, halves of the content's hash, limbs of the columns' sums and of the weights, the sample's bits (each
   // from one rank).
-  const Index limbs_at = 4, sample_at = limbs_at + width * FullRangeSum::limb_count;
+  const Index limbs_at = 4, sample_at = limbs_at + sum_count * FullRangeSum::limb_count;
   std::vector<std::int64_t> sums(static_cast<std::size_t>(sample_at + sampled * width), 0);
   // Maximised: columns' maxima, minus their minima, the largest weight, minus the first fault, the keys of known rows.
   const Index weight_at = 2 * D, fault_at = weight_at + 1, keys_at = fault_at + 1;
   std::vector<std::int64_t> maxima(static_cast<std::size_t>(keys_at));
 
-  std::vector<Seen> lanes(static_cast<std::size_t>(shard.lanes()), Seen(D));
+  std::vector<Seen> lanes(static_cast<std::size_t>(shard.lanes()), Seen(D, sum_count));
   std::vector<KnownRowSearch> searches(lanes.size(), KnownRowSearch(known_components, D, seed));
   std::vector<std::vector<double>> scratch(lanes.size());
   std::optional<Failure> failure;
@@ -222,7 +283,7 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
     sums[0] = 1;
   }
 
-  Seen all(D);
+  Seen all(D, sum_count);
   for (const Seen& lane : lanes) {
     for (std::size_t c = 0; c < all.sums.size(); ++c) all.sums[c].merge(lane.sums[c]);
     for (std::size_t d = 0; d < all.minimum.size(); ++d) {
@@ -237,7 +298,7 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
   sums[1] = all.rows;
   sums[2] = static_cast<std::int64_t>(all.content & 0xFFFFFFFFu);
   sums[3] = static_cast<std::int64_t>(all.content >> 32);
-  for (Index c = 0; c < width; ++c) {
+  for (Index c = 0; c < sum_count; ++c) {
     auto& sum = all.sums[static_cast<std::size_t>(c)];
     sum.carry();
     std::copy(sum.limbs().begin(), sum.limbs().end(),
@@ -265,19 +326,24 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
   summary.rows = sums[1];
   summary.columns = D;
   std::vector<double> totals;
-  for (Index c = 0; c < width; ++c) {
+  for (Index c = 0; c < sum_count; ++c) {
     FullRangeSum sum;
     std::copy_n(sums.begin() + limbs_at + c * FullRangeSum::limb_count, FullRangeSum::limb_count,
                 sum.limbs().begin());
     totals.push_back(sum.value());
   }
-  summary.total_weight = totals.back();
+  summary.total_weight = totals[static_cast<std::size_t>(D)];
   if (!(summary.total_weight > 0))
     throw DataError(shard.takes_missing() ? "every row is missing or weighs 0: there is nothing to fit"
                                           : "every weight is 0: there is nothing to fit");
   summary.largest_weight = from_ordered(maxima[static_cast<std::size_t>(weight_at)]);
+  summary.observed_weight.assign(totals.begin() + width, totals.end());
   for (Index d = 0; d < D; ++d) {
-    summary.mean.push_back(totals[static_cast<std::size_t>(d)] / summary.total_weight);
+    const double weight =
+        domain.takes_nan() ? summary.observed_weight[static_cast<std::size_t>(d)] : summary.total_weight;
+    if (!(weight > 0))
+      throw DataError("column " + std::to_string(d) + " (counted from 0) is missing in every row: leave it out");
+    summary.mean.push_back(totals[static_cast<std::size_t>(d)] / weight);
     summary.maximum.push_back(from_ordered(maxima[static_cast<std::size_t>(d)]));
     summary.minimum.push_back(-from_ordered(maxima[static_cast<std::size_t>(D + d)]));
   }
@@ -286,12 +352,19 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
     for (Index d = 0; d < D; ++d) result.sample.values.push_back(std::bit_cast<double>(row[d]));
     result.sample.weights.push_back(std::bit_cast<double>(row[D]));
   }
-  describe_sample(result.sample, summary);
+  std::vector<double> as_observed = result.sample.values;
+  if (domain.takes_nan() && fill_missing(result.sample.values, summary.mean)) {
+    result.sample.observed = std::move(as_observed);
+    describe_observed(result.sample, summary);
+  } else {
+    describe_sample(result.sample, summary);
+  }
   if (known_components > 0) {
     const auto keys = std::span<const std::int64_t>(maxima).subspan(static_cast<std::size_t>(keys_at));
     std::vector<std::int64_t> bits = search.bits_of(keys);
     communicator.sum(bits);
     result.known = search.rows_of(keys, bits);
+    if (domain.takes_nan()) fill_missing(result.known.values, summary.mean);
   }
   return result;
 }

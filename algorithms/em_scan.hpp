@@ -11,8 +11,10 @@ namespace tally {
 
 // Rows chosen by seed alone, which every rank holds: what initialisation looks at. All rows where there are few.
 struct Sample {
-  std::vector<double> values;   // (size, D), the user's units
+  std::vector<double> values;   // (size, D), the user's units; the column's mean where a value is missing
   std::vector<double> weights;  // (size)
+  std::vector<double> observed;  // (size, D), NaN where a value is missing; empty: none is
+  const std::vector<double>& as_observed() const noexcept { return observed.empty() ? values : observed; }
   Index size() const noexcept { return static_cast<Index>(weights.size()); }
 };
 
@@ -30,8 +32,9 @@ Index sample_size(Index rows, Index columns, Index components);
 // Missing rows count as rows, but in no sum, no extreme and no total weight; in the sample they weigh 0.
 // Where `known_components` is not 0, what was given are labels of so many components, and one sum more brings a few rows
 // of each known one.
+// Missing values, of a domain that takes them, are in no column's sum, extreme or weight.
 // Throws DataError: NaN or infinity (row and column named), a negative weight, a value outside `domain`, no rows of
-// positive weight. Collective.
+// positive weight, a column without any value. Collective.
 Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Communicator& communicator,
           Index known_components = 0);
 

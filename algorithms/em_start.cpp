@@ -28,9 +28,11 @@ double draw(const StartOptions& options, Index index, int which = 0) {
 // The sample as a shard of this process, for fits that concern it alone.
 class SampleShard {
  public:
-  SampleShard(const Sample& sample, Index columns, std::vector<double> given, IoExecutor& io, int lanes)
+  // Missing values are the column's mean where `filled`, else NaN.
+  SampleShard(const Sample& sample, bool filled, Index columns, std::vector<double> given, IoExecutor& io, int lanes)
       : given_(std::move(given)),
-        rows_(MatrixView<const double>(sample.values.data(), sample.size(), columns), "the sample"),
+        rows_(MatrixView<const double>((filled ? sample.values : sample.as_observed()).data(), sample.size(), columns),
+              "the sample"),
         weights_(MatrixView<const double>(sample.weights.data(), sample.size(), 1), "the sample's weights"),
         given_rows_(MatrixView<const double>(given_.data(), sample.size(),
                                              static_cast<Index>(given_.size()) / std::max<Index>(sample.size(), 1)),
@@ -63,7 +65,7 @@ DataSummary summary_of_sample(const Scan& scan) {
 // Given for every sampled row: its label, or its responsibilities; then an M-step.
 std::vector<double> m_step_of(const Model& model, const Scan& scan, std::vector<double> given,
                               const StartOptions& options, IoExecutor& io) {
-  SampleShard sample(scan.sample, model.columns(), std::move(given), io, options.lanes);
+  SampleShard sample(scan.sample, false, model.columns(), std::move(given), io, options.lanes);
   SingleProcess alone;
   auto parameters = fit_given(model, sample.prepared_for(model), summary_of_sample(scan), FitOptions{}, alone);
   model.soften_start(scan.summary, parameters);
@@ -106,7 +108,7 @@ std::vector<double> kmeans_labels(const Scan& scan, Index components, int iterat
   parameters.resize(static_cast<std::size_t>(kmeans->parameters().size()));
   kmeans->start_at(MatrixView<const double>(rows.data(), K, D), scan.summary, parameters);
 
-  SampleShard sample(scan.sample, D, {}, io, options.lanes);
+  SampleShard sample(scan.sample, true, D, {}, io, options.lanes);
   Shard& shard = sample.prepared_for(*kmeans);
   if (iterations > 0) {
     SingleProcess alone;

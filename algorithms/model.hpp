@@ -25,8 +25,9 @@ struct DataSummary {
   Index rows = 0;
   Index columns = 0;
   double total_weight = 0;  // of rows that are not missing
+  std::vector<double> observed_weight;  // (D), of rows whose value is there, where values may be missing; else empty
   double largest_weight = 1;
-  std::vector<double> mean, minimum, maximum;  // (D), over rows of positive weight
+  std::vector<double> mean, minimum, maximum;  // (D), over rows of positive weight, as far as their values are there
   std::vector<double> variance;                // (D), of the sample that initialisation holds
 };
 

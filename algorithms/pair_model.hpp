@@ -110,8 +110,9 @@ class PairModel final : public Model, public KeepsZeros {
   void maximize(std::span<const double> statistics, double total_weight,
                 std::span<double> parameters) const override {
     const std::vector<double> before(parameters.begin(), parameters.end());
-    maximize_part(latent_, statistics, total_weight, parameters, frozen_);
-    maximize_part(family_, statistics, total_weight, parameters, frozen_);
+    const Completed completed(*this, statistics, before);
+    maximize_part(latent_, completed.statistics, total_weight, parameters, frozen_);
+    maximize_part(family_, completed.statistics, total_weight, parameters, frozen_);
     for (const std::string& name : frozen_) {
       const auto kept = parameters_[name].in(std::span(before));
       std::copy(kept.begin(), kept.end(), parameters_[name].in(parameters).begin());
@@ -119,8 +120,9 @@ class PairModel final : public Model, public KeepsZeros {
   }
   void maximize_start(std::span<const double> statistics, double total_weight,
                       std::span<double> parameters) const override {
-    maximize_part(latent_, statistics, total_weight, parameters, {});
-    maximize_part(family_, statistics, total_weight, parameters, {});
+    const Completed completed(*this, statistics, {});
+    maximize_part(latent_, completed.statistics, total_weight, parameters, {});
+    maximize_part(family_, completed.statistics, total_weight, parameters, {});
   }
   std::vector<Degenerate> degenerate(std::span<const double> statistics, double total_weight,
                                      std::span<const double> parameters) const override {
@@ -128,8 +130,10 @@ class PairModel final : public Model, public KeepsZeros {
     if constexpr (of_mixture) {
       const MatrixView<const double> moments = statistics_["moments"].matrix(statistics);
       std::vector<Index> columns(static_cast<std::size_t>(components()), -1);
-      if constexpr (requires { family_.collapsed_columns(statistics_, statistics, parameters_, parameters, frozen_); })
-        columns = family_.collapsed_columns(statistics_, statistics, parameters_, parameters, frozen_);
+      if constexpr (requires { family_.collapsed_columns(statistics_, statistics, parameters_, parameters, frozen_); }) {
+        const Completed completed(*this, statistics, parameters);
+        columns = family_.collapsed_columns(statistics_, completed.statistics, parameters_, parameters, frozen_);
+      }
       for (Index k = 0; k < components(); ++k) {
         const Index column = columns[static_cast<std::size_t>(k)];
         const bool empty = !(moments(k, 0) > empty_fraction * total_weight);
@@ -262,6 +266,23 @@ class PairModel final : public Model, public KeepsZeros {
     family.split(layout, parameters, Index{}, Index{});
   };
   static constexpr bool of_sequences = requires(const Latent& latent) { latent.sequence_cut(Index{}, Index{}); };
+
+  // Statistics as the M-step takes them: where values are missing the family makes them what they are expected to be, given
+  // these parameters.
+  struct Completed {
+    std::vector<double> own;
+    std::span<const double> statistics;
+
+    Completed(const PairModel& model, std::span<const double> given, std::span<const double> parameters) : statistics(given) {
+      if constexpr (requires { model.family_.completes(); }) {
+        if (!model.family_.completes()) return;
+        own.assign(given.begin(), given.end());
+        model.family_.complete(model.statistics_, own, model.parameters_, parameters);
+        statistics = own;
+      }
+    }
+    Completed(const Completed&) = delete;
+  };
 
   template <class Part>
   void maximize_part(const Part& part, std::span<const double> statistics, double total_weight,

@@ -49,6 +49,17 @@ ModelOption freeze_option() {
   return {"freeze", "parameters that stay as they start, as means,weights", "none"};
 }
 
+ModelOption missing_option() {
+  return {"missing", "what NaN is: error, or nan, a value that was not observed and is marginalised", "error", {"error", "nan"}, false, {}, {}, true};
+}
+
+bool takes_missing_values(const OptionValues& options) {
+  const auto found = options.find("missing");
+  if (found == options.end() || found->second == "error") return false;
+  if (found->second != "nan") throw UsageError("--missing " + found->second + " is unknown: error and nan are there");
+  return true;
+}
+
 std::set<std::string> names_option(const OptionValues& options, const std::string& name) {
   std::set<std::string> names;
   const auto found = options.find(name);

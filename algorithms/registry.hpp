@@ -19,6 +19,7 @@ struct ModelOption {
   bool flag = false;                      // takes no value on the command line; "true" where it is given
   std::vector<std::string> variants = {};  // more such words, which compute with the kernels of one of the choices
   std::map<std::string, std::string> synonyms = {};  // other words for some of them
+  bool of_data = false;  // says what the data are, not which model is compared with which
 };
 
 using OptionValues = std::map<std::string, std::string>;
@@ -85,6 +86,11 @@ std::vector<ModelOption> with_defaults(std::vector<ModelOption> options, const O
 // The option "freeze", and names with commas between as such options have them.
 ModelOption freeze_option();
 std::set<std::string> names_option(const OptionValues& options, const std::string& name);
+
+// Of models whose rows may lack values.
+ModelOption missing_option();
+// Throws UsageError.
+bool takes_missing_values(const OptionValues& options);
 
 // The value of an option, or its default. Throws UsageError where it is no number.
 double number_option(const OptionValues& options, const std::string& name, double default_value);

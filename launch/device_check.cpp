@@ -105,7 +105,8 @@ void take(std::vector<CheckResult>& results, CheckResult result) {
     *found = std::move(result);
 }
 
-// The model with each choice of these options.
+// The model with each choice of these options. What the data are like is varied for mixtures in double precision alone, to save
+// time: chains and other precisions run the same kernels.
 void add_choices(CheckedModel model, std::span<const ModelOption> options, std::vector<CheckedModel>& models) {
   const auto with_choices = std::ranges::find_if(options, [](const ModelOption& option) { return !option.choices.empty(); });
   if (with_choices == options.end()) {
@@ -113,7 +114,9 @@ void add_choices(CheckedModel model, std::span<const ModelOption> options, std::
     return;
   }
   for (const std::string& choice : with_choices->choices) {
-    model.options[with_choices->name] = choice;
+    const bool varied = with_choices->of_data && choice != with_choices->default_value;
+    if (varied && (model.entry->of_sequences || model.precision != Precision::double_precision)) continue;
+    if (varied || !with_choices->of_data) model.options[with_choices->name] = choice;
     add_choices(model, {with_choices + 1, options.end()}, models);
   }
 }

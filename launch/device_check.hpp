@@ -19,7 +19,7 @@ struct CheckedModel {
   OptionValues options;
   Precision precision = Precision::double_precision;
 };
-// Every choice of every model, of hidden Markov models every emission, or those of the model that is named; in double, then in
+// Every choice of every model (that of what the data are like in double alone), of hidden Markov models every emission, or those of the model that is named; in double, then in
 // single, then in tf32. Throws UsageError.
 std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& name);
 

@@ -164,6 +164,7 @@ class FitJob final : public FitObserver {
     scan_ = scan(*shard_, model_->domain(), sampled, static_cast<std::uint64_t>(request_.seed), communicator, known);
     source_ = source_of_fit(scan_, inputs_, context_);
     model_ = adapt_to_data(entry_, *model_, inputs_.model_options, scan_.summary);
+    if (progress_ && !scan_.summary.observed_weight.empty()) progress_->note(words_of_missing(scan_.summary));
     if (progress_)
       for (const std::string& warning : model_->warnings(scan_.summary)) progress_->note("warning: " + warning);
     agree(communicator, [&] {

@@ -86,6 +86,12 @@ std::string words_of_shard(const Shard& shard, int ranks) {
                      shard.resident() ? "in memory" : "streamed");
 }
 
+std::string words_of_missing(const DataSummary& summary) {
+  double observed = 0;
+  for (const double weight : summary.observed_weight) observed += weight / summary.total_weight;
+  return fmt::format("{:.3g} % of the values are missing", 100 * (1 - observed / static_cast<double>(summary.columns)));
+}
+
 std::unique_ptr<Model> adapt_to_data(const ModelEntry& entry, const Model& model, OptionValues options,
                                      const DataSummary& summary) {
   for (const auto& [name, value] : model.options_from(summary)) options[name] = value;

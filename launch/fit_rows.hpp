@@ -27,6 +27,9 @@ std::unique_ptr<Shard> shard_of_rank(const FitRequest& request, const FitInputs&
 // A line about it for people.
 std::string words_of_shard(const Shard& shard, int ranks);
 
+// How much of the rows is missing, where values may be.
+std::string words_of_missing(const DataSummary& summary);
+
 // The model again, with the options and the standardisation that the data decide. `options`: the user's.
 std::unique_ptr<Model> adapt_to_data(const ModelEntry& entry, const Model& model, OptionValues options,
                                      const DataSummary& summary);

@@ -1,6 +1,7 @@
 #include "launch/planted_rows.hpp"
 
 #include <cmath>
+#include <limits>
 #include <span>
 #include <utility>
 
@@ -35,6 +36,16 @@ double draw_value(Domain domain, std::uint64_t row, Index column, Index place) {
   if (domain.sign == Sign::positive) return std::exp(at + 0.25 * normal(key, row, draw));
   if (domain.unit_length) return std::cos(2 * at + static_cast<double>(column)) + 0.1 * normal(key, row, draw);
   return (10 + 4 * at + normal(key, row, draw)) * static_cast<double>(1 + column % 3);
+}
+
+// Makes some values of a row NaN, never all.
+void leave_out(std::span<double> values, std::uint64_t row) {
+  Index left = static_cast<Index>(values.size());
+  for (std::size_t d = 0; d < values.size() && left > 1; ++d)
+    if (below(key, row, 0x50000000 + static_cast<std::uint32_t>(d), 5) == 0) {
+      values[d] = std::numeric_limits<double>::quiet_NaN();
+      --left;
+    }
 }
 
 void divide_by_length(std::span<double> row) {
@@ -78,6 +89,7 @@ PlantedRows plant_rows(Domain domain, std::shared_ptr<const Sequences> sequences
       for (Index d = 0; d < columns; ++d, cluster /= places)
         planted.values.push_back(draw_value(domain, row, d, cluster % places));
       if (domain.unit_length) divide_by_length(std::span(planted.values).last(static_cast<std::size_t>(columns)));
+      if (domain.takes_nan()) leave_out(std::span(planted.values).last(static_cast<std::size_t>(columns)), row);
       constexpr double weights[] = {0, 1, 0.5, 3};
       if (weighted) planted.weights.push_back(weights[below(key, first, 0x40000000, 4)]);
     }

@@ -12,7 +12,7 @@ namespace tally {
 // Rows made in memory about known clusters, four of their widths apart on a grid, so that neighbours overlap a little.
 struct PlantedRows {
   Index columns = 1, components = 1;
-  std::vector<double> values;   // (rows, columns), of the domain asked for
+  std::vector<double> values;   // (rows, columns), of the domain asked for, a fifth NaN where it takes that
   std::vector<double> weights;  // (rows): 0, 1, 1/2 or 3, the same throughout a sequence; or empty
   std::shared_ptr<const Sequences> sequences;  // null: rows are independent
   std::vector<std::int32_t> clusters;  // (rows)

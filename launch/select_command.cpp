@@ -65,7 +65,7 @@ void add_options(CLI::App& command, const std::shared_ptr<SelectWords>& words, c
   add_running_options(command, words->fit);
   for (const ModelOption& option : entry.options) {
     const std::string name = "--" + option.name, fallback = " (default " + option.default_value + ")";
-    if (!option.choices.empty())
+    if (!option.choices.empty() && !option.of_data)
       command.add_option_function<std::string>(
           name, [words, key = option.name](const std::string& value) { words->choices[key] = value; },
           option.help + "; several with commas between, or all, are compared" + fallback);

@@ -10,9 +10,13 @@
 namespace tally {
 
 BernoulliFamily::BernoulliFamily(const BernoulliOptions& options, Index components, Index columns)
-    : OutcomeProbabilities(options.alpha, components, columns) {}
+    : OutcomeProbabilities(options.alpha, components, columns), missing_values_(options.missing_values) {}
 
-std::map<std::string, std::string> BernoulliFamily::options() const { return {{"alpha", option_text(alpha_)}}; }
+std::map<std::string, std::string> BernoulliFamily::options() const {
+  std::map<std::string, std::string> words = {{"alpha", option_text(alpha_)}};
+  if (missing_values_) words["missing"] = "nan";
+  return words;
+}
 
 // Half the row and half the mean: a probability of 0 or 1 at the start could never leave it.
 void BernoulliFamily::start_at(const Layout& layout, MatrixView<const double> rows, const DataSummary& summary,

@@ -13,6 +13,7 @@ namespace tally {
 
 struct BernoulliOptions {
   double alpha = 0;  // added to the counts of ones and of zeros: a Beta(1 + alpha, 1 + alpha) prior
+  bool missing_values = false;  // NaN is a value that was not observed
 };
 
 // Independent columns of 0 and 1: log p(x) = sum_d x_d log(p_d) + (1 - x_d) log(1 - p_d). T(x) = [1, x, 1 - x] has an
@@ -22,7 +23,7 @@ class BernoulliFamily : public OutcomeProbabilities {
   // Throws UsageError where alpha is no number from 0 on.
   BernoulliFamily(const BernoulliOptions& options, Index components, Index columns);
 
-  Domain domain() const noexcept { return Domain::symbols(2); }
+  Domain domain() const noexcept { return Domain::symbols(2).with_missing(missing_values_); }
   std::map<std::string, std::string> options() const;
 
   void start_at(const Layout& layout, MatrixView<const double> rows, const DataSummary& summary,
@@ -34,6 +35,9 @@ class BernoulliFamily : public OutcomeProbabilities {
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 
   void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
+
+ private:
+  bool missing_values_;
 };
 
 struct BernoulliKernel : ExponentialKernel {

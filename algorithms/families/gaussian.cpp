@@ -70,6 +70,7 @@ void GaussianFamily::check_prior() const {
 std::map<std::string, std::string> GaussianFamily::options() const {
   std::map<std::string, std::string> words = {{"covariance", to_string(options_.covariance)},
                                               {"reg_covar", option_text(options_.reg_covar)}};
+  if (options_.missing_values) words["missing"] = "nan";
   const GaussianPrior& prior = options_.prior;
   if (prior.on_means()) words["mean_precision_prior"] = option_text(prior.mean_precision);
   if (prior.on_covariances()) words["degrees_of_freedom_prior"] = option_text(prior.degrees_of_freedom);
@@ -92,6 +93,15 @@ std::map<std::string, std::string> GaussianFamily::options_from(const DataSummar
     numbers += (numbers.empty() ? "" : ",") + option_text(variance * share);
   }
   return {{"covariance-prior", numbers}};
+}
+
+std::function<double(const double*)> GaussianFamily::log_base_measure() const {
+  if (!options_.missing_values) return nullptr;
+  return [exponents = standardisation_.exponent](const double* x) {
+    Index sum = 0;
+    for (std::size_t d = 0; d < exponents.size(); ++d) sum += std::isnan(x[d]) ? 0 : exponents[d];
+    return -static_cast<double>(sum) * std::numbers::ln2;
+  };
 }
 
 Scaling GaussianFamily::scaling() const noexcept {
@@ -125,11 +135,11 @@ Index GaussianFamily::width() const noexcept {
 }
 
 void GaussianFamily::add_statistics(Layout& layout) const {
-  if (form_ == CovarianceForm::tied) {
+  if (form_ == CovarianceForm::tied && !has_full_kernel()) {
     layout.add("moments", {components_, 1 + columns_});
     layout.add("scatter", {packed()});
   } else {
-    layout.add("moments", {components_, width()});
+    layout.add("moments", {components_, moment_width()});
   }
 }
 
@@ -143,8 +153,9 @@ std::vector<double> GaussianFamily::bounds(const DataSummary& summary) const {
     largest_norm += z * z;
   }
   const double squares = form_ == CovarianceForm::spherical ? largest_norm : largest * largest;
-  const double bound = std::max({1.0, largest, squares});
-  return std::vector<double>(form_ == CovarianceForm::tied ? 2 : 1, bound);
+  double bound = std::max({1.0, largest, squares});
+  if (options_.missing_values && has_full_kernel()) bound *= 4;  // a guess: what is missing may be expected further out
+  return std::vector<double>(form_ == CovarianceForm::tied && !has_full_kernel() ? 2 : 1, bound);
 }
 
 void GaussianFamily::set_defaults(const Layout& layout, std::span<double> parameters) const {
@@ -168,6 +179,7 @@ Index GaussianFamily::free_parameters(const std::set<std::string>& frozen) const
 
 // A density in x is that in z times 2^-exponent for every column.
 double GaussianFamily::objective_in_user_units(double objective, double weight) const {
+  if (options_.missing_values) return objective;  // the base measure has it
   double exponents = 0;
   for (const int exponent : standardisation_.exponent) exponents += exponent;
   return objective - weight * exponents * std::numbers::ln2;
@@ -334,11 +346,12 @@ GaussianFamily::DrawValue GaussianFamily::sampler(const Layout& layout, std::spa
 }
 
 Index GaussianFamily::coefficient_stride() const noexcept {
-  return form_ == CovarianceForm::tied ? 1 + columns_ : width();
+  if (options_.missing_values && has_full_kernel()) return width() + columns_ * columns_;
+  return form_ == CovarianceForm::tied ? 1 + columns_ : moment_width();
 }
 
 Index GaussianFamily::coefficient_count() const noexcept {
-  return components_ * coefficient_stride() + (form_ == CovarianceForm::tied ? packed() : 0);
+  return components_ * coefficient_stride() + (form_ == CovarianceForm::tied && !has_full_kernel() ? packed() : 0);
 }
 
 void GaussianFamily::coefficients(const Layout& layout, std::span<const double> parameters,
@@ -361,12 +374,20 @@ void GaussianFamily::coefficients(const Layout& layout, std::span<const double> 
       for (Index d = 0; d < D; ++d) log_determinant += 2 * std::log(L(d, d));
       blas::invert_lower(L);
       // -1/2 S^-1 packed, off-diagonal products counted twice: S^-1 = L^-T L^-1.
-      double* packed_out = full ? eta + 1 + D : out.data() + K * stride;
+      double* packed_out = has_full_kernel() ? eta + 1 + D : out.data() + K * stride;
       for (Index a = 0; a < D; ++a)
         for (Index b = a; b < D; ++b) {
           double sum = 0;
           for (Index c = b; c < D; ++c) sum += L(c, a) * L(c, b);
           packed_out[packed_index(a, b, D)] = a == b ? -0.5 * sum : -sum;
+        }
+    }
+    if (options_.missing_values && has_full_kernel()) {
+      if (tied && k > 0) std::copy_n(out.data() + 1 + D, packed(), eta + 1 + D);
+      for (Index a = 0; a < D; ++a)
+        for (Index b = 0; b < D; ++b) {
+          const double entry = eta[1 + D + packed_index(std::min(a, b), std::max(a, b), D)];
+          eta[width() + a * D + b] = a == b ? -2 * entry : -entry;
         }
     }
     if (full || tied) {
@@ -387,8 +408,12 @@ void GaussianFamily::coefficients(const Layout& layout, std::span<const double> 
       for (Index d = 0; d < D; ++d) {
         const double variance =
             covariances[static_cast<std::size_t>(form_ == CovarianceForm::diag ? k * D + d : k)];
-        log_determinant += std::log(variance);
-        quadratic += m[d] * m[d] / variance;
+        if (completes()) {
+          eta[width() + d] = -0.5 * (log_two_pi + std::log(variance) + m[d] * m[d] / variance);
+        } else {
+          log_determinant += std::log(variance);
+          quadratic += m[d] * m[d] / variance;
+        }
         eta[1 + d] = m[d] / variance;
         if (form_ == CovarianceForm::diag)
           eta[1 + D + d] = -0.5 / variance;
@@ -396,7 +421,7 @@ void GaussianFamily::coefficients(const Layout& layout, std::span<const double> 
           eta[1 + D] = -0.5 / variance;
       }
     }
-    eta[0] = -0.5 * (static_cast<double>(D) * log_two_pi + log_determinant + quadratic);
+    eta[0] = completes() ? 0 : -0.5 * (static_cast<double>(D) * log_two_pi + log_determinant + quadratic);
   }
 }
 

@@ -28,6 +28,7 @@ struct GaussianOptions {
   Covariance covariance = Covariance::full;
   double reg_covar = 1e-6;  // in the user's units squared, added to every diagonal after every M-step
   GaussianPrior prior = {};
+  bool missing_values = false;  // NaN is a value that was not observed
 };
 
 // Multivariate normal components on standardised data, in exponential form: the log-density is the product of the
@@ -40,23 +41,31 @@ class GaussianFamily {
 
   Index components() const noexcept { return components_; }
   Index columns() const noexcept { return columns_; }
-  Domain domain() const noexcept { return Domain::real; }
+  Domain domain() const noexcept { return Domain::real.with_missing(options_.missing_values); }
   CovarianceForm form() const noexcept { return form_; }
   std::map<std::string, std::string> options() const;
   // The scale of the covariances' prior, where nobody gave it.
   std::map<std::string, std::string> options_from(const DataSummary& summary) const;
   Scaling scaling() const noexcept;
   void set_standardisation(const Standardisation& standardisation) { standardisation_ = standardisation; }
-  std::function<double(const double*)> log_base_measure() const { return nullptr; }
+  // With missing values, what the scaling of those that are there adds: null without.
+  std::function<double(const double*)> log_base_measure() const;
 
   // "means" (K, D) and "covariances" by their form: full (K, D, D), tied (D, D), diag (K, D), spherical (K).
   void add_parameters(Layout& layout) const;
-  // "moments" (K, width of T): sums of posterior weight times T(x); tied also "scatter": sums of weight times x x'.
+  // "moments" (K, width of T): sums of posterior weight times T(x); tied also "scatter": sums of weight times x x'. With missing
+  // values, tied as full: what T(x) is expected to be; diag and spherical: of zeros for what is missing, then the posterior
+  // weights of what is observed of each column.
   void add_statistics(Layout& layout) const;
   // How wide T is.
   Index width() const noexcept;
   std::vector<double> bounds(const DataSummary& summary) const;
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
+  // Makes moments what they are expected to be with what is missing, given these parameters; without parameters, given what is
+  // observed of each component.
+  bool completes() const noexcept { return options_.missing_values && !has_full_kernel(); }
+  void complete(const Layout& statistics_layout, std::span<double> statistics, const Layout& layout,
+                std::span<const double> parameters) const;
   // Covariances are about the means that `parameters` then holds, also where these are frozen.
   void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
                 const Layout& layout, std::span<double> parameters, const std::set<std::string>& frozen = {}) const;
@@ -85,9 +94,14 @@ class GaussianFamily {
   using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 
-  // Natural parameters (K, coefficient_stride()), the constant first; tied: then what all components share.
+  // Natural parameters (K, coefficient_stride()), the constant first; tied: then what all components share. With missing values,
+  // full and tied: the precision matrix (D, D) after them; diag and spherical: the constants of the columns.
   Index coefficient_stride() const noexcept;
   Index coefficient_count() const noexcept;
+  // Whether the kernel is that of full covariances, which tied ones have, too, where values are missing.
+  bool has_full_kernel() const noexcept {
+    return form_ == CovarianceForm::full || (form_ == CovarianceForm::tied && options_.missing_values);
+  }
   void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
 
  private:
@@ -101,12 +115,16 @@ class GaussianFamily {
   void maximize_covariance(const Sums& sums, std::span<double> covariance, std::span<double> second) const;
   void maximize_tied(MatrixView<const double> moments, std::span<const double> scatter, double total_weight,
                      MatrixView<const double> means, bool about_other_means, std::span<double> covariance) const;
+  // Sums of weight times x x', packed.
+  std::vector<double> scatter_of(const Layout& statistics_layout, std::span<const double> statistics) const;
   std::vector<Index> varying_columns(MatrixView<const double> moments) const;
   Index collapsed_column(const Sums& sums, std::span<const Index> columns) const;
   void check_covariance(Index component, std::span<const double> covariance, std::span<const double> second) const;
   void check_shared(std::span<const double> counts, std::span<const double> seconds,
                     std::span<const double> covariances) const;
   Index packed() const noexcept { return columns_ * (columns_ + 1) / 2; }
+  // What the moments of a component have, and its coefficients.
+  Index moment_width() const noexcept { return width() + (completes() ? columns_ : 0); }
 
   GaussianOptions options_;
   CovarianceForm form_;

@@ -77,11 +77,63 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
   }
   if (covariances_frozen) return;
   if (form_ == CovarianceForm::tied)
-    maximize_tied(moments, statistics_layout["scatter"].in(statistics), total_weight, means,
+    maximize_tied(moments, scatter_of(statistics_layout, statistics), total_weight, means,
                   means_frozen || prior.on_means(), covariances);
   if (!shared) return;
   share_covariances(options_.covariance, {counts, seconds, previous, D}, covariances);
   check_shared(counts, seconds, covariances);
+}
+
+std::vector<double> GaussianFamily::scatter_of(const Layout& statistics_layout, std::span<const double> statistics) const {
+  if (!has_full_kernel()) {
+    const auto summed = statistics_layout["scatter"].in(statistics);
+    return {summed.begin(), summed.end()};
+  }
+  const MatrixView<const double> moments = statistics_layout["moments"].matrix(statistics);
+  std::vector<double> scatter(static_cast<std::size_t>(packed()));
+  for (Index k = 0; k < components_; ++k)
+    for (Index p = 0; p < packed(); ++p) scatter[static_cast<std::size_t>(p)] += moments(k, 1 + columns_ + p);
+  return scatter;
+}
+
+// A component without a value of some column at the start has the mean of all components there, and their mean variance.
+void GaussianFamily::complete(const Layout& statistics_layout, std::span<double> statistics, const Layout& layout,
+                              std::span<const double> parameters) const {
+  const Index K = components_, D = columns_, P = width();
+  const bool diag = form_ == CovarianceForm::diag;
+  const MatrixView<double> moments = statistics_layout["moments"].matrix(statistics);
+  std::vector<double> all(static_cast<std::size_t>(moments.cols));
+  for (Index k = 0; k < K && parameters.empty(); ++k)
+    for (Index j = 0; j < moments.cols; ++j) all[static_cast<std::size_t>(j)] += moments(k, j);
+  // Of row `sums` of the moments: the mean of column d, and the second moment about it, of all columns where they share one.
+  const auto mean_of = [&](const double* sums, Index d) { return sums[P + d] > 0 ? sums[1 + d] / sums[P + d] : 0.0; };
+  const auto variance_of = [&](const double* sums, Index d) {
+    double squares = sums[1 + D + (diag ? d : 0)], weight = 0;
+    for (Index b = diag ? d : 0; b < (diag ? d + 1 : D); ++b) {
+      squares -= mean_of(sums, b) * sums[1 + b];
+      weight += sums[P + b];
+    }
+    return weight > 0 ? std::max(squares / weight, 0.0) : 0.0;
+  };
+  for (Index k = 0; k < K; ++k) {
+    double* const sums = moments.row(k);
+    const std::vector<double> before(sums, sums + moments.cols);
+    for (Index d = 0; d < D; ++d) {
+      const double missing = sums[0] - sums[P + d];
+      if (!(missing > 0)) continue;
+      double mean, variance;
+      if (parameters.empty()) {
+        const double* const known = before[static_cast<std::size_t>(P + d)] > 0 ? before.data() : all.data();
+        mean = mean_of(known, d);
+        variance = variance_of(known, d);
+      } else {
+        mean = layout["means"].matrix(parameters)(k, d);
+        variance = layout["covariances"].in(parameters)[static_cast<std::size_t>(diag ? k * D + d : k)];
+      }
+      sums[1 + d] += missing * mean;
+      sums[1 + D + (diag ? d : 0)] += missing * (mean * mean + variance);
+    }
+  }
 }
 
 void GaussianFamily::maximize_covariance(const Sums& sums, std::span<double> covariance, std::span<double> second) const {

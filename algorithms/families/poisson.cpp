@@ -10,6 +10,11 @@
 
 namespace tally {
 
+std::map<std::string, std::string> PoissonFamily::options() const {
+  if (missing_values_) return {{"missing", "nan"}};
+  return {};
+}
+
 void PoissonFamily::set_standardisation(const Standardisation& standardisation) {
   // A column of zeros has a reference too.
   constexpr double smallest_reference = 0x1p-30;
@@ -20,7 +25,7 @@ void PoissonFamily::set_standardisation(const Standardisation& standardisation) 
 std::function<double(const double*)> PoissonFamily::log_base_measure() const {
   return [reference = reference_](const double* x) {
     double sum = 0;
-    for (std::size_t d = 0; d < reference.size(); ++d) sum += poisson_log_density(x[d], reference[d]);
+    for (std::size_t d = 0; d < reference.size(); ++d) sum += std::isnan(x[d]) ? 0 : poisson_log_density(x[d], reference[d]);
     return sum;
   };
 }
@@ -41,7 +46,10 @@ void PoissonFamily::maximize(const Layout& statistics_layout, std::span<const do
   const MatrixView<const double> moments = statistics_layout["moments"].matrix(statistics);
   const MatrixView<double> rates = layout["rates"].matrix(parameters);
   for (Index k = 0; k < components_; ++k)
-    for (Index d = 0; d < columns_ && moments(k, 0) > 0; ++d) rates(k, d) = moments(k, 1 + d) / moments(k, 0);
+    for (Index d = 0; d < columns_; ++d) {
+      const double weight = moments(k, missing_values_ ? 1 + columns_ + d : 0);
+      if (weight > 0) rates(k, d) = moments(k, 1 + d) / weight;
+    }
 }
 
 double PoissonFamily::objective_in_user_units(double objective, double) const {
@@ -96,10 +104,10 @@ void PoissonFamily::coefficients(const Layout& layout, std::span<const double> p
   const MatrixView<const double> rates = layout["rates"].matrix(parameters);
   for (Index k = 0; k < components_; ++k) {
     double* eta = out.data() + k * coefficient_stride();
-    eta[0] = 0;
+    std::fill_n(eta, coefficient_stride(), 0.0);
     for (Index d = 0; d < columns_; ++d) {
       const double rate = rates(k, d), reference = reference_[static_cast<std::size_t>(d)];
-      eta[0] -= rate - reference;
+      eta[missing_values_ ? 1 + columns_ + d : 0] -= rate - reference;
       eta[1 + d] = std::max(log_ratio(rate, reference), log_of_zero);
     }
   }

@@ -16,10 +16,14 @@ namespace tally {
 //   log p(x) = sum_d [x_d log(rate_d / c_d) - (rate_d - c_d)] + sum_d log p(x_d; c_d)
 class PoissonFamily : public FamilyDefaults {
  public:
-  PoissonFamily(Index components, Index columns)
-      : FamilyDefaults(components, columns, 1 + columns), reference_(static_cast<std::size_t>(columns), 1.0) {}
+  // With missing values T(x) has zeros for these, and then which columns are observed.
+  PoissonFamily(Index components, Index columns, bool missing_values = false)
+      : FamilyDefaults(components, columns, 1 + columns + (missing_values ? columns : 0)),
+        missing_values_(missing_values),
+        reference_(static_cast<std::size_t>(columns), 1.0) {}
 
-  Domain domain() const noexcept { return Domain::counts; }
+  Domain domain() const noexcept { return Domain::counts.with_missing(missing_values_); }
+  std::map<std::string, std::string> options() const;
   // Takes the reference rates; any leave the log-densities what they are, up to rounding.
   void set_standardisation(const Standardisation& standardisation);
   // sum_d log p(x_d; c_d).
@@ -28,7 +32,7 @@ class PoissonFamily : public FamilyDefaults {
   void add_parameters(Layout& layout) const { layout.add("rates", {components_, columns_}); }
   std::vector<double> bounds(const DataSummary& summary) const;
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
-  // rate_kd = weighted mean of x_d.
+  // rate_kd = weighted mean of x_d, where it is observed.
   void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
                 const Layout& layout, std::span<double> parameters) const;
   Index free_parameters() const noexcept { return components_ * columns_; }
@@ -47,6 +51,7 @@ class PoissonFamily : public FamilyDefaults {
   void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
 
  private:
+  bool missing_values_;
   std::vector<double> reference_;  // (D), positive
 };
 

@@ -1,6 +1,7 @@
 #include "algorithms/models/bernoulli.hpp"
 
 #include "algorithms/families/family_entry.hpp"
+#include "algorithms/families/missing_kernels.hpp"
 
 namespace tally {
 namespace {
@@ -9,7 +10,9 @@ template <class Make>
 std::unique_ptr<Model> with_bernoulli(Index components, Index columns, const BernoulliOptions& options,
                                       const Make& make) {
   const BernoulliFamily family(options, components, columns);
-  return make(family, BernoulliKernel{{components, family.width()}});
+  const BernoulliKernel kernel{{components, family.width()}};
+  if (options.missing_values) return make(family, ObservedValues<BernoulliKernel>{kernel});
+  return make(family, kernel);
 }
 
 }  // namespace
@@ -23,9 +26,9 @@ FamilyEntry bernoulli_entry() {
       {"bernoulli",
        "bernoulli",
        "mixture of independent columns of 0 and 1 (latent classes)",
-       {{"alpha", "added to the counts of ones and of zeros in every M-step", "0"}}},
+       {{"alpha", "added to the counts of ones and of zeros in every M-step", "0"}, missing_option()}},
       [](Index components, Index columns, const OptionValues& options, const auto& make) {
-        return with_bernoulli(components, columns, {number_option(options, "alpha", 0)}, make);
+        return with_bernoulli(components, columns, {number_option(options, "alpha", 0), takes_missing_values(options)}, make);
       });
 }
 

@@ -3,6 +3,7 @@
 #include "algorithms/families/family_entry.hpp"
 #include "algorithms/families/gaussian.hpp"
 #include "algorithms/families/gaussian_kernels.hpp"
+#include "algorithms/families/missing_kernels.hpp"
 
 namespace tally {
 namespace {
@@ -12,6 +13,11 @@ std::unique_ptr<Model> with_gaussian(Index components, Index columns, const Gaus
                                      const Make& make) {
   const GaussianFamily family(options, components, columns);
   const ExponentialKernel shape{components, family.width()};
+  if (options.missing_values) {
+    if (family.has_full_kernel()) return make(family, IncompleteGaussianKernel(GaussianFullKernel{shape}, columns));
+    if (family.form() == CovarianceForm::diag) return make(family, ObservedColumns(GaussianDiagKernel{shape}, columns));
+    return make(family, ObservedColumns(GaussianSphericalKernel{shape}, columns));
+  }
   switch (family.form()) {
     case CovarianceForm::full: return make(family, GaussianFullKernel{shape});
     case CovarianceForm::tied: return make(family, GaussianTiedKernel{components, columns});
@@ -26,6 +32,7 @@ GaussianOptions gaussian_options(const OptionValues& options) {
   if (const auto found = options.find("covariance"); found != options.end())
     gaussian.covariance = parse_covariance(found->second);
   gaussian.reg_covar = number_option(options, "reg-covar", gaussian.reg_covar);
+  gaussian.missing_values = takes_missing_values(options);
   GaussianPrior& prior = gaussian.prior;
   prior.mean_precision = number_option(options, "mean-precision-prior", 0);
   prior.degrees_of_freedom = number_option(options, "degrees-of-freedom-prior", 0);
@@ -53,7 +60,8 @@ FamilyEntry gmm_entry() {
         {"covariance-prior",
          "scale of that prior: its diagonal in the data's units squared, one number or one for each column; data: the "
          "columns' variances over K^(2/D)",
-         "data"}},
+         "data"},
+        missing_option()},
        {{"covariance", "diag"}}},
       [](Index components, Index columns, const OptionValues& options, const auto& make) {
         return with_gaussian(components, columns, gaussian_options(options), make);

@@ -36,6 +36,7 @@ ModelCase registered(const std::string& model, const OptionValues& options, Prec
   std::string name = model;
   std::replace(name.begin(), name.end(), '-', '_');
   if (const auto found = options.find("covariance"); found != options.end()) name += "_" + found->second;
+  if (options.contains("missing")) name += "_missing";
   name += "_" + name_of(precision);
   const auto make = registry.find(model).make;
   return {name, [make, options](Index K, Index D) { return make(K, D, options); }, precision};
@@ -54,8 +55,11 @@ std::vector<ModelCase> all_cases() {
   for (const Precision precision : {Precision::double_precision, Precision::single_precision, Precision::tf32}) {
     for (const char* covariance : {"full", "tied", "diag", "spherical"})
       cases.push_back(registered("gmm", {{"covariance", covariance}, {"reg-covar", "0"}}, precision));
+    for (const char* covariance : {"full", "diag"})
+      cases.push_back(registered("gmm", {{"covariance", covariance}, {"reg-covar", "0"}, {"missing", "nan"}}, precision));
     cases.push_back(registered("kmeans", {}, precision));
     cases.push_back(registered("poisson", {}, precision));
+    cases.push_back(registered("poisson", {{"missing", "nan"}}, precision));
     cases.push_back(registered("bernoulli", {}, precision));
     cases.push_back(registered("categorical", {{"symbols", "5"}}, precision));
     cases.push_back(registered("exponential", {}, precision));
@@ -91,6 +95,7 @@ Table planted(const ModelCase& model_case, Index rows) {
       if (domain == Domain::not_negative) value = -std::log(uniform(key, row, 1 + d)) * location * std::pow(7.0, d);
       if (domain == Domain::positive) value = std::exp(0.3 * (location + normal(key, row, 1 + d))) * std::pow(7.0, d);
       if (domain.unit_length) value = std::cos(2 * cluster + 2 * d) + 0.4 * normal(key, row, 1 + d);
+      if (domain.takes_nan() && below(key, row, 0x50000000 + d, 5) == 0) value = std::numeric_limits<double>::quiet_NaN();
       table.values.push_back(value);
     }
     double* const x = table.values.data() + 3 * i;
@@ -235,7 +240,10 @@ TEST_P(Conformance, IntegerWeightsEqualCopies) {
     const auto model = GetParam().make(K, 3);
     model->set_standardisation(standardise_for(model->scaling(), summary));
     state.candidates[0].parameters.resize(static_cast<std::size_t>(model->parameters().size()));
-    model->start_at(MatrixView<const double>(weighted.values.data(), K, 3), summary, state.candidates[0].parameters);
+    std::vector<double> rows(weighted.values.begin(), weighted.values.begin() + K * 3);
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      if (std::isnan(rows[i])) rows[i] = summary.mean[i % 3];
+    model->start_at(MatrixView<const double>(rows.data(), K, 3), summary, state.candidates[0].parameters);
   };
 
   const Fitted of_weights = fit_in_world(GetParam(), weighted, {2, 1, false}, plan);
