@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "algorithms/em_m_step.hpp"
 #include "algorithms/em_pass.hpp"
 #include "core/error.hpp"
 
@@ -14,10 +15,6 @@ namespace {
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-bool better(const Model& model, double a, double b) {
-  return model.larger_is_better() ? a > b : a < b;
 }
 
 // Takes the objective of the E-step just done and says whether the candidate ends with it.
@@ -35,6 +32,10 @@ bool goes_on(const Candidate& candidate, const FitOptions& options, double weigh
   if (candidate.m_steps >= options.max_iterations) return false;
   if (candidate.reason == StopReason::iteration_limit) return true;
   if (candidate.reason != StopReason::converged) return false;
+  if (options.stepwise) {
+    const std::size_t looks = candidate.held_out.size();
+    return looks < 2 || !(std::abs(candidate.held_out[looks - 1] - candidate.held_out[looks - 2]) < options.tolerance);
+  }
   const double change = candidate.trace.back() - candidate.trace[candidate.trace.size() - 2];
   return !(std::abs(change) / weight < options.tolerance);
 }
@@ -62,6 +63,7 @@ void let_go_on(FitState& state, const FitOptions& options, double total_weight) 
     if (goes_on(candidate, options, total_weight)) {
       candidate.reason = StopReason::running;
       candidate.trace.pop_back();
+      if (!candidate.held_out.empty()) candidate.held_out.pop_back();  // the look that ended it is repeated
       state.iteration = candidate.m_steps;
     }
 }
@@ -77,71 +79,6 @@ std::optional<int> best_candidate(const Model& model, const FitState& state) {
 }
 
 namespace {
-
-// Why a candidate cannot go on after an E-step that gave this objective, in the user's units; empty where it can.
-std::string failure_of(const Model& model, const PassPart& part, int candidate, double objective,
-                       int iteration, Pass& pass) {
-  if (part.tally().non_finite(candidate) > 0)
-    return "the statistics of iteration " + std::to_string(iteration) +
-           " are not finite: " + pass.impossible_row(part, candidate) +
-           " is impossible under the parameters, or numbers leave their range (--device cpu has the widest)";
-  if (std::isfinite(objective)) return "";
-  if (std::isinf(objective) && !model.larger_is_better())
-    return "the " + model.objective_name() + " overflows double precision; scale the data down";
-  return "the " + model.objective_name() + " is " + std::to_string(objective) + " at iteration " +
-         std::to_string(iteration) + ": " + pass.impossible_row(part, candidate) +
-         " is impossible under the parameters; start from others";
-}
-
-void fail(Candidate& candidate, const std::string& why) {
-  candidate.reason = StopReason::failed;
-  candidate.failure = why;
-}
-
-// M-steps from the sums of a pass.
-class MStep {
- public:
-  MStep(const Model& model, const PassPart& part, double weight, OnDegenerate policy)
-      : model_(model), part_(part), weight_(weight), policy_(policy) {}
-
-  // Advances candidate c, or ends it. Returns the components that were degenerate.
-  std::vector<Degenerate> run(int c, int iteration, Candidate& candidate) const {
-    std::vector<double> statistics(static_cast<std::size_t>(model_.statistics().size()));
-    part_.tally().statistics(c, statistics);
-    std::vector<double> updated = candidate.parameters;
-    std::vector<Degenerate> degenerate = model_.degenerate(statistics, weight_, candidate.parameters);
-    try {
-      if (degenerate.empty() || policy_ == OnDegenerate::floor)
-        model_.maximize(statistics, weight_, updated);
-      else
-        repair(degenerate, statistics, updated);
-    } catch (const DataError& error) {
-      fail(candidate, std::string(error.what()) + " (iteration " + std::to_string(iteration) + ")");
-      return {};
-    }
-    if (model_.stops_at_fixed_point() && updated == candidate.parameters) {
-      candidate.reason = StopReason::fixed_point;
-      return degenerate;
-    }
-    candidate.parameters = std::move(updated);
-    ++candidate.m_steps;
-    return degenerate;
-  }
-
- private:
-  void repair(std::span<const Degenerate> degenerate, std::span<double> statistics, std::span<double> parameters) const {
-    if (policy_ == OnDegenerate::error) throw DataError(words_of(degenerate.front()));
-    const double left = weight_ - model_.leave_out(degenerate, statistics);
-    if (!(left > 1e-12 * weight_)) throw DataError("every component is degenerate; " + words_of(degenerate.front()));
-    model_.maximize(statistics, left, parameters);
-    if (policy_ == OnDegenerate::reseed) model_.split_heaviest(degenerate, parameters);
-  }
-
-  const Model& model_;
-  const PassPart& part_;
-  double weight_;
-  OnDegenerate policy_;
-};
 
 // Names the running candidates of each model to its part; how many there are.
 int choose_running(std::span<const FitTask> tasks, std::span<PassPart> parts) {
@@ -210,9 +147,9 @@ bool fit_together(std::span<const FitTask> tasks, Shard& shard, const DataSummar
                                       : (objective - candidate.trace[entries - 2]) / summary.total_weight;
         }
         if (candidate.active()) {
-          const MStep step(model, parts[t], summary.total_weight, options.on_degenerate);
+          const MStep step(model, summary.total_weight, options.on_degenerate);
           std::vector<Degenerate>& seen = degenerate[t][static_cast<std::size_t>(c)];
-          const std::vector<Degenerate> before = std::exchange(seen, step.run(c, state.iteration, candidate));
+          const std::vector<Degenerate> before = std::exchange(seen, step.run(parts[t].statistics(c), state.iteration, candidate));
           for (const Degenerate& each : seen)
             if (options.on_degenerate == OnDegenerate::reseed || std::ranges::find(before, each) == before.end())
               observer.repaired(static_cast<int>(t), c, each, state.iteration);

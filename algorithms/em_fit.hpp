@@ -22,6 +22,8 @@ struct Candidate {
   StopReason reason = StopReason::running;
   std::string failure;        // why it failed
   int m_steps = 0;
+  // Of a stepwise fit: running statistics, and the mean objective of the rows held out at each look.
+  std::vector<double> running, held_out;
 
   bool active() const noexcept { return reason == StopReason::running; }
 };
@@ -33,6 +35,15 @@ struct FitState {
   int iteration = 0;           // E-steps done
 };
 
+// Of a stepwise fit, whose M-steps each follow a batch of rows.
+struct Stepwise {
+  Index rows = 0;           // of a batch, about: batches are whole blocks
+  double step_decay = 0.7;  // above 1/2, up to 1
+  Index held_out = -1;      // rows, about, that no batch has; -1: as many as a batch, at most a tenth
+  std::uint64_t seed = 0;
+  static constexpr int steps_per_look = 10;  // at the rows held out
+};
+
 struct FitOptions {
   int max_iterations = 100;
   double tolerance = 1e-3;  // on the change of the mean objective per unit of weight; 0: never
@@ -41,6 +52,7 @@ struct FitOptions {
   Device* device = nullptr;  // what this rank computes on; null: the CPU. All ranks have one or none
   Index row_memory = 0;      // bytes of rows that it may keep; 0: what it has
   OnDegenerate on_degenerate = OnDegenerate::floor;  // one that the model does not refuse
+  std::optional<Stepwise> stepwise;  // for fit_stepwise
 };
 
 struct IterationReport {
@@ -48,6 +60,7 @@ struct IterationReport {
   int model = 0, best = 0;  // of several models, and its candidate
   double objective = 0;     // of the best running candidate, mean per unit of weight
   double change = 0;        // against its iteration before; NaN in the first
+  bool of_held_out = false;  // of a stepwise fit, whether the objective is that of the rows held out; the change is of these
   int running = 0;          // candidates of all models
   Index rows = 0;
   // Of this rank: waiting for rows from files, the E-step, what was done and waited for together with the other ranks, and

@@ -96,6 +96,12 @@ void PassPart::bind(const FitOptions& options, int lanes) {
       model_, {options.precision, lanes, candidates_, options.summation, options.device, options.row_memory});
 }
 
+std::vector<double> PassPart::statistics(int candidate) const {
+  std::vector<double> sums(static_cast<std::size_t>(model_.statistics().size()));
+  tally_.statistics(candidate, sums);
+  return sums;
+}
+
 void PassPart::prepare() {
   for (std::size_t i = 0; i < running_.size(); ++i) bound_->prepare(running_[i], *parameters_[i]);
 }
@@ -152,7 +158,7 @@ std::string Pass::impossible_row(const PassPart& part, int candidate) {
   return name;
 }
 
-void Pass::run(PassKind kind, bool stop_requested) {
+void Pass::run(PassKind kind, bool stop_requested, std::span<const BlockGroup> groups) {
   reduce_seconds_ = 0;
   const double read_before = shard_.read_seconds(), processor_before = processor_seconds();
   const auto preparing = std::chrono::steady_clock::now();
@@ -174,7 +180,10 @@ void Pass::run(PassKind kind, bool stop_requested) {
   for (bool fits = false; !fits;) {
     for (PassPart* part : parts) part->tally_.reset();
     const auto start = std::chrono::steady_clock::now();
-    accumulate(parts, kind);
+    if (groups.empty())
+      accumulate(parts, kind);
+    else
+      accumulate_groups(*parts.front(), kind, groups);
     const std::optional<Failure>& failure = exchange_.failure();
     if (failure) first.counter(Tally::failures) = 1;
     pass_seconds_ += seconds_since(start);
@@ -219,6 +228,20 @@ void Pass::accumulate(std::span<PassPart* const> parts, PassKind kind) {
         },
         pulse);
     for (PassPart* part : parts) part->block_by_block()->end_sums(part->tally_);
+  });
+}
+
+void Pass::accumulate_groups(PassPart& part, PassKind kind, std::span<const BlockGroup> groups) {
+  exchange_.locally([&] {
+    BlockByBlock& rows = *part.block_by_block();
+    rows.begin_rows(shard_.preparation() ? *shard_.preparation() : part.preparation_);
+    rows.begin_sums(part.tally_);
+    for (const BlockGroup& group : groups)
+      shard_.for_each_block(
+          group.blocks,
+          [&](int lane, const StoredBlock& block) { rows.add(lane, block, shard_.given_columns(), group.candidates, kind); },
+          [this] { communicator_.pulse(); });
+    rows.end_sums(part.tally_);
   });
 }
 

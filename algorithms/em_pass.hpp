@@ -27,6 +27,8 @@ class PassPart {
   const std::vector<int>& running() const noexcept { return running_; }
   const std::vector<int>& exponents() const noexcept { return exponents_; }
   const Tally& tally() const noexcept { return tally_; }
+  // Of a candidate, after a pass.
+  std::vector<double> statistics(int candidate) const;
 
  private:
   friend class Pass;
@@ -48,6 +50,12 @@ class PassPart {
   std::vector<const std::vector<double>*> parameters_;
 };
 
+// Some of a shard's blocks, counted from its first, and the candidates that they are for.
+struct BlockGroup {
+  std::vector<Index> blocks;
+  std::vector<int> candidates;
+};
+
 // A pass over the rows and its one sum over ranks, for one model or several: several are fitted on the CPU, and where their
 // rows are independent one reading serves all of them.
 class Pass {
@@ -55,8 +63,9 @@ class Pass {
   // `parts` must outlive this. Collective.
   Pass(std::span<PassPart> parts, Shard& shard, const FitOptions& options, Communicator& communicator);
 
-  // One pass, repeated with wider grids where a value did not fit. Parts without running candidates are left out.
-  void run(PassKind kind, bool stop_requested);
+  // One pass, repeated with wider grids where a value did not fit. Parts without running candidates are left out. Over groups of
+  // blocks, where there are any, instead of all: of one model on the CPU, whose rows are independent.
+  void run(PassKind kind, bool stop_requested, std::span<const BlockGroup> groups = {});
   // Whether any rank wished to stop before the last sum.
   bool stopping() const noexcept { return stopping_; }
   // Where the time of the last pass went.
@@ -67,6 +76,7 @@ class Pass {
 
  private:
   void accumulate(std::span<PassPart* const> parts, PassKind kind);
+  void accumulate_groups(PassPart& part, PassKind kind, std::span<const BlockGroup> groups);
   void sum_over_ranks(std::span<PassPart* const> parts);
   void sum_joined(std::span<PassPart* const> parts);
   void check_hash(const Tally& tally, std::uint64_t hash);

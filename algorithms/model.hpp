@@ -140,6 +140,9 @@ class Model {
   virtual double leave_out(std::span<const Degenerate>, std::span<double> /*statistics*/) const { return 0; }
   // After an M-step without them: makes each one half of the component that is the heaviest then.
   virtual void split_heaviest(std::span<const Degenerate>, std::span<double> /*parameters*/) const {}
+  // The weight of the rows that these statistics are sums of, where batches of rows can be fitted in steps; else 0.
+  virtual double weight_of(std::span<const double> /*statistics*/) const { return 0; }
+  virtual bool fits_stepwise() const noexcept { return false; }
   // Whether an array of `describe` has a row for each component.
   virtual bool has_row_per_component(const std::string& /*array*/) const { return true; }
   // What an M-step without any data keeps: parameters before a first M-step from labels.

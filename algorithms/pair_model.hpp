@@ -172,6 +172,15 @@ class PairModel final : public Model, public KeepsZeros {
         family_.split(parameters_, parameters, latent_.halve_heaviest(parameters_, parameters, each.component),
                       each.component);
   }
+  double weight_of(std::span<const double> statistics) const override {
+    double weight = 0;
+    if constexpr (of_mixture) {
+      const MatrixView<const double> moments = statistics_["moments"].matrix(statistics);
+      for (Index k = 0; k < moments.rows; ++k) weight += moments(k, 0);
+    }
+    return weight;
+  }
+  bool fits_stepwise() const noexcept override { return of_mixture; }
   bool has_row_per_component(const std::string& array) const override {
     if constexpr (requires { family_.is_common(array); }) return !family_.is_common(array);
     return true;

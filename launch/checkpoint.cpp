@@ -66,6 +66,10 @@ void write_state(ArchiveWriter& archive, const std::string& model, const FitStat
     const std::string path = candidate_path(model, c);
     archive.put(path + "/parameters", vector_array(candidate.parameters));
     archive.put(path + "/trace", vector_array(candidate.trace));
+    if (!candidate.running.empty()) {
+      archive.put(path + "/running", vector_array(candidate.running));
+      archive.put(path + "/held_out", vector_array(candidate.held_out));
+    }
     archive.attribute(path, "reason", std::int64_t{static_cast<int>(candidate.reason)});
     archive.attribute(path, "m_steps", std::int64_t{candidate.m_steps});
     archive.attribute(path, "failure", candidate.failure);
@@ -83,6 +87,10 @@ FitState read_state(const ArchiveReader& archive, const std::string& model) {
     Candidate candidate;
     candidate.parameters = archive.get(path + "/parameters").values;
     candidate.trace = archive.get(path + "/trace").values;
+    if (archive.contains(path + "/running")) {
+      candidate.running = archive.get(path + "/running").values;
+      candidate.held_out = archive.get(path + "/held_out").values;
+    }
     candidate.reason = static_cast<StopReason>(archive.integer_attribute(path, "reason").value_or(0));
     candidate.m_steps = static_cast<int>(archive.integer_attribute(path, "m_steps").value_or(0));
     candidate.failure = archive.text_attribute(path, "failure").value_or("");
@@ -111,6 +119,7 @@ bool is_state_of(const Model& model, const FitState& state, int restarts) {
     if (reason < static_cast<int>(StopReason::running) || reason > static_cast<int>(StopReason::failed)) return false;
     if (candidate.reason == StopReason::converged && entries < 2) return false;
     if (candidate.reason != StopReason::running && candidate.reason != StopReason::failed && entries < 1) return false;
+    if (!candidate.running.empty() && static_cast<Index>(candidate.running.size()) != model.statistics().size()) return false;
     return static_cast<Index>(candidate.parameters.size()) == model.parameters().size();
   });
 }

@@ -45,6 +45,28 @@ void add_common_options(CLI::App& command, FitWords& words, const ModelEntry& en
       ->check(CLI::IsMember({"exact", "plain"}));
 }
 
+Stepwise& stepwise(FitRequest& request) {
+  if (!request.fit.stepwise) request.fit.stepwise.emplace();
+  return *request.fit.stepwise;
+}
+
+void add_stepwise_options(CLI::App& command, FitRequest& request) {
+  command
+      .add_option_function<Index>(
+          "--mini-batch", [&request](Index rows) { stepwise(request).rows = rows; },
+          "Rows of a batch: an M-step follows each batch of rows, not each pass over all (stepwise EM); --max-iter counts them")
+      ->check(whole_number_from(1));
+  command.add_option_function<double>(
+      "--step-decay", [&request](double decay) { stepwise(request).step_decay = decay; },
+      "A batch's share of the running statistics is (step + 1)^-DECAY; above 0.5, at most 1 (default 0.7)");
+  command
+      .add_option_function<Index>(
+          "--held-out", [&request](Index rows) { stepwise(request).held_out = rows; },
+          "Rows that no batch has, for a score every 10 steps, which --tol is about; 0: none (default: as a batch, at most a "
+          "tenth of all)")
+      ->check(whole_number_from(0));
+}
+
 }  // namespace
 
 void add_fit_command(CLI::App& app, const Registry& registry, const Choose& choose, const RunFit& run) {
@@ -55,6 +77,7 @@ void add_fit_command(CLI::App& app, const Registry& registry, const Choose& choo
     words->request.model = entry.name;
     CLI::App* command = fit->add_subcommand(entry.name, "Fit: " + entry.summary);
     add_common_options(*command, *words, entry);
+    if (entry.takes_labels && !entry.of_sequences) add_stepwise_options(*command, words->request);
     for (const ModelOption& option : entry.options) {
       if (option.flag) {
         command->add_flag_callback(

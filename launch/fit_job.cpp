@@ -10,6 +10,7 @@
 
 #include "algorithms/em_scan.hpp"
 #include "algorithms/em_start.hpp"
+#include "algorithms/em_stepwise.hpp"
 #include "algorithms/kept_zeros.hpp"
 #include "comm/agreement.hpp"
 #include "comm/partition.hpp"
@@ -64,9 +65,8 @@ class FitJob final : public FitObserver {
     if (request_.labels.empty()) shard_->forget_given();
     publish();
     times_.begin();
-    const FitOutcome outcome =
-        fit(*model_, *shard_, scan_.summary, state_, options_, context_.communicator, *this);
-    return conclude(outcome);
+    const auto fit_it = options_.stepwise ? fit_stepwise : fit;
+    return conclude(fit_it(*model_, *shard_, scan_.summary, state_, options_, context_.communicator, *this));
   }
 
   void iterated(const IterationReport& report) override {
@@ -109,6 +109,13 @@ class FitJob final : public FitObserver {
     const OnDegenerate policy = request_.fit.on_degenerate;
     if (!request_.labels.empty() && (policy == OnDegenerate::reseed || policy == OnDegenerate::prune))
       throw UsageError(fmt::format("--on-degenerate {} contradicts --labels, which name components", to_string(policy)));
+    if (const auto& stepwise = request_.fit.stepwise) {
+      if (stepwise->rows < 1) throw UsageError("--step-decay and --held-out say how --mini-batch goes, which is not given");
+      if (!(stepwise->step_decay > 0.5 && stepwise->step_decay <= 1))
+        throw UsageError("--step-decay must be above 0.5 and at most 1");
+      if (policy == OnDegenerate::reseed || policy == OnDegenerate::prune)
+        throw UsageError(fmt::format("--on-degenerate {} contradicts --mini-batch: a batch does not tell", to_string(policy)));
+    }
     if (request_.resume && request_.checkpoint_folder.empty())
       throw UsageError("--resume needs --checkpoint: the folder to resume from");
     if (request_.out.empty() && request_.checkpoint_folder.empty())
@@ -151,6 +158,8 @@ class FitJob final : public FitObserver {
     options_ = request_.fit;
     options_.device = device_.device.get();
     options_.row_memory = request_.memory;
+    if (options_.stepwise) options_.stepwise->seed = static_cast<std::uint64_t>(request_.seed);
+    if (options_.stepwise && options_.device) throw UsageError("--mini-batch fits on the CPU: leave --device out");
     if (progress_ && !device_.note.empty()) progress_->note(device_.note);
   }
 
@@ -273,6 +282,8 @@ class FitJob final : public FitObserver {
                              {"mean", record.trace.back() / record.total_weight},
                              {"best_start", outcome.best},
                              {"out", request_.out}};
+    if (record.batch_rows > 0) result["mini_batch"] = record.batch_rows;
+    if (!record.held_out.empty()) result["held_out_mean"] = record.held_out.back();
     progress_->log(json_text(result));
     int failed = 0;
     for (const Candidate& candidate : state_.candidates) failed += candidate.reason == StopReason::failed;
@@ -282,9 +293,10 @@ class FitJob final : public FitObserver {
       std::printf("%s\n", json_text(result, 2).c_str());
       return;
     }
-    std::printf("%s: %s after %d iterations, %s %.10g (mean %.10g)%s%s\n", record.model.c_str(),
+    const std::string of = record.batch_rows == 0 ? "" : record.held_out.empty() ? "about " : "by the rows held out ";
+    std::printf("%s: %s after %d iterations, %s %s%.10g (mean %.10g)%s%s\n", record.model.c_str(),
                 outcome.stopped ? "stopped on request" : record.status.c_str(), record.iterations,
-                record.objective_name.c_str(), record.trace.back(), record.trace.back() / record.total_weight,
+                record.objective_name.c_str(), of.c_str(), record.trace.back(), record.trace.back() / record.total_weight,
                 request_.out.empty() ? "" : " -> ", request_.out.c_str());
   }
 

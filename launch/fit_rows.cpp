@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "algorithms/em_stepwise.hpp"
 #include "comm/partition.hpp"
 #include "core/error.hpp"
 #include "core/hash.hpp"
@@ -48,6 +49,11 @@ std::string hash_of_options(std::span<const Model* const> models, const FitReque
   hasher.add(static_cast<int>(in_float(request.fit.precision)));  // single and tf32 go on from one another
   if (request.fit.on_degenerate != OnDegenerate::floor)
     hasher.add(std::string_view(to_string(request.fit.on_degenerate)));
+  if (const auto& stepwise = request.fit.stepwise) {
+    hasher.add(stepwise->rows);
+    hasher.add(stepwise->step_decay);
+    hasher.add(stepwise->held_out);
+  }
   return hex_text(hasher.value());
 }
 
@@ -64,10 +70,15 @@ void check_same_everywhere(const Hdf5Rows& rows, const FitRequest& request, cons
                                 rows.name(), -extremes[1], extremes[0], -extremes[3], extremes[2]));
 }
 
+Index block_rows_of_fit(const FitRequest& request, Index usual) {
+  return request.fit.stepwise ? batch_block_rows(*request.fit.stepwise, usual) : usual;
+}
+
 std::unique_ptr<Shard> shard_of_rank(const FitRequest& request, const FitInputs& inputs, const Model& model,
                                      const DeviceChoice& device, CommandContext& context) {
   const Hdf5Rows& rows = *inputs.rows;
-  const BlockPlan plan = plan_for(model, inputs.sequences, rows.rows(), device.block_rows(rows.columns()));
+  const BlockPlan plan =
+      plan_for(model, inputs.sequences, rows.rows(), block_rows_of_fit(request, device.block_rows(rows.columns())));
   const BlockRange range =
       blocks_of_rank(plan, context.communicator.rank(), context.communicator.size(), work_of(model));
   Shard::Options options;
@@ -120,6 +131,11 @@ ModelRecord record_of_fit(const Model& model, const Candidate& candidate, const 
   record.standardisation = model.standardisation();
   record.objective_name = model.objective_name();
   record.trace = candidate.trace;
+  if (request.fit.stepwise) {
+    record.batch_rows = request.fit.stepwise->rows;
+    record.step_decay = request.fit.stepwise->step_decay;
+    record.held_out = candidate.held_out;
+  }
   record.status = status;
   record.iterations = candidate.m_steps;
   record.rows = source.rows;

@@ -20,6 +20,9 @@ std::string hash_of_options(std::span<const Model* const> models, const FitReque
 void check_same_everywhere(const Hdf5Rows& rows, const FitRequest& request, const std::string& options_hash,
                            Communicator& communicator);
 
+// Rows of a block, where a fit that is not in steps has so many.
+Index block_rows_of_fit(const FitRequest& request, Index usual);
+
 // This rank's share of the rows that a fit reads, in blocks that suit the model and the device.
 std::unique_ptr<Shard> shard_of_rank(const FitRequest& request, const FitInputs& inputs, const Model& model,
                                      const DeviceChoice& device, CommandContext& context);

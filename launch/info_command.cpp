@@ -56,6 +56,8 @@ std::string model_as_text(const ModelRecord& record, const std::string& file, bo
     text += fmt::format("  {:<16} {}\n", name, value);
   };
   for (const auto& [name, value] : record.options) line(name.c_str(), value);
+  if (record.batch_rows > 0) line("mini-batches", fmt::format("{} rows, step decay {}", record.batch_rows, record.step_decay));
+  if (!record.held_out.empty()) line("held-out mean", fmt::format("{:.10g}", record.held_out.back()));
   line("status", fmt::format("{} after {} iterations", record.status, record.iterations));
   if (!record.trace.empty())
     line(record.objective_name.c_str(),
@@ -86,6 +88,8 @@ std::string model_as_json(const ModelRecord& record, bool checkpoint) {
                                {"iterations", record.iterations},
                                {"objective", record.objective_name},
                                {"trace", record.trace},
+                               {"mini_batch", record.batch_rows},
+                               {"held_out", record.held_out},
                                {"rows", record.rows},
                                {"weight", record.total_weight},
                                {"free_parameters", record.free_parameters},

@@ -44,6 +44,11 @@ void write_record(ArchiveWriter& archive, const ModelRecord& record) {
   if (!record.standardisation.reference.empty())
     archive.put("/standardisation/reference", vector_array(record.standardisation.reference));
   archive.put("/training/objective", vector_array(record.trace));
+  if (record.batch_rows > 0) {
+    archive.attribute("/training", "mini_batch", record.batch_rows);
+    archive.attribute("/training", "step_decay", record.step_decay);
+    archive.put("/training/held_out", vector_array(record.held_out));
+  }
   archive.attribute("/training", "objective", record.objective_name);
   archive.attribute("/training", "status", record.status);
   archive.attribute("/training", "iterations", std::int64_t{record.iterations});
@@ -81,6 +86,9 @@ ModelRecord read_record(const ArchiveReader& archive) {
   record.trace = archive.get("/training/objective").values;
   const auto training = [&](const char* name) { return archive.text_attribute("/training", name).value_or(""); };
   const auto count = [&](const char* name) { return archive.integer_attribute("/training", name).value_or(0); };
+  record.batch_rows = count("mini_batch");
+  record.step_decay = archive.number_attribute("/training", "step_decay").value_or(0);
+  if (archive.contains("/training/held_out")) record.held_out = archive.get("/training/held_out").values;
   record.objective_name = training("objective");
   record.status = training("status");
   record.iterations = static_cast<int>(count("iterations"));

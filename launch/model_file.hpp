@@ -23,6 +23,9 @@ struct ModelRecord {
   Standardisation standardisation;
   std::string objective_name;
   std::vector<double> trace;
+  Index batch_rows = 0;          // of a fit in steps, else 0
+  double step_decay = 0;
+  std::vector<double> held_out;  // mean objective of the rows held out, at each look
   std::string status;  // "converged", "fixed point", "iteration limit", or "unfinished"
   int iterations = 0;  // M-steps
   Index rows = 0;

@@ -9,6 +9,7 @@
 #include "core/error.hpp"
 #include "core/gpu_blocks.hpp"
 #include "launch/context.hpp"
+#include "launch/fit_rows.hpp"
 #include "launch/sequence_inputs.hpp"
 
 namespace tally {
@@ -41,7 +42,7 @@ JobShape shape_of(const FitRequest& request, const FitInputs& inputs, bool gpus)
   const Index columns = inputs.rows->columns();
   JobShape job;
   job.blocks = plan_for(*inputs.model, inputs.sequences, inputs.rows->rows(),
-                        gpus ? gpu_block_rows_for(columns) : block_rows_for(columns));
+                        block_rows_of_fit(request, gpus ? gpu_block_rows_for(columns) : block_rows_for(columns)));
   job.work = work_of(*inputs.model);
   job.stored = inputs.rows->parts();
   job.columns = columns;
@@ -52,7 +53,7 @@ JobShape shape_of(const FitRequest& request, const FitInputs& inputs, bool gpus)
   job.shard.takes_missing = inputs.model->takes_missing();
   BindOptions options;
   options.precision = request.fit.precision;
-  options.candidates = request.restarts;
+  options.candidates = request.fit.stepwise ? 2 * request.restarts : request.restarts;
   job.model_bytes = inputs.model->bind(options)->memory_bytes();
   if (!gpus) {
     const ChainMemory chain = chain_memory(*inputs.model, job.blocks, options);

@@ -58,6 +58,7 @@ void Progress::iterated(const IterationReport& report) {
                            {"iteration", report.iteration},
                            {"mean_objective", report.objective},
                            {"change", std::isnan(report.change) ? nlohmann::json() : nlohmann::json(report.change)},
+                           {"of_held_out", report.of_held_out},
                            {"candidates_running", report.running},
                            {"best_candidate", report.best},
                            {"seconds", took},
@@ -69,8 +70,8 @@ void Progress::iterated(const IterationReport& report) {
   }
   if (quiet_) return;
   const double rate = static_cast<double>(report.rows) / std::max(took, 1e-9);
-  std::string line = fmt::format("iteration {:>4}  mean {} {:.10g}", report.iteration, objective_name_,
-                                 report.objective);
+  std::string line = fmt::format("iteration {:>4}  {}mean {} {:.10g}", report.iteration,
+                                 report.of_held_out ? "held-out " : "", objective_name_, report.objective);
   if (!std::isnan(report.change)) line += fmt::format("  change {:.3g}", report.change);
   line += fmt::format("  {:.3g} rows/s", rate);
   // The tolerance may end it sooner.
