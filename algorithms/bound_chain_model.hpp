@@ -140,7 +140,7 @@ class BoundChainModel final : public BoundModel {
 
   Index memory_bytes() const noexcept override {
     Index bytes = 0;
-    for (const Lane& lane : lanes_) bytes += lane.bytes();
+    for (const Lane& lane : lanes_) bytes += lane.bytes() + workspace_bytes_of(kernel_.family);
     return bytes;
   }
 

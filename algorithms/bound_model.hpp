@@ -57,6 +57,8 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
     bytes_ = static_cast<Index>(lanes_.size()) *
              (tile_rows * ((feature_stride() + components_ + 1) * static_cast<Index>(sizeof(Real)) + 12) +
               options.candidates * statistics_.size() * (8 + 2 * 8));
+    if constexpr (requires { kernel_.family; })
+      bytes_ += static_cast<Index>(lanes_.size()) * workspace_bytes_of(kernel_.family);
   }
 
   void prepare(int candidate, std::span<const double> parameters) override {

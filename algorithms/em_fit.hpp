@@ -52,7 +52,7 @@ struct FitOptions {
   Device* device = nullptr;  // what this rank computes on; null: the CPU. All ranks have one or none
   Index row_memory = 0;      // bytes of rows that it may keep; 0: what it has
   OnDegenerate on_degenerate = OnDegenerate::floor;  // one that the model does not refuse
-  std::optional<Stepwise> stepwise;  // for fit_stepwise
+  std::optional<Stepwise> stepwise = std::nullopt;  // for fit_stepwise
 };
 
 struct IterationReport {

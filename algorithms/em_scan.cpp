@@ -142,7 +142,8 @@ void look_at(const StoredBlock& block, Index D, Domain domain, std::vector<doubl
   if (suspicious) return look_for_faults(block, D, domain, seen);
   for (std::size_t c = 0; c < sums.size(); ++c)
     if (!seen.sums[c].add(sums[c]))
-      throw DataError("the sum of column " + std::to_string(c) + " overflows: scale the data down");
+      throw DataError(c < static_cast<std::size_t>(D) ? "the sum of column " + std::to_string(c) + " overflows: scale the data down"
+                                                      : "the sum of the weights overflows: scale them down");
 }
 
 // A sum, so that it does not matter who holds which row; the numbers of the rows in it see to their order.
@@ -218,6 +219,17 @@ void describe_observed(Sample& sample, DataSummary& summary) {
     for_each_value([&](double of_row, double value) {
       summary.variance[d] += of_row / weight * (value - mean) * (value - mean);
     });
+    // Too few of them may be in the sample: then that of a uniform distribution between the extremes.
+    const double range = summary.maximum[d] - summary.minimum[d];
+    if (summary.variance[d] == 0) summary.variance[d] = range * range / 12;
+  }
+}
+
+// Rows without any value say nothing to a start.
+void leave_out_empty(Sample& sample, Index D) {
+  for (Index i = 0; i < sample.size(); ++i) {
+    const auto row = sample.values.begin() + i * D;
+    if (std::all_of(row, row + D, [](double value) { return std::isnan(value); })) sample.weights[static_cast<std::size_t>(i)] = 0;
   }
 }
 
@@ -342,7 +354,7 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
     const double weight =
         domain.takes_nan() ? summary.observed_weight[static_cast<std::size_t>(d)] : summary.total_weight;
     if (!(weight > 0))
-      throw DataError("column " + std::to_string(d) + " (counted from 0) is missing in every row: leave it out");
+      throw DataError("column " + std::to_string(d) + " (counted from 0) is missing in every row that weighs something: leave it out");
     summary.mean.push_back(totals[static_cast<std::size_t>(d)] / weight);
     summary.maximum.push_back(from_ordered(maxima[static_cast<std::size_t>(d)]));
     summary.minimum.push_back(-from_ordered(maxima[static_cast<std::size_t>(D + d)]));
@@ -352,6 +364,7 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
     for (Index d = 0; d < D; ++d) result.sample.values.push_back(std::bit_cast<double>(row[d]));
     result.sample.weights.push_back(std::bit_cast<double>(row[D]));
   }
+  if (domain.takes_nan()) leave_out_empty(result.sample, D);
   std::vector<double> as_observed = result.sample.values;
   if (domain.takes_nan() && fill_missing(result.sample.values, summary.mean)) {
     result.sample.observed = std::move(as_observed);

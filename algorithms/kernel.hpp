@@ -75,6 +75,15 @@ void add_weighted(const Family& family, Lane& lane, MatrixView<const Real> featu
     family.add_weighted(lane, features, posterior, statistics);
 }
 
+// Bytes that a family's functions take of a CPU lane's workspace, where that is much.
+template <class Family>
+Index workspace_bytes_of(const Family& family) {
+  if constexpr (requires { family.workspace_bytes(); })
+    return family.workspace_bytes();
+  else
+    return 0;
+}
+
 // Makes posterior weights of what was given for a tile: labels (rows, 1), -1 not allowed, or responsibilities (rows, K).
 // Throws DataError that names the row. Runs where the tile was read, on the host.
 template <class Real>

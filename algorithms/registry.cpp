@@ -50,7 +50,10 @@ ModelOption freeze_option() {
 }
 
 ModelOption missing_option() {
-  return {"missing", "what NaN is: error, or nan, a value that was not observed and is marginalised", "error", {"error", "nan"}, false, {}, {}, true};
+  ModelOption option{"missing", "what NaN is: error, or nan, a value that was not observed and is marginalised", "error",
+                     {"error", "nan"}};
+  option.of_data = true;
+  return option;
 }
 
 bool takes_missing_values(const OptionValues& options) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -66,7 +67,9 @@ MemoryFile::MemoryFile() {
   check_hdf5(H5Pset_fapl_core(access.get(), growth, false), problem);
   const Hdf5Handle creation(check_hdf5(H5Pcreate(H5P_FILE_CREATE), problem), H5Pclose);
   check_hdf5(H5Pset_userblock(creation.get(), user_block_bytes), problem);
-  file_ = Hdf5Handle(check_hdf5(H5Fcreate("archive", H5F_ACC_TRUNC, creation.get(), access.get()), problem),
+  static std::atomic<int> made = 0;  // HDF5 refuses a second file of a name that is open, in memory too
+  const std::string name = "archive " + std::to_string(made++);
+  file_ = Hdf5Handle(check_hdf5(H5Fcreate(name.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), problem),
                      H5Fclose);
   links_ = Hdf5Handle(check_hdf5(H5Pcreate(H5P_LINK_CREATE), problem), H5Pclose);
   check_hdf5(H5Pset_create_intermediate_group(links_.get(), 1), problem);

@@ -106,7 +106,7 @@ void take(std::vector<CheckResult>& results, CheckResult result) {
 }
 
 // The model with each choice of these options. What the data are like is varied for mixtures in double precision alone, to save
-// time: chains and other precisions run the same kernels.
+// time.
 void add_choices(CheckedModel model, std::span<const ModelOption> options, std::vector<CheckedModel>& models) {
   const auto with_choices = std::ranges::find_if(options, [](const ModelOption& option) { return !option.choices.empty(); });
   if (with_choices == options.end()) {

@@ -19,8 +19,8 @@ struct CheckedModel {
   OptionValues options;
   Precision precision = Precision::double_precision;
 };
-// Every choice of every model (that of what the data are like in double alone), of hidden Markov models every emission, or those of the model that is named; in double, then in
-// single, then in tf32. Throws UsageError.
+// Every choice of every model (mixtures' of what data are like in double alone), of hidden Markov models every emission, or
+// those of the model that is named; in double, then in single, then in tf32. Throws UsageError.
 std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& name);
 
 // What one check found: a difference and what is allowed, or why there is none.

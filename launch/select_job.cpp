@@ -169,6 +169,7 @@ class SelectJob final : public FitObserver {
     for (Contender& contender : contenders_)
       contender.model = adapt_to_data(entry_, *contender.model, contender.request.model_options, scan_.summary);
     const Model& first = *contenders_.front().model;
+    if (progress_ && !scan_.summary.observed_weight.empty()) progress_->note(words_of_missing(scan_.summary));
     if (progress_)
       for (const std::string& warning : first.warnings(scan_.summary)) progress_->note("warning: " + warning);
     if (std::any_of(contenders_.begin(), contenders_.end(),

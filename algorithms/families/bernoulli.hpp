@@ -26,6 +26,11 @@ class BernoulliFamily : public OutcomeProbabilities {
   Domain domain() const noexcept { return Domain::symbols(2).with_missing(missing_values_); }
   std::map<std::string, std::string> options() const;
 
+  // At a start, where a component has no observed value of a column: those of all components.
+  bool completes() const noexcept { return missing_values_; }
+  void complete(const Layout& statistics_layout, std::span<double> statistics, const Layout& layout,
+                std::span<const double> parameters) const;
+
   void start_at(const Layout& layout, MatrixView<const double> rows, const DataSummary& summary,
                 std::span<double> parameters) const;
   // Mixes a little of the overall mean into probabilities that come from a sample, so that none is 0 or 1 for good.

@@ -140,6 +140,7 @@ void GaussianFamily::add_statistics(Layout& layout) const {
     layout.add("scatter", {packed()});
   } else {
     layout.add("moments", {components_, moment_width()});
+    if (options_.missing_values && has_full_kernel()) layout.add("missing", {components_, columns_});
   }
 }
 
@@ -155,7 +156,9 @@ std::vector<double> GaussianFamily::bounds(const DataSummary& summary) const {
   const double squares = form_ == CovarianceForm::spherical ? largest_norm : largest * largest;
   double bound = std::max({1.0, largest, squares});
   if (options_.missing_values && has_full_kernel()) bound *= 4;  // a guess: what is missing may be expected further out
-  return std::vector<double>(form_ == CovarianceForm::tied && !has_full_kernel() ? 2 : 1, bound);
+  Layout statistics;
+  add_statistics(statistics);
+  return std::vector<double>(statistics.fields().size(), bound);
 }
 
 void GaussianFamily::set_defaults(const Layout& layout, std::span<double> parameters) const {
@@ -408,7 +411,7 @@ void GaussianFamily::coefficients(const Layout& layout, std::span<const double> 
       for (Index d = 0; d < D; ++d) {
         const double variance =
             covariances[static_cast<std::size_t>(form_ == CovarianceForm::diag ? k * D + d : k)];
-        if (completes()) {
+        if (observes_columns()) {
           eta[width() + d] = -0.5 * (log_two_pi + std::log(variance) + m[d] * m[d] / variance);
         } else {
           log_determinant += std::log(variance);
@@ -421,7 +424,7 @@ void GaussianFamily::coefficients(const Layout& layout, std::span<const double> 
           eta[1 + D] = -0.5 / variance;
       }
     }
-    eta[0] = completes() ? 0 : -0.5 * (static_cast<double>(D) * log_two_pi + log_determinant + quadratic);
+    eta[0] = observes_columns() ? 0 : -0.5 * (static_cast<double>(D) * log_two_pi + log_determinant + quadratic);
   }
 }
 

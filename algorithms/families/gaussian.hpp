@@ -54,8 +54,9 @@ class GaussianFamily {
   // "means" (K, D) and "covariances" by their form: full (K, D, D), tied (D, D), diag (K, D), spherical (K).
   void add_parameters(Layout& layout) const;
   // "moments" (K, width of T): sums of posterior weight times T(x); tied also "scatter": sums of weight times x x'. With missing
-  // values, tied as full: what T(x) is expected to be; diag and spherical: of zeros for what is missing, then the posterior
-  // weights of what is observed of each column.
+  // values, tied as full: what T(x) is expected to be, and "missing" (K, D): where the posterior is what was given, its weights of
+  // values for which 0 stood; diag and spherical: of zeros for what is missing, then the posterior weights of what is observed
+  // of each column.
   void add_statistics(Layout& layout) const;
   // How wide T is.
   Index width() const noexcept;
@@ -63,7 +64,7 @@ class GaussianFamily {
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
   // Makes moments what they are expected to be with what is missing, given these parameters; without parameters, given what is
   // observed of each component.
-  bool completes() const noexcept { return options_.missing_values && !has_full_kernel(); }
+  bool completes() const noexcept { return options_.missing_values; }
   void complete(const Layout& statistics_layout, std::span<double> statistics, const Layout& layout,
                 std::span<const double> parameters) const;
   // Covariances are about the means that `parameters` then holds, also where these are frozen.
@@ -115,6 +116,7 @@ class GaussianFamily {
   void maximize_covariance(const Sums& sums, std::span<double> covariance, std::span<double> second) const;
   void maximize_tied(MatrixView<const double> moments, std::span<const double> scatter, double total_weight,
                      MatrixView<const double> means, bool about_other_means, std::span<double> covariance) const;
+  void complete_start(MatrixView<double> moments, MatrixView<const double> missing) const;
   // Sums of weight times x x', packed.
   std::vector<double> scatter_of(const Layout& statistics_layout, std::span<const double> statistics) const;
   std::vector<Index> varying_columns(MatrixView<const double> moments) const;
@@ -124,7 +126,8 @@ class GaussianFamily {
                     std::span<const double> covariances) const;
   Index packed() const noexcept { return columns_ * (columns_ + 1) / 2; }
   // What the moments of a component have, and its coefficients.
-  Index moment_width() const noexcept { return width() + (completes() ? columns_ : 0); }
+  bool observes_columns() const noexcept { return options_.missing_values && !has_full_kernel(); }
+  Index moment_width() const noexcept { return width() + (observes_columns() ? columns_ : 0); }
 
   GaussianOptions options_;
   CovarianceForm form_;

@@ -96,12 +96,30 @@ std::vector<double> GaussianFamily::scatter_of(const Layout& statistics_layout, 
   return scatter;
 }
 
-// A component without a value of some column at the start has the mean of all components there, and their mean variance.
+// Zeros, which are the columns' means, stood for what is missing: it varies as much as all that is observed.
+void GaussianFamily::complete_start(MatrixView<double> moments, MatrixView<const double> missing) const {
+  const Index D = columns_;
+  for (Index d = 0; d < D; ++d) {
+    const Index place = 1 + D + packed_index(d, d, D);
+    double squares = 0, weight = 0;
+    for (Index k = 0; k < components_; ++k) {
+      squares += moments(k, place);
+      weight += moments(k, 0) - missing(k, d);
+    }
+    for (Index k = 0; k < components_ && weight > 0; ++k) moments(k, place) += missing(k, d) * squares / weight;
+  }
+}
+
+// A component without a value of some column at the start has the mean and the variance of all rows there.
 void GaussianFamily::complete(const Layout& statistics_layout, std::span<double> statistics, const Layout& layout,
                               std::span<const double> parameters) const {
   const Index K = components_, D = columns_, P = width();
   const bool diag = form_ == CovarianceForm::diag;
   const MatrixView<double> moments = statistics_layout["moments"].matrix(statistics);
+  if (has_full_kernel()) {
+    if (parameters.empty()) complete_start(moments, statistics_layout["missing"].matrix(std::span<const double>(statistics)));
+    return;
+  }
   std::vector<double> all(static_cast<std::size_t>(moments.cols));
   for (Index k = 0; k < K && parameters.empty(); ++k)
     for (Index j = 0; j < moments.cols; ++j) all[static_cast<std::size_t>(j)] += moments(k, j);

@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "algorithms/families/exponential_family.hpp"
 #include "algorithms/families/packed_index.hpp"
@@ -119,6 +120,7 @@ struct MissingGivenObserved {
         L[j] = scaled;
         g -= scaled * mean[j];
       }
+      if (!(pivot > 0)) determinant = std::numeric_limits<double>::quiet_NaN();  // rounding left no precision matrix
       L[i] = pivot;
       mean[i] = g;  // L^-1 g, for now
       squares += g * g / pivot;
@@ -188,13 +190,14 @@ struct IncompleteRows {
 template <class Real>
 struct MarginaliseMissing {
   IncompleteRows<Real> rows;
-  MatrixView<double> scratch;  // a row for each
+  MatrixView<double> scratch;  // a row for each that is computed at once
   MatrixView<Real> logits;
 
   TALLY_HD void operator()(Index i) const {
     if (rows.complete(i)) return;
+    double* const own = scratch.row(i % scratch.rows);
     for (Index k = 0; k < logits.cols; ++k)
-      logits(i, k) = static_cast<Real>(static_cast<double>(logits(i, k)) + rows.given(i, k, scratch.row(i)).solve());
+      logits(i, k) = static_cast<Real>(static_cast<double>(logits(i, k)) + rows.given(i, k, own).solve());
   }
 };
 
@@ -203,7 +206,7 @@ template <class Real>
 struct SumExpected {
   IncompleteRows<Real> rows;
   MatrixView<const Real> posterior;
-  MatrixView<double> scratch;  // a row for each call
+  MatrixView<double> scratch;  // a row for each call that is computed at once
   Index parts;
   MatrixView<double> sums;  // (parts * K, D + D D): means, products
 
@@ -214,7 +217,7 @@ struct SumExpected {
     for (Index i = part * posterior.rows / parts; i < (part + 1) * posterior.rows / parts; ++i) {
       const auto weight = static_cast<double>(posterior(i, k));
       if (weight == 0 || rows.complete(i)) continue;
-      const MissingGivenObserved<Real> given = rows.given(i, k, scratch.row(n));
+      const MissingGivenObserved<Real> given = rows.given(i, k, scratch.row(n % scratch.rows));
       given.solve();
       given.add_expected(weight, own, own + rows.columns);
     }
@@ -237,6 +240,22 @@ struct AddExpected {
         const double product = own[columns + a * columns + b] + (a == b ? 0 : own[columns + b * columns + a]);
         to[1 + columns + packed_index(a, b, columns)] += product;
       }
+    }
+  }
+};
+
+// Posterior weights of rows that lack each column, of a component a call.
+template <class Real>
+struct WeighMissing {
+  IncompleteRows<Real> rows;
+  MatrixView<const Real> posterior;
+  MatrixView<double> weights;  // (K, D)
+
+  TALLY_HD void operator()(Index k) const {
+    for (Index i = 0; i < posterior.rows; ++i) {
+      const Real* const missing = rows.list(i);
+      for (Index j = 0; j < static_cast<Index>(missing[0]); ++j)
+        weights(k, static_cast<Index>(missing[1 + j])) += static_cast<double>(posterior(i, k));
     }
   }
 };
@@ -274,7 +293,7 @@ struct ObservedValues : Kernel {
 };
 
 // Normal densities whose columns are not independent. Kernel makes T(x) = [1, x, products]. Where the posterior is what was
-// given, missing values count as 0, the column's mean.
+// given, missing values count as 0, the column's mean, and their weights (K, D) follow the moments (K, P); else these stay 0.
 template <class Kernel>
 struct IncompleteGaussianKernel : ExponentialKernel {
   Kernel complete;
@@ -299,8 +318,8 @@ struct IncompleteGaussianKernel : ExponentialKernel {
     const generic::IncompleteRows<Real> rows = rows_of(features, coefficients);
     const MatrixView<const Real> eta(coefficients, components, width, rows.densities.stride);
     lane.multiply_nt(monomials(features), eta, logits);
-    const MatrixView<double> scratch =
-        lane.template workspace<double>(features.rows, generic::MissingGivenObserved<Real>::scratch(columns));
+    const MatrixView<double> scratch = lane.template workspace<double>(lane.calls_at_once(features.rows),
+                                                                       generic::MissingGivenObserved<Real>::scratch(columns));
     lane.for_each(features.rows, generic::MarginaliseMissing<Real>{rows, scratch, logits});
   }
 
@@ -309,14 +328,22 @@ struct IncompleteGaussianKernel : ExponentialKernel {
                     MatrixView<const Real> posterior, double* statistics) const {
     const MatrixView<double> moments(statistics, components, width);
     lane.add_multiply_tn(posterior, monomials(features), moments);
-    if (!coefficients) return;
-    const Index parts = parts_of(features.rows), calls = parts * components, of_sums = columns + columns * columns;
-    const Index of_scratch = generic::MissingGivenObserved<Real>::scratch(columns);
-    const MatrixView<double> both = lane.template workspace<double>(calls, of_scratch + of_sums);
-    const MatrixView<double> scratch(both.data, calls, of_scratch, both.stride);
-    const MatrixView<double> sums(both.data + of_scratch, calls, of_sums, both.stride);
+    if (!coefficients) {
+      const MatrixView<double> weights(statistics + components * width, components, columns);
+      lane.for_each(components, generic::WeighMissing<Real>{rows_of(features, coefficients), posterior, weights});
+      return;
+    }
+    const Index parts = parts_of(features.rows), calls = parts * components, at_once = lane.calls_at_once(calls);
+    const Index of_sums = columns + columns * columns, of_scratch = generic::MissingGivenObserved<Real>::scratch(columns);
+    double* const both = lane.template workspace<double>(1, calls * of_sums + at_once * of_scratch).data;
+    const MatrixView<double> sums(both, calls, of_sums), scratch(both + calls * of_sums, at_once, of_scratch);
     lane.for_each(calls, generic::SumExpected<Real>{rows_of(features, coefficients), posterior, scratch, parts, sums});
     lane.for_each(components * columns, generic::AddExpected{sums, parts, columns, moments});
+  }
+
+  // Of a CPU lane.
+  Index workspace_bytes() const {
+    return 8 * (components * columns * (columns + 1) + generic::MissingGivenObserved<double>::scratch(columns));
   }
 
  private:
@@ -330,8 +357,8 @@ struct IncompleteGaussianKernel : ExponentialKernel {
   }
   // How many parts of the rows a device adds up at a time: one on a CPU, whose tiles are low. Depends on shapes alone.
   Index parts_of(Index rows) const {
-    constexpr Index rows_each = 512, most = 64, most_values = Index{1} << 24;
-    return std::max<Index>(1, std::min({rows / rows_each, most, most_values / (2 * components * width)}));
+    constexpr Index rows_each = 256, most_calls = Index{1} << 15, most_values = Index{1} << 24;
+    return std::max<Index>(1, std::min({rows / rows_each, most_calls / components, most_values / (2 * components * width)}));
   }
 };
 

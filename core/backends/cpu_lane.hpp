@@ -124,6 +124,9 @@ class CpuLane {
       }
   }
 
+  // Of so many calls of for_each, how many may be under way at once: what they need rows of a workspace for.
+  static constexpr Index calls_at_once(Index) { return 1; }
+
   // A matrix of the lane's own, whose values the next call of this may change.
   template <class Real>
   MatrixView<Real> workspace(Index rows, Index cols) {

@@ -212,6 +212,9 @@ class GenericPrimitives {
     self().for_each(kernel.groups(), generic::RunSerially<Kernel>{kernel});
   }
 
+  // Of so many calls of for_each, how many may be under way at once: what they need rows of a workspace for.
+  static constexpr Index calls_at_once(Index calls) { return calls; }
+
   // A matrix of the lane's own, whose values the next call of this may change.
   template <class Real>
   MatrixView<Real> workspace(Index rows, Index cols) {

@@ -162,6 +162,44 @@ class Missing(TallyTest):
         self.check_em("bernoulli", NaiveBernoulli(), leave_out(self.random, bits, 0.3),
                       {"weights": [0.2, 0.3, 0.5], "probabilities": 0.1 + 0.8 * chances})
 
+    def test_one_column_and_one_component(self):
+        one = {"weights": [1.0], "means": [[2.0]], "covariances": [[[3.0]]]}
+        x, w = self.x[:, :1], np.ones(400)
+        fitted = self.fit("gmm", self.write_data(x), 1, init=self.start(**one), missing="nan", reg_covar=0, tol=0, max_iter=300)
+        self.assert_close(fitted["means"], [[np.nanmean(x)]], 1e-12)
+        self.assert_close(fitted["covariances"], [[[np.nanvar(x)]]], 1e-12)
+        expected, trace = naive_em(NaiveGaussian("full"), x, w, one, 3)
+        self.assert_close(fitted.trace[:4], trace, 1e-12)
+
+    def test_a_component_that_never_sees_a_column_starts_as_wide_as_the_data(self):
+        """Of two clouds one lacks the second column wherever it is seen; nothing says where it is, and nothing narrows it."""
+        a, b = self.random.normal([0, 0], 1, (300, 2)), self.random.normal([50, 0], 1, (300, 2))
+        a[:, 1] = np.nan
+        data = self.write_data(np.concatenate([a, b]))
+        for shape in ("full", "diag"):
+            for ridge in (0, 1e-6):
+                fitted = self.fit("gmm", data, 2, covariance=shape, missing="nan", reg_covar=ridge, seed=1, max_iter=20)
+                variances = fitted["covariances"][:, 1, 1] if shape == "full" else fitted["covariances"][:, 1]
+                self.assertGreater(variances.min(), 0.5)
+        counts = np.concatenate([np.full((300, 1), 3.0), np.full((300, 1), 900.0)])
+        counts = np.hstack([counts, np.where(counts == 3, np.nan, 1000)])
+        fitted = self.fit("poisson", self.write_data(counts), 2, missing="nan", seed=1)
+        self.assert_close(fitted["rates"][:, 1], [1000, 1000], 0.02)
+
+    def test_rows_without_a_value_start_nothing(self):
+        x = np.concatenate([np.full((700, 2), np.nan), self.random.normal(size=(300, 2))])
+        for seed in range(5):
+            fitted = self.fit("gmm", self.write_data(x), 2, missing="nan", init="random-from-data", seed=seed, max_iter=3)
+            self.assertFalse(np.array_equal(*fitted["means"]))
+
+    def test_a_resumed_fit_has_the_same_bits(self):
+        data, state = self.write_data(self.x), self.path("")
+        options = {"missing": "nan", "covariance": "full", "seed": 5, "tol": 0}
+        expected = bits_of(self.fit("gmm", data, 3, max_iter=9, **options).file)
+        self.fit("gmm", data, 3, max_iter=4, checkpoint=state, every=2, **options)
+        self.assertEqual(bits_of(self.fit("gmm", data, 3, ranks=2, max_iter=9, checkpoint=state, resume=True, **options).file),
+                         expected)
+
     def test_single_precision_is_close(self):
         for shape in shapes:
             with self.subTest(shape):
@@ -179,6 +217,8 @@ class Missing(TallyTest):
                 expected, rows = posterior(NaiveGaussian(shape), self.x, {name: fitted[name] for name in fitted.parameters})
                 self.assert_close(self.probabilities(fitted, data, ranks=2), expected, 1e-7, absolute=1e-9)
                 self.assert_close(fitted.trace[-1], rows.sum(), 1e-10)
+                score = json.loads(self.succeed("score", fitted.file, data, "--json").stdout)
+                self.assert_close(score["total"], rows.sum(), 1e-10)
                 self.assertTrue(np.all(np.diff(fitted.trace) > -1e-3), "the ridge aside, the likelihood rises")
                 drawn = self.path()
                 self.succeed("sample", fitted.file, "--rows", 500, "--out", drawn)
@@ -231,12 +271,14 @@ class Missing(TallyTest):
                  "transmat": [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.3, 0.6]]}
         del start["weights"]
         data = self.write_data(steps)
-        fitted = self.fit("hmm", data, 3, emission="gaussian", covariance="full", reg_covar=0, missing="nan", tol=0, max_iter=4,
-                          init=self.start(**start))
-        trace, models = hmm_naive.baum_welch(hmm_naive.Model(NaiveEmission("full"), start), [steps], 4)
-        self.assert_close(fitted.trace, trace, 1e-11)
-        for name, value in models[-1].parameters.items():
-            self.assert_close(fitted[name], value, 1e-8, absolute=1e-9)
+        for shape in ("full", "diag"):
+            start["covariances"] = self.starts[shape]["covariances"]
+            fitted = self.fit("hmm", data, 3, emission="gaussian", covariance=shape, reg_covar=0, missing="nan", tol=0, max_iter=4,
+                              init=self.start(**start))
+            trace, models = hmm_naive.baum_welch(hmm_naive.Model(NaiveEmission(shape), start), [steps], 4)
+            self.assert_close(fitted.trace, trace, 1e-11)
+            for name, value in models[-1].parameters.items():
+                self.assert_close(fitted[name], value, 1e-8, absolute=1e-9)
 
     def test_unknown_rows_and_missing_values_together(self):
         """Labels of every fourth row hold; rows of no value at all are of any component."""
@@ -245,6 +287,9 @@ class Missing(TallyTest):
         labels = np.where(np.arange(400) % 4 == 0, which, -1)
         fitted = self.fit("gmm", self.write_data(self.x), 3, labels=self.write_data(labels), missing="nan", covariance="full")
         self.assertTrue(np.isfinite(fitted.trace).all())
+        for k in range(3):  # components have the numbers that labels give them
+            known = self.x[(labels == k)]
+            self.assertLess(abs(fitted["means"][k][3] - np.nanmean(known[:, 3])), 40)
         empty = self.probabilities(fitted, self.write_data(np.full((5, 4), np.nan)))
         self.assert_close(empty, np.tile(fitted["weights"], (5, 1)), 1e-9)
 
@@ -275,7 +320,7 @@ class Missing(TallyTest):
         self.refuse_fit("poisson", self.write_data(counts), 3, missing="nan", says=["row 9, column 1", "not a whole number"])
         x = self.x.copy()
         x[:, 1] = np.nan
-        self.refuse_fit("gmm", self.write_data(x), 3, missing="nan", says="column 1 (counted from 0) is missing in every row")
+        self.refuse_fit("gmm", self.write_data(x), 3, missing="nan", says="column 1 (counted from 0) is missing in every row that")
         fitted = self.fit("gmm", self.write_data(np.nan_to_num(self.x)), 3)
         self.refuse("predict", fitted.file, data, "--out", self.folder + "/no.h5:/x", says=["is NaN"])
 

@@ -124,6 +124,13 @@ TEST_F(ArchiveTest, ScalarsEmptyArraysAndLongTextsComeBack) {
   EXPECT_EQ(reader.integer_attribute("/", "least"), std::numeric_limits<std::int64_t>::min());
 }
 
+TEST_F(ArchiveTest, OneIsWrittenWhileAnotherIs) {
+  ArchiveWriter first = example(), second = example();
+  second.save(folder.file("second.h5"));
+  first.save(target);
+  EXPECT_EQ(content(ArchiveReader(io, target)), content(ArchiveReader(io, folder.file("second.h5"))));
+}
+
 TEST_F(ArchiveTest, AnAttributeMakesItsGroupAndTheLastValueCounts) {
   ArchiveWriter writer(io);
   writer.attribute("/a/b", "n", std::int64_t{1});

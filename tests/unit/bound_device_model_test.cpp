@@ -132,7 +132,7 @@ class Fixture {
   }
   void prepare(Model& model) {
     Standardisation standardisation = Standardisation::none(D);
-    if (model.domain() == Domain::real)
+    if (model.domain().takes_any())
       standardisation.centre.assign(D, 13), standardisation.exponent.assign(D, 5);
     model.set_standardisation(standardisation);
     shard_->prepare({standardisation, model.log_base_measure()}, nullptr);

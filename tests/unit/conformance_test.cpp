@@ -56,10 +56,11 @@ std::vector<ModelCase> all_cases() {
     for (const char* covariance : {"full", "tied", "diag", "spherical"})
       cases.push_back(registered("gmm", {{"covariance", covariance}, {"reg-covar", "0"}}, precision));
     for (const char* covariance : {"full", "diag"})
-      cases.push_back(registered("gmm", {{"covariance", covariance}, {"reg-covar", "0"}, {"missing", "nan"}}, precision));
+      if (precision != Precision::tf32)
+        cases.push_back(registered("gmm", {{"covariance", covariance}, {"reg-covar", "0"}, {"missing", "nan"}}, precision));
     cases.push_back(registered("kmeans", {}, precision));
     cases.push_back(registered("poisson", {}, precision));
-    cases.push_back(registered("poisson", {{"missing", "nan"}}, precision));
+    if (precision == Precision::double_precision) cases.push_back(registered("poisson", {{"missing", "nan"}}, precision));
     cases.push_back(registered("bernoulli", {}, precision));
     cases.push_back(registered("categorical", {{"symbols", "5"}}, precision));
     cases.push_back(registered("exponential", {}, precision));
