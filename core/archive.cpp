@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -206,7 +207,7 @@ namespace {
 // A file that is read from its beginning. Its errors are DataErrors with the system's words.
 class InputFile {
  public:
-  explicit InputFile(const std::string& name) : name_(name), descriptor_(open(name.c_str(), O_RDONLY | O_CLOEXEC)) {
+  explicit InputFile(const std::string& name) : name_(name), descriptor_(open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (descriptor_ < 0 && errno == ENOENT) throw DataError(name_ + " does not exist");
     if (descriptor_ < 0) fail();
   }
@@ -296,12 +297,23 @@ struct Description {
   H5T_class_t type = H5T_NO_CLASS;
   bool empty = false;  // without a shape
 
-  std::size_t elements() const {
-    std::size_t count = 1;
-    for (const Index extent : shape) count *= static_cast<std::size_t>(extent);
+  // As a double, which does not overflow.
+  double elements() const {
+    double count = 1;
+    for (const Index extent : shape) count *= static_cast<double>(static_cast<hsize_t>(extent));
     return count;
   }
 };
+
+// Throws DataError where an array is far larger than what the file stores of it: what was never written takes no room, so
+// that any size can be announced.
+void require_stored(hid_t dataset, const Description& found, const std::string& problem) {
+  constexpr double always_taken = 64 << 20, largest_compression = 1 << 14;  // gzip comes to 1032
+  const double bytes = found.elements() * sizeof(double), stored = static_cast<double>(H5Dget_storage_size(dataset));
+  if (bytes > always_taken && bytes > stored * largest_compression)
+    throw DataError(fmt::format("{}: it says that it has {:.0f} numbers, and {:.0f} bytes are stored", problem,
+                                found.elements(), stored));
+}
 
 Description describe(hid_t space, hid_t type, const std::string& problem) {
   Description description;
@@ -334,7 +346,9 @@ std::int64_t exact_integer(double value, const std::string& name) {
 
 // Fixed and variable lengths alike. `type` is the attribute's own.
 std::string read_text(hid_t attribute, hid_t type, const std::string& problem) {
+  constexpr std::size_t longest = std::size_t{1} << 20;
   const auto variable = check_hdf5(H5Tis_variable_str(type), problem);
+  if (variable == 0 && H5Tget_size(type) > longest) throw DataError(problem + ": it is longer than any text of Tally's");
   const auto memory = utf8_text_type(variable > 0 ? H5T_VARIABLE : H5Tget_size(type) + 1);
   check_hdf5(H5Tset_cset(memory.get(), H5Tget_cset(type)), problem);
   if (variable == 0) {
@@ -426,7 +440,8 @@ bool ArchiveReader::Impl::with_attribute(std::string_view relative, std::string_
 template <class T>
 std::vector<T> ArchiveReader::Impl::read(hid_t dataset, const Description& found,
                                          const std::string& problem) const {
-  std::vector<T> values(found.elements());
+  require_stored(dataset, found, problem);
+  std::vector<T> values(static_cast<std::size_t>(found.elements()));
   if (!values.empty())
     check_hdf5(H5Dread(dataset, memory_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), problem);
   return values;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <system_error>
 
 #include <sys/stat.h>
@@ -36,6 +37,7 @@ void require_readable(const std::string& file) {
     refuse(std::generic_category().message(errno));
   }
   if (S_ISDIR(info.st_mode)) refuse("it is a folder");
+  if (!S_ISREG(info.st_mode)) refuse("it is no regular file");  // opening a pipe would wait for its writer
   if (access(file.c_str(), R_OK) != 0) refuse(std::generic_category().message(errno));
 }
 
@@ -51,8 +53,8 @@ void require_readable(const std::string& file) {
   throw DataError(file + " cannot be opened, it may be damaged: " + words);
 }
 
-void collect_datasets(hid_t group, const std::string& prefix, int depth, std::vector<std::string>& found) {
-  constexpr int deepest = 8;  // links can form cycles
+void collect_datasets(hid_t group, const std::string& prefix, int depth, SeenObjects& seen, std::vector<std::string>& found) {
+  constexpr int deepest = 8;
   constexpr std::size_t enough = 1000;
   for (const auto& name : hdf5_names(group)) {
     if (found.size() == enough) return;
@@ -60,8 +62,8 @@ void collect_datasets(hid_t group, const std::string& prefix, int depth, std::ve
     if (!object) continue;
     const auto type = H5Iget_type(object.get());
     if (type == H5I_DATASET) found.push_back(prefix + name);
-    if (type == H5I_GROUP && depth < deepest)
-      collect_datasets(object.get(), prefix + name + "/", depth + 1, found);
+    if (type == H5I_GROUP && depth < deepest && hdf5_first_seen(object.get(), seen))
+      collect_datasets(object.get(), prefix + name + "/", depth + 1, seen, found);
   }
 }
 
@@ -162,12 +164,31 @@ std::vector<std::string> hdf5_names(hid_t group) {
   return names;
 }
 
+bool hdf5_first_seen(hid_t object, SeenObjects& seen) {
+  const char* const problem = "an object cannot be told from others";
+  SeenObjects::value_type identity{};
+#if H5_VERSION_GE(1, 12, 0)
+  H5O_info2_t info{};
+  check_hdf5(H5Oget_info3(object, &info, H5O_INFO_BASIC), problem);
+  static_assert(sizeof info.token == sizeof identity.second);
+  std::memcpy(identity.second.data(), &info.token, sizeof info.token);
+#else
+  H5O_info_t info{};
+  check_hdf5(H5Oget_info(object, &info), problem);
+  std::memcpy(identity.second.data(), &info.addr, sizeof info.addr);
+#endif
+  identity.first = info.fileno;
+  return seen.insert(identity).second;
+}
+
 std::string hdf5_contents(hid_t file) {
   constexpr std::size_t named = 6;
   const Hdf5Handle root(check_hdf5(H5Gopen2(file, "/", H5P_DEFAULT), "the root group cannot be opened"),
                         H5Gclose);
   std::vector<std::string> found;
-  collect_datasets(root.get(), "/", 0, found);
+  SeenObjects seen;
+  hdf5_first_seen(root.get(), seen);
+  collect_datasets(root.get(), "/", 0, seen, found);
   if (found.empty()) return "it has none";
   std::string text = "it has ";
   for (std::size_t i = 0; i < std::min(named, found.size()); ++i) text += (i ? ", " : "") + found[i];

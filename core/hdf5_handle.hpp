@@ -1,6 +1,8 @@
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -79,6 +81,11 @@ bool hdf5_contains(hid_t file, const std::string& path);
 
 // Names directly in a group, sorted.
 std::vector<std::string> hdf5_names(hid_t group);
+
+// Whether an opened object was not among those seen before; from now on it is. Links may lead to the same object in many
+// ways, round in circles too.
+using SeenObjects = std::set<std::pair<unsigned long, std::array<std::uint8_t, 16>>>;
+bool hdf5_first_seen(hid_t object, SeenObjects& seen);
 
 // What a file holds, for messages: "it has /x, /labels and 3 more".
 std::string hdf5_contents(hid_t file);

@@ -17,7 +17,7 @@ struct DatasetInfo {
   bool compressed = false;
 };
 
-// Every data set of an HDF5 file, sorted by path. Throws DataError.
+// Every data set of an HDF5 file, sorted by path; those of a group to which several links lead under one of its names. Throws DataError.
 std::vector<DatasetInfo> list_datasets(IoExecutor& io, const std::string& file);
 
 }  // namespace tally

@@ -29,6 +29,9 @@ constexpr Index largest_read_bytes = Index{1} << 30;
 constexpr std::size_t largest_chunk_cache_bytes = std::size_t{256} << 20;
 constexpr std::size_t default_chunk_cache_bytes = std::size_t{1} << 20;
 
+// Rows, and numbers in them: larger than any data, small enough for sums and products of them to be exact.
+constexpr hsize_t most_numbers = hsize_t{1} << 53;
+
 struct OpenDataset {
   Hdf5Handle file;
   Hdf5Handle dataset;
@@ -95,6 +98,10 @@ Layout read_layout(hid_t dataset, const std::string& name) {
                     "; it must hold floating-point numbers or integers");
   std::array<hsize_t, 2> shape{0, 1};
   check_hdf5(H5Sget_simple_extent_dims(space.get(), shape.data(), nullptr), name);
+  if (shape[0] > most_numbers || shape[1] > most_numbers / std::max<hsize_t>(1, shape[0]))
+    throw DataError(fmt::format("{} cannot be read as rows: it says that it has {} rows of {} columns, more than any data; the "
+                                "file may be damaged, copy it again",
+                                name, shape[0], shape[1]));
   layout.rows = static_cast<Index>(shape[0]);
   layout.columns = static_cast<Index>(shape[1]);
   layout.fits_float = type_fits_float(type.get());
@@ -116,7 +123,7 @@ std::size_t chunk_cache_bytes(hid_t dataset, const std::string& name) {
   std::array<hsize_t, 2> shape{0, 1};
   check_hdf5(H5Pget_chunk(creation.get(), 2, chunk.data()), name);
   check_hdf5(H5Sget_simple_extent_dims(space.get(), shape.data(), nullptr), name);
-  const auto chunks_across = (shape[1] + chunk[1] - 1) / chunk[1];
+  const auto chunks_across = (shape[1] + chunk[1] - 1) / std::max<hsize_t>(1, chunk[1]);
   const double bytes = static_cast<double>(chunk[0]) * static_cast<double>(chunk[1]) *
                        static_cast<double>(chunks_across) * static_cast<double>(H5Tget_size(type.get()));
   return static_cast<std::size_t>(std::clamp(bytes, static_cast<double>(default_chunk_cache_bytes),
@@ -249,6 +256,8 @@ void Hdf5Rows::Impl::add(const DatasetName& name) {
                     dataset_name(parts.front().name) + " has " + std::to_string(columns) +
                     "; the parts of a data set must have the same columns");
   }
+  if (layout.rows > static_cast<Index>(most_numbers) - rows)
+    throw DataError(dataset_name(name) + " and those before it have more rows than any data");
   if (is_virtual(opened.dataset.get())) add_virtual(name, opened.dataset.get(), layout);
   else parts.push_back({name, layout, rows, 0, layout.rows, true, ""});
   rows += layout.rows;

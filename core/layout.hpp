@@ -32,9 +32,15 @@ struct Field {
 // The fields of a flat buffer, named once: gives every consumer (sums, messages, files) the same picture.
 class Layout {
  public:
+  // Throws UsageError where the buffer would be larger than any memory.
   Layout& add(std::string name, std::vector<Index> shape) {
+    constexpr Index largest = Index{1} << 50;
     Index size = 1;
-    for (const Index extent : shape) size *= extent;
+    for (const Index extent : shape) {
+      if (extent > 0 && size > (largest - size_) / extent)
+        throw UsageError("the array " + name + " would be larger than any memory; use fewer components or columns");
+      size *= extent;
+    }
     fields_.push_back({std::move(name), std::move(shape), size_, size});
     size_ += size;
     return *this;

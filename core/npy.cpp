@@ -134,7 +134,7 @@ struct NpyRows::Impl {
 };
 
 void NpyRows::Impl::open_file() {
-  descriptor = open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  descriptor = open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // does not wait for the writer of a pipe
   if (descriptor < 0 && errno == ENOENT) refuse("does not exist");
   if (descriptor < 0) refuse("cannot be read: " + std::generic_category().message(errno));
   struct stat info {};
@@ -239,6 +239,7 @@ void NpyRows::read(Index first, Index count, double* out) const {
   if (first < 0 || count < 0 || first > rows() - count)
     throw UsageError(std::to_string(count) + " rows from row " + std::to_string(first) + " were asked of " +
                      name() + ", which has " + std::to_string(rows()));
+  if (count == 0) return;  // of no rows there may be any number of columns
   if (!impl_->fortran_order) {
     impl_->read_pieces(first * columns(), count * columns(), out, 1);
     return;

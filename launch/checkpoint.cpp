@@ -78,11 +78,14 @@ void write_state(ArchiveWriter& archive, const std::string& model, const FitStat
 
 FitState read_state(const ArchiveReader& archive, const std::string& model) {
   FitState state;
-  state.iteration = static_cast<int>(archive.integer_attribute(model, "iteration").value_or(0));
+  const auto count = [&archive](const std::string& path, const char* name) {
+    return to_int(archive.integer_attribute(path, name).value_or(0), archive.file() + ":" + path + " " + name);
+  };
+  state.iteration = count(model, "iteration");
   for (const std::int64_t exponent : archive.get_integers(model + "/exponents"))
-    state.exponents.push_back(static_cast<int>(exponent));
-  const std::size_t count = archive.list(model + "/candidates").size();
-  for (std::size_t c = 0; c < count; ++c) {
+    state.exponents.push_back(to_int(exponent, archive.file() + ":" + model + "/exponents"));
+  const std::size_t candidates = archive.list(model + "/candidates").size();
+  for (std::size_t c = 0; c < candidates; ++c) {
     const std::string path = candidate_path(model, c);
     Candidate candidate;
     candidate.parameters = archive.get(path + "/parameters").values;
@@ -91,8 +94,8 @@ FitState read_state(const ArchiveReader& archive, const std::string& model) {
       candidate.running = archive.get(path + "/running").values;
       candidate.held_out = archive.get(path + "/held_out").values;
     }
-    candidate.reason = static_cast<StopReason>(archive.integer_attribute(path, "reason").value_or(0));
-    candidate.m_steps = static_cast<int>(archive.integer_attribute(path, "m_steps").value_or(0));
+    candidate.reason = static_cast<StopReason>(count(path, "reason"));
+    candidate.m_steps = count(path, "m_steps");
     candidate.failure = archive.text_attribute(path, "failure").value_or("");
     state.candidates.push_back(std::move(candidate));
   }
@@ -113,9 +116,13 @@ Checkpoint read_checkpoint(const ArchiveReader& archive) {
 bool is_state_of(const Model& model, const FitState& state, int restarts) {
   if (state.candidates.size() != static_cast<std::size_t>(restarts) || state.iteration < 0) return false;
   if (!state.exponents.empty() && state.exponents.size() != model.statistics().fields().size()) return false;
+  constexpr int lowest_exponent = -1000, highest_exponent = 1024;  // of a Grid
+  for (const int exponent : state.exponents)
+    if (exponent < lowest_exponent || exponent > highest_exponent) return false;
   return std::all_of(state.candidates.begin(), state.candidates.end(), [&](const Candidate& candidate) {
     const auto reason = static_cast<int>(candidate.reason);
     const std::size_t entries = candidate.trace.size();
+    if (candidate.m_steps < 0) return false;
     if (reason < static_cast<int>(StopReason::running) || reason > static_cast<int>(StopReason::failed)) return false;
     if (candidate.reason == StopReason::converged && entries < 2) return false;
     if (candidate.reason != StopReason::running && candidate.reason != StopReason::failed && entries < 1) return false;

@@ -20,6 +20,8 @@ namespace {
 
 // Tables show so many rows and columns of numbers; JSON has all of them.
 constexpr Index shown = 10;
+// JSON is UTF-8, which the names and texts of a file need not be.
+constexpr auto replace = nlohmann::json::error_handler_t::replace;
 
 std::string shape_text(const std::vector<Index>& shape) {
   return shape.empty() ? "one value" : fmt::format("{}", fmt::join(shape, " x "));
@@ -99,7 +101,7 @@ std::string model_as_json(const ModelRecord& record, bool checkpoint) {
                                {"fingerprint", record.fingerprint},
                                {"command", record.command_line},
                                {"parameters", std::move(parameters)}};
-  return json.dump(2) + "\n";
+  return json.dump(2, ' ', false, replace) + "\n";
 }
 
 nlohmann::json dataset_as_json(const DatasetInfo& info) {
@@ -122,7 +124,7 @@ std::string describe_file(CommandContext& context, const std::string& file, bool
   if (json) {
     nlohmann::json list = nlohmann::json::array();
     for (const DatasetInfo& info : datasets) list.push_back(dataset_as_json(info));
-    return nlohmann::json({{"kind", "data"}, {"file", file}, {"datasets", std::move(list)}}).dump(2) + "\n";
+    return nlohmann::json({{"kind", "data"}, {"file", file}, {"datasets", std::move(list)}}).dump(2, ' ', false, replace) + "\n";
   }
   std::string text = fmt::format("{}: {} data {}\n", file, datasets.size(), datasets.size() == 1 ? "set" : "sets");
   for (const DatasetInfo& info : datasets)
@@ -150,7 +152,7 @@ std::string describe_dataset(CommandContext& context, const std::string& name, b
     nlohmann::json result = dataset_as_json(info);
     result.update({{"kind", "data"}, {"rows", rows.rows()}, {"not_finite", scan.not_finite}});
     result["columns"] = std::move(columns);
-    return result.dump(2) + "\n";
+    return result.dump(2, ' ', false, replace) + "\n";
   }
   std::string text = fmt::format("{}: {} rows, {} columns, {}\n", name, rows.rows(), rows.columns(), type_text(info));
   text += fmt::format("  {:>8} {:>13} {:>13} {:>13}\n", "column", "min", "mean", "max");

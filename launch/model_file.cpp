@@ -1,6 +1,9 @@
 #include "launch/model_file.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
 #include <sstream>
 
 #include "core/error.hpp"
@@ -17,6 +20,30 @@ std::string text(const ArchiveReader& archive, const char* name) {
 
 std::int64_t integer(const ArchiveReader& archive, const char* name) {
   return archive.integer_attribute("/", name).value_or(0);
+}
+
+// How far the scales of columns may lie from 1, as powers of 2: those of any doubles.
+constexpr int largest_scale = 1100;
+
+// What is wrong with a standardisation for a model of so many columns; empty where nothing is.
+std::string problem_of(const Standardisation& standardisation, Index columns) {
+  const auto is_finite = [](double value) { return std::isfinite(value); };
+  const auto& [centre, exponent, reference] = standardisation;
+  if (standardisation.columns() != columns || exponent.size() != centre.size() ||
+      (!reference.empty() && reference.size() != centre.size()))
+    return "its standardisation has another width than its model";
+  if (!std::all_of(centre.begin(), centre.end(), is_finite) || !std::all_of(reference.begin(), reference.end(), is_finite))
+    return "its standardisation is not finite";
+  if (!std::all_of(exponent.begin(), exponent.end(), [](int power) { return std::abs(power) <= largest_scale; }))
+    return "its standardisation scales beyond the range of numbers";
+  return "";
+}
+
+// Numbers in the arrays of a file: nothing is made much larger because of a single number that a file gives.
+Index numbers_in(const NamedArrays& arrays) {
+  Index numbers = 0;
+  for (const auto& [name, array] : arrays) numbers += static_cast<Index>(array.values.size());
+  return numbers;
 }
 
 Array vector_array(const std::vector<double>& values) { return {{static_cast<Index>(values.size())}, values}; }
@@ -63,6 +90,12 @@ void write_record(ArchiveWriter& archive, const ModelRecord& record) {
   archive.attribute("/training", "command", record.command_line);
 }
 
+int to_int(std::int64_t value, const std::string& name) {
+  if (value < std::numeric_limits<int>::min() || value > std::numeric_limits<int>::max())
+    throw DataError(name + " is " + std::to_string(value) + ", far from what it can be; the file may be damaged");
+  return static_cast<int>(value);
+}
+
 ModelRecord read_record(const ArchiveReader& archive) {
   if (text(archive, "format") != format_name)
     throw DataError(archive.file() + " is not a model file of Tally; `tally fit ... --out` writes one");
@@ -80,7 +113,7 @@ ModelRecord read_record(const ArchiveReader& archive) {
     record.parameters[name] = archive.get("/parameters/" + name);
   record.standardisation.centre = archive.get("/standardisation/centre").values;
   for (const std::int64_t exponent : archive.get_integers("/standardisation/exponent"))
-    record.standardisation.exponent.push_back(static_cast<int>(exponent));
+    record.standardisation.exponent.push_back(to_int(exponent, archive.file() + ":/standardisation/exponent"));
   for (const std::string& name : archive.list("/standardisation"))
     if (name == "reference") record.standardisation.reference = archive.get("/standardisation/reference").values;
   record.trace = archive.get("/training/objective").values;
@@ -91,7 +124,7 @@ ModelRecord read_record(const ArchiveReader& archive) {
   if (archive.contains("/training/held_out")) record.held_out = archive.get("/training/held_out").values;
   record.objective_name = training("objective");
   record.status = training("status");
-  record.iterations = static_cast<int>(count("iterations"));
+  record.iterations = to_int(count("iterations"), archive.file() + ": iterations");
   record.rows = count("rows");
   record.total_weight = archive.number_attribute("/training", "total_weight").value_or(0);
   record.free_parameters = count("free_parameters");
@@ -113,13 +146,19 @@ LoadedModel load_model(IoExecutor& io, const std::string& file, const Registry& 
     std::replace(option.begin(), option.end(), '_', '-');
     options[option] = value;
   }
-  loaded.model =
-      registry.find(loaded.record.model).make(loaded.record.components, loaded.record.columns, options);
-  const Standardisation& standardisation = loaded.record.standardisation;
-  if (standardisation.columns() != loaded.record.columns ||
-      (!standardisation.reference.empty() && standardisation.reference.size() != standardisation.centre.size()))
-    throw DataError(file + " contradicts itself: its standardisation has another width than its model");
-  loaded.model->set_standardisation(standardisation);
+  const auto require = [&](bool holds, const std::string& problem) {
+    if (!holds) throw DataError(file + " contradicts itself: " + problem);
+  };
+  const ModelRecord& record = loaded.record;
+  const std::string problem = problem_of(record.standardisation, record.columns);
+  require(problem.empty(), problem);
+  constexpr Index always_made = 1024, always_held = Index{1} << 23, most_for_each = 64;
+  const Index numbers = numbers_in(record.parameters);
+  require(record.components <= std::max(numbers, always_made), "it has more components than its arrays");
+  loaded.model = registry.find(record.model).make(record.components, record.columns, options);
+  const Index size = loaded.model->parameters().size();
+  require(size <= always_held || size / most_for_each <= numbers, "its arrays are too small for its model");
+  loaded.model->set_standardisation(record.standardisation);
   loaded.parameters.resize(static_cast<std::size_t>(loaded.model->parameters().size()));
   loaded.model->set_defaults(loaded.parameters);
   loaded.model->read(loaded.record.parameters, loaded.parameters);

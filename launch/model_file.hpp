@@ -41,6 +41,9 @@ struct ModelRecord {
   bool finished() const { return status != "unfinished"; }
 };
 
+// An integer of a file as an int. Throws DataError that names it where it is none.
+int to_int(std::int64_t value, const std::string& name);
+
 void write_record(ArchiveWriter& archive, const ModelRecord& record);
 // Throws DataError where the file is no model of ours.
 ModelRecord read_record(const ArchiveReader& archive);

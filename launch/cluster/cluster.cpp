@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <type_traits>
 
 #include "core/error.hpp"
 #include "launch/cluster/cpu_list.hpp"
@@ -15,14 +18,29 @@ namespace {
 using nlohmann::json;
 
 constexpr int most_nodes = 1 << 16;
+constexpr Index most_cores = Index{1} << 24;
+
+// A conversion of the parser's own would cut a number to its last bits.
+template <class T>
+T value_of(const json& from) {
+  if constexpr (std::is_integral_v<T>) {
+    constexpr double limit = sizeof(T) < 8 ? std::numeric_limits<int>::max() : 9007199254740992.0;  // 2^53
+    const double value = from.get<double>();
+    if (!(std::abs(value) <= limit) || value != std::trunc(value))
+      throw DataError(fmt::format("{} is no whole number, or far too large", value));
+    return static_cast<T>(value);
+  } else {
+    return from.get<T>();
+  }
+}
 
 template <class T>
 T get(const json& from, const char* name, const T& otherwise) {
-  return from.contains(name) ? from[name].get<T>() : otherwise;
+  return from.contains(name) ? value_of<T>(from[name]) : otherwise;
 }
 
 Gpu parse_gpu(const json& from) {
-  return {from.at("number").get<int>(), get<std::string>(from, "identity", ""), get<std::string>(from, "name", ""),
+  return {value_of<int>(from.at("number")), get<std::string>(from, "identity", ""), get<std::string>(from, "name", ""),
           get<Index>(from, "memory_bytes", 0), get(from, "domain", -1)};
 }
 
@@ -42,12 +60,14 @@ Node parse_node(const json& from) {
 
 void check(const Node& node) {
   if (node.name.empty()) throw DataError("a node has no name");
-  std::set<int> cores;
+  std::vector<int> cores;
   for (const MemoryDomain& domain : node.domains) {
     if (domain.cores.empty()) throw DataError("node " + node.name + " has a memory domain without cores");
-    for (const int core : domain.cores)
-      if (!cores.insert(core).second) throw DataError(fmt::format("node {} lists core {} twice", node.name, core));
+    cores.insert(cores.end(), domain.cores.begin(), domain.cores.end());
   }
+  std::sort(cores.begin(), cores.end());
+  if (const auto twice = std::adjacent_find(cores.begin(), cores.end()); twice != cores.end())
+    throw DataError(fmt::format("node {} lists core {} twice", node.name, *twice));
   if (cores.empty()) throw DataError("node " + node.name + " has no cores");
   for (const Gpu& gpu : node.gpus)
     if (gpu.domain < -1 || gpu.domain >= static_cast<int>(node.domains.size()))
@@ -78,6 +98,7 @@ int Node::core_count() const noexcept {
 
 Cluster parse_cluster(const std::string& text, const std::string& source) {
   Cluster cluster;
+  Index cores = 0;
   try {
     const json whole = json::parse(text);
     for (const json& entry : whole.at("nodes")) {
@@ -86,6 +107,8 @@ Cluster parse_cluster(const std::string& text, const std::string& source) {
       const int count = get(entry, "count", 1);
       if (count < 1 || static_cast<int>(cluster.nodes.size()) > most_nodes - count)
         throw DataError(fmt::format("{} nodes are none, or more than {}", count, most_nodes));
+      cores += Index{count} * node.core_count();
+      if (cores > most_cores) throw DataError(fmt::format("{} cores are more than {}", cores, most_cores));
       for (int i = 0; i < count; ++i) {
         cluster.nodes.push_back(node);
         if (entry.contains("count")) cluster.nodes.back().name = numbered(node.name, i);

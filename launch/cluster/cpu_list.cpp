@@ -10,7 +10,7 @@
 namespace tally {
 namespace {
 
-constexpr int most_processors = 1 << 20;
+constexpr int most_processors = 1 << 16;
 
 bool read_number(std::string_view text, int& number) {
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -42,7 +42,8 @@ std::vector<int> parse_cpu_list(const std::string& text) {
     const bool reads = read_number(std::string_view(part).substr(0, dash), first) &&
                        (dash == std::string::npos || read_number(std::string_view(part).substr(dash + 1), last));
     if (dash == std::string::npos) last = first;
-    if (!reads || last < first) throw UsageError("'" + text + "' is no list of processors; write 0-3,8");
+    const bool fits = static_cast<int>(processors.size()) + last - first < most_processors;
+    if (!reads || last < first || !fits) throw UsageError("'" + text + "' is no list of processors; write 0-3,8");
     for (int processor = first; processor <= last; ++processor) processors.push_back(processor);
   }
   return processors;

@@ -1,5 +1,6 @@
 #include "core/archive.hpp"
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -7,6 +8,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/error.hpp"
@@ -283,6 +285,27 @@ TEST_F(ArchiveTest, PlainHdf5WithoutAUserBlockIsRead) {
 
   EXPECT_THAT(reader.get("weights").values, ElementsAre(0.25, 0.75));
   EXPECT_EQ(reader.text_attribute("weights", "kind"), "abc");
+}
+
+TEST_F(ArchiveTest, AnArrayThatIsOnlyAnnouncedIsRefused) {
+  io.run([&] {
+    Hdf5Handle file(H5Fcreate(target.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
+    const std::array<hsize_t, 2> shape{hsize_t{1} << 40, hsize_t{1} << 40}, chunk{1024, 1024};
+    const Hdf5Handle space(H5Screate_simple(2, shape.data(), nullptr), H5Sclose);
+    const Hdf5Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    H5Pset_chunk(creation.get(), 2, chunk.data());
+    H5Dclose(H5Dcreate2(file.get(), "means", H5T_IEEE_F64LE, space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT));
+  });
+  const ArchiveReader reader(io, target);
+
+  EXPECT_EQ(message_of<DataError>([&] { reader.get("means"); }),
+            target + ":/means cannot be read: it says that it has 1208925819614629174706176 numbers, and 0 bytes are stored");
+}
+
+TEST_F(ArchiveTest, APipeIsRefusedAndNotWaitedFor) {
+  ASSERT_EQ(mkfifo(target.c_str(), 0600), 0);
+
+  EXPECT_THROW(ArchiveReader(io, target), DataError);
 }
 
 TEST_F(ArchiveTest, AMissingFileIsNamed) {

@@ -52,6 +52,20 @@ TEST(CheckpointOfAChain, GoesOnOnlyWhereSequencesAreCutAsBefore) {
   }
 }
 
+TEST(CheckpointOfAChain, GoesOnOnlyFromAStateThatAFitCanHave) {
+  const auto model = poisson_chain(3);
+  const Checkpoint good = saved_and_read(*model);
+  const std::size_t fields = model->statistics().fields().size();
+  Checkpoint large_exponent = good, small_exponent = good, negative_steps = good;
+  large_exponent.states.front().exponents.assign(fields, 1025);
+  small_exponent.states.front().exponents.assign(fields, -1001);
+  negative_steps.states.front().candidates.front().m_steps = -1;
+
+  for (const Checkpoint& checkpoint : {large_exponent, small_exponent, negative_steps})
+    EXPECT_THAT(message_of<DataError>([&] { check_states(checkpoint, {model.get()}, 1); }),
+                testing::HasSubstr("another state than its fit could have"));
+}
+
 TEST(CheckpointOfAChain, SaysWhereItsSequencesWereCut) {
   EXPECT_EQ(saved_and_read(*poisson_chain(3)).record.cut, "1024 steps a piece, 8192 rows a block, messages composed");
   EXPECT_EQ(saved_and_read(*poisson_chain(20)).record.cut, "16384 steps a piece, 1024 rows a block, messages in order");

@@ -8,6 +8,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/error.hpp"
@@ -376,6 +377,22 @@ TEST_F(Hdf5RowsTest, WhatHasNoRowsIsRefusedWithItsKind) {
   EXPECT_THAT(refusal(file + ":/scalar"), HasSubstr("it is a single number"));
   EXPECT_THAT(refusal(file + ":/text"), HasSubstr("it holds strings"));
   EXPECT_THAT(refusal(file + ":/record"), HasSubstr("it holds records of several fields"));
+}
+
+TEST_F(Hdf5RowsTest, MoreRowsThanAnyDataAreRefused) {
+  const Storage chunks{{1024}}, tiles{{1024, 1}};
+  const auto rows = put_doubles("rows.h5", "/x", {hsize_t{1} << 60}, {}, chunks);
+  const auto square = put_doubles("square.h5", "/x", {hsize_t{1} << 32, hsize_t{1} << 32}, {}, tiles);
+
+  EXPECT_THAT(refusal(rows), HasSubstr("it says that it has 1152921504606846976 rows of 1 columns, more than any data"));
+  EXPECT_THAT(refusal(square), HasSubstr("more than any data"));
+}
+
+TEST_F(Hdf5RowsTest, APipeIsRefusedAndNotWaitedFor) {
+  const auto pipe = folder.file("pipe.h5");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+
+  EXPECT_EQ(refusal(pipe + ":/x"), pipe + " cannot be read: it is no regular file");
 }
 
 // Rows of a virtual data set in the file that it is made in, and where they lie; no first row of the source: all of it.

@@ -45,6 +45,14 @@ class NpyTest : public testing::Test {
   TemporaryFolder folder;
 };
 
+TEST_F(NpyTest, NoRowsMayHaveAnyNumberOfColumns) {
+  const NpyRows rows(put("'<f8'", "True", "(0, 4611686018427387904)", ""));
+
+  rows.read(0, 0, nullptr);
+
+  EXPECT_EQ(rows.rows(), 0);
+}
+
 template <class T>
 std::string bytes(const std::vector<T>& values, bool swapped = false) {
   std::string text;

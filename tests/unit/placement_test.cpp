@@ -268,6 +268,9 @@ TEST(Cluster, RefusesWhatIsNone) {
               HasSubstr("two nodes are called a"));
   EXPECT_THAT(refusal(R"({"nodes": [{"name": "a", "domains": [{"cores": "0"}], "gpus": [{"number": 0, "domain": 1}]}]})"),
               HasSubstr("at memory domain 1, of 1"));
+  EXPECT_THAT(refusal(R"({"nodes": [{"name": "a", "count": 4294967297, "domains": [{"cores": "0"}]}]})"), HasSubstr("far too large"));
+  EXPECT_THAT(refusal(R"({"nodes": [{"name": "a", "domains": [{"cores": "0", "memory_bytes": 1e99}]}]})"), HasSubstr("1e+99 is no whole number"));
+  EXPECT_THAT(refusal(R"({"nodes": [{"name": "a", "count": 65536, "domains": [{"cores": "0-8191"}]}]})"), HasSubstr("cores are more than"));
 }
 
 TEST(CpuList, RunsAndSingles) {
@@ -275,7 +278,7 @@ TEST(CpuList, RunsAndSingles) {
   EXPECT_EQ(format_cpu_list({}), "");
   EXPECT_THAT(parse_cpu_list("0-2,9"), ElementsAre(0, 1, 2, 9));
   EXPECT_THAT(parse_cpu_list(""), IsEmpty());
-  for (const char* text : {"a", "1-", "-1", "1,,2", "1-99999999999", "0x1"})
+  for (const char* text : {"a", "1-", "-1", "1,,2", "1-99999999999", "0x1", "0-60000,0-60000"})
     EXPECT_THROW(parse_cpu_list(text), UsageError) << text;
 }
 
