@@ -12,6 +12,13 @@ option(TALLY_BUILD_BENCHMARKS "build the benchmarks" OFF)
 # Off for users, whose compiler may know warnings that ours does not; the presets and CI turn it on.
 option(TALLY_WARNINGS_AS_ERRORS "treat warnings in Tally's own code as errors" OFF)
 set(TALLY_SANITIZE "" CACHE STRING "sanitizers for every target, as -fsanitize takes them: address,undefined or thread")
+option(TALLY_FUZZ "build the programs that fuzz what reads files, with address,undefined; needs clang 16 or newer" OFF)
+if(TALLY_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang" OR CMAKE_CXX_COMPILER_VERSION VERSION_LESS 16)
+    message(FATAL_ERROR "Tally: TALLY_FUZZ needs clang 16 or newer: give -DCMAKE_CXX_COMPILER=clang++-16")
+  endif()
+  set(TALLY_SANITIZE "fuzzer-no-link,address,undefined")
+endif()
 set(TALLY_CUDA "AUTO" CACHE STRING "build the backend for NVIDIA GPUs: AUTO (where nvcc is found), ON or OFF")
 set_property(CACHE TALLY_CUDA PROPERTY STRINGS AUTO ON OFF)
 # T4, A100, RTX 30, RTX 40 and L40, H100 and H200: what CUDA 12.4 to 13 all know. Newer GPUs compile for themselves.

@@ -13,6 +13,10 @@ if(TALLY_SANITIZE)
   target_link_options(tally_numerics INTERFACE -fsanitize=${TALLY_SANITIZE})
 endif()
 
+if(TALLY_FUZZ)  # readers are fuzzed, not kernels, of which each instruction set takes minutes to compile
+  target_compile_definitions(tally_numerics INTERFACE HWY_COMPILE_ONLY_STATIC)
+endif()
+
 add_library(tally_warnings INTERFACE)
 target_compile_options(tally_warnings INTERFACE
   "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Wshadow;-Wconversion;-Wno-sign-conversion>")
