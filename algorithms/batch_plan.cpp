@@ -22,13 +22,15 @@ BatchPlan::BatchPlan(Index blocks, Index batch_blocks, Index held_out_blocks, st
     if (!std::binary_search(held_out_.begin(), held_out_.end(), block)) blocks_.push_back(block);
   const auto left = static_cast<Index>(blocks_.size());
   runs_ = std::clamp<Index>(batch_blocks, 1, left);
-  steps_per_epoch_ = (left + runs_ - 1) / runs_;
+  steps_per_epoch_ = left / runs_;
 }
 
-// Each run of neighbours by itself.
 void BatchPlan::shuffle(Index epoch) {
   const RandomKey key{seed_, static_cast<std::uint32_t>(RandomStream::batches)};
-  shuffled_ = blocks_;
+  const RandomKey cuts{seed_, static_cast<std::uint32_t>(RandomStream::batch_cuts)};
+  const auto from = static_cast<std::ptrdiff_t>(below(cuts, static_cast<std::uint64_t>(epoch), 0, blocks_.size()));
+  shuffled_.assign(blocks_.begin() + from, blocks_.end());
+  shuffled_.insert(shuffled_.end(), blocks_.begin(), blocks_.begin() + from);
   for (Index run = 0; run < runs_; ++run)
     for (Index i = first_of(run), last = first_of(run + 1); i < last; ++i) {
       const auto left = static_cast<std::uint64_t>(last - i);
@@ -42,8 +44,8 @@ std::vector<Index> BatchPlan::batch(Index step) {
   if (step / steps_per_epoch_ != epoch_) shuffle(step / steps_per_epoch_);
   std::vector<Index> chosen;
   for (Index run = 0; run < runs_; ++run)
-    if (const Index place = first_of(run) + step % steps_per_epoch_; place < first_of(run + 1))
-      chosen.push_back(shuffled_[static_cast<std::size_t>(place)]);
+    chosen.push_back(shuffled_[static_cast<std::size_t>(first_of(run) + step % steps_per_epoch_)]);
+  std::ranges::sort(chosen);
   return chosen;
 }
 

@@ -7,8 +7,9 @@
 namespace tally {
 
 // Which blocks of rows each step of a stepwise fit takes, and which are held out of all. The blocks are cut into as many runs of
-// neighbours as a batch has blocks, and a batch takes one of each, so that all ranks have about the same share of it; in an
-// epoch every block comes once, in an order that the seed decides. Nothing of it depends on the ranks.
+// neighbours as a batch has blocks, and a batch takes one of each, so that all ranks have about the same share of it. In an
+// epoch no block comes twice, and fewer than a batch has do not come; the seed decides order and cuts, anew for each epoch, so
+// that all come equally often. Nothing of it depends on the ranks.
 class BatchPlan {
  public:
   // Throws UsageError where nothing is left besides the blocks held out.
@@ -21,6 +22,7 @@ class BatchPlan {
 
  private:
   Index first_of(Index run) const { return run * static_cast<Index>(blocks_.size()) / runs_; }
+  // One after the other from a random one on, as if the last had the first as its neighbour, then each run by itself.
   void shuffle(Index epoch);
 
   std::uint64_t seed_;

@@ -69,10 +69,13 @@ void let_go_on(FitState& state, const FitOptions& options, double total_weight) 
 }
 
 std::optional<int> best_candidate(const Model& model, const FitState& state) {
+  // Of a stepwise fit a trace has single batches, before its end.
+  const bool looked = std::ranges::none_of(state.candidates, [](const Candidate& each) { return each.held_out.empty(); });
+  const auto score = [&](const Candidate& each) { return looked ? each.held_out.back() : each.trace.back(); };
   const Candidate* best = nullptr;
   for (const Candidate& candidate : state.candidates) {
     if (candidate.reason == StopReason::failed || candidate.trace.empty()) continue;
-    if (!best || better(model, candidate.trace.back(), best->trace.back())) best = &candidate;
+    if (!best || better(model, score(candidate), score(*best))) best = &candidate;
   }
   if (!best) return std::nullopt;
   return static_cast<int>(best - state.candidates.data());

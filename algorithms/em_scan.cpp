@@ -209,19 +209,23 @@ void describe_observed(Sample& sample, DataSummary& summary) {
   summary.variance.assign(D, 0.0);
   for (std::size_t d = 0; d < D; ++d) {
     double weight = 0, mean = 0;
+    int count = 0;
     const auto for_each_value = [&](const auto& visit) {
       for (std::size_t i = 0; i < sample.weights.size(); ++i)
         if (const double value = sample.observed[i * D + d]; sample.weights[i] > 0 && !std::isnan(value))
           visit(sample.weights[i], value);
     };
-    for_each_value([&](double of_row, double) { weight += of_row; });
+    for_each_value([&](double of_row, double) {
+      weight += of_row;
+      ++count;
+    });
     for_each_value([&](double of_row, double value) { mean += of_row / weight * value; });
     for_each_value([&](double of_row, double value) {
       summary.variance[d] += of_row / weight * (value - mean) * (value - mean);
     });
     // Too few of them may be in the sample: then that of a uniform distribution between the extremes.
     const double range = summary.maximum[d] - summary.minimum[d];
-    if (summary.variance[d] == 0) summary.variance[d] = range * range / 12;
+    if (count < 2) summary.variance[d] = range * range / 12;
   }
 }
 

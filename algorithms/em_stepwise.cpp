@@ -21,12 +21,6 @@ Index blocks_of(Index rows, const BlockPlan& plan) {
   return rows <= 0 ? 0 : std::max<Index>(1, (rows + each / 2) / each);
 }
 
-// At most a tenth of all rows is held out where nobody said how many.
-Index held_out_blocks(const Stepwise& stepwise, const BlockPlan& plan) {
-  if (stepwise.held_out >= 0) return blocks_of(stepwise.held_out, plan);
-  return std::min(blocks_of(stepwise.rows, plan), plan.block_count() / 10);
-}
-
 class StepwiseFit {
  public:
   StepwiseFit(const Model& model, Shard& shard, const DataSummary& summary, FitState& state, const FitOptions& options,
@@ -37,11 +31,12 @@ class StepwiseFit {
         state_(state),
         options_(options),
         observer_(observer),
-        batches_(shard.plan().block_count(), blocks_of(options.stepwise->rows, shard.plan()),
-                 held_out_blocks(*options.stepwise, shard.plan()), options.stepwise->seed),
+        sizes_(batch_sizes(*options.stepwise, shard.plan())),
+        batches_(shard.plan().block_count(), sizes_.batch, sizes_.held_out, options.stepwise->seed),
         // Those of batches, then the same of the rows held out.
-        part_(model, shard, summary, 2 * starts(), options, state.exponents),
-        pass_(std::span(&part_, 1), shard, options, communicator) {}
+        part_(model, shard, summary, (sizes_.held_out > 0 ? 2 : 1) * starts(), options, state.exponents),
+        pass_(std::span(&part_, 1), shard, options, communicator),
+        degenerate_(state.candidates.size()) {}
 
   // Whether it was stopped on request.
   bool run() {
@@ -71,9 +66,8 @@ class StepwiseFit {
   int starts() const { return static_cast<int>(state_.candidates.size()); }
   Candidate& candidate(int c) { return state_.candidates[static_cast<std::size_t>(c)]; }
   bool last() const { return step_ >= options_.max_iterations; }
-  bool looks() const {
-    return !batches_.held_out().empty() && (last() || step_ % Stepwise::steps_per_look == 0);
-  }
+  bool is_time_to_look() const { return step_ % Stepwise::steps_per_look == 0; }
+  bool looks() const { return sizes_.held_out > 0 && (last() || is_time_to_look()); }
 
   // Those that are at the earliest step: after a resume some may go on that had ended before others.
   std::vector<int> choose_running() {
@@ -114,40 +108,40 @@ class StepwiseFit {
     state_.exponents = part_.exponents();
   }
 
-  // The mean objective per unit of weight; where there is none, why.
+  // The mean objective per unit of weight; 0 where the rows weigh nothing. `why`: why the candidate cannot go on.
   double mean_of(int slot, std::span<const double> statistics, std::string& why) {
     const double weight = model_.weight_of(statistics);
-    if (!(weight > 0) && part_.tally().non_finite(slot) == 0) {
-      why = "the rows of a batch weigh nothing: give --mini-batch more rows";
-      return 0;
-    }
     const double objective = model_.objective_in_user_units(part_.tally().objective(slot), weight);
     why = failure_of(model_, part_, slot, objective, step_, pass_);
-    return objective / weight;
+    return weight > 0 ? objective / weight : 0;
   }
 
   void advance(int c, IterationReport& report) {
     Candidate& own = candidate(c);
     std::string why;
-    bool converged = false;
     if (looks()) {
-      const double mean = mean_of(starts() + c, part_.statistics(starts() + c), why);
+      const std::vector<double> statistics = part_.statistics(starts() + c);
+      const double mean = mean_of(starts() + c, statistics, why);
+      if (why.empty() && !(model_.weight_of(statistics) > 0))
+        why = "the rows held out weigh nothing: give --held-out more rows, or 0";
       if (!why.empty()) return fail(own, why);
-      converged = !own.held_out.empty() && options_.tolerance > 0 && std::abs(mean - own.held_out.back()) < options_.tolerance;
+      // The last look, at --max-iter, may come a step after the one before.
+      if (is_time_to_look() && !own.held_out.empty() && std::abs(mean - own.held_out.back()) < options_.tolerance)
+        own.reason = StopReason::converged;
       own.held_out.push_back(mean);
     }
-    const bool only_looks = last() && looks();
-    std::vector<double> statistics = only_looks ? std::vector<double>() : part_.statistics(c);
-    const double batch = only_looks ? 0 : mean_of(c, statistics, why);
-    if (!why.empty()) return fail(own, why);
-    if (converged || last()) {
-      own.reason = converged ? StopReason::converged : StopReason::iteration_limit;
-      own.trace.push_back((looks() ? own.held_out.back() : batch) * summary_.total_weight);
-    } else {
-      own.trace.push_back(batch * summary_.total_weight);
+    std::vector<double> statistics;
+    double batch = 0;
+    if (!last() || !looks()) {
+      statistics = part_.statistics(c);
+      batch = mean_of(c, statistics, why);
+      if (!why.empty()) return fail(own, why);
     }
-    note(c, looks() ? own.held_out.back() : batch, report);
-    if (own.active()) maximize(c, std::move(statistics));
+    if (own.active() && last()) own.reason = StopReason::iteration_limit;
+    const double shown = looks() ? own.held_out.back() : batch;
+    own.trace.push_back((own.active() ? batch : shown) * summary_.total_weight);
+    note(c, shown, report);
+    if (own.active()) maximize(c, statistics);
   }
 
   void note(int c, double mean, IterationReport& report) {
@@ -161,16 +155,25 @@ class StepwiseFit {
                                           : std::numeric_limits<double>::quiet_NaN();
   }
 
-  void maximize(int c, std::vector<double> statistics) {
+  // Batches are alike in blocks, not in weight: the mean over them is right where it is brought to the weight of all at the end.
+  void maximize(int c, std::span<const double> statistics) {
     Candidate& own = candidate(c);
     const double share = std::pow(static_cast<double>(step_ + 1), -options_.stepwise->step_decay);
-    const double scale = summary_.total_weight / model_.weight_of(statistics);
     own.running.resize(statistics.size());
     for (std::size_t i = 0; i < statistics.size(); ++i)
-      own.running[i] = (1 - share) * own.running[i] + share * scale * statistics[i];
-    for (const Degenerate& each :
-         MStep(model_, summary_.total_weight, options_.on_degenerate).run(own.running, step_, own))
-      observer_.repaired(0, c, each, step_);
+      own.running[i] = (1 - share) * own.running[i] + share * statistics[i];
+    const double weight = model_.weight_of(own.running);
+    if (!(weight > 0)) {  // nothing but rows of weight 0 so far
+      ++own.m_steps;
+      return;
+    }
+    std::vector<double> whole = own.running;
+    for (double& sum : whole) sum *= summary_.total_weight / weight;
+    std::vector<Degenerate>& seen = degenerate_[static_cast<std::size_t>(c)];
+    const MStep step(model_, summary_.total_weight, options_.on_degenerate);
+    const std::vector<Degenerate> before = std::exchange(seen, step.run(std::move(whole), step_, own));
+    for (const Degenerate& each : seen)
+      if (std::ranges::find(before, each) == before.end()) observer_.repaired(0, c, each, step_);
   }
 
   const Model& model_;
@@ -179,13 +182,23 @@ class StepwiseFit {
   FitState& state_;
   const FitOptions& options_;
   FitObserver& observer_;
+  BatchSizes sizes_;
   BatchPlan batches_;
   PassPart part_;
   Pass pass_;
   int step_ = 0;
+  std::vector<std::vector<Degenerate>> degenerate_;  // of each candidate's last M-step
 };
 
 }  // namespace
+
+// At most a tenth of all rows is held out where nobody said how many.
+BatchSizes batch_sizes(const Stepwise& stepwise, const BlockPlan& plan) {
+  const Index batch = blocks_of(stepwise.rows, plan), blocks = plan.block_count();
+  const Index held_out = stepwise.held_out >= 0 ? blocks_of(stepwise.held_out, plan) : std::min(batch, blocks / 10);
+  if (held_out >= blocks) throw UsageError("--held-out leaves no rows to fit: give it fewer, or 0");
+  return {std::min(batch, blocks - held_out), held_out};
+}
 
 Index batch_block_rows(const Stepwise& stepwise, Index most) {
   constexpr std::uint64_t blocks_at_least = 16;

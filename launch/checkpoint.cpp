@@ -66,10 +66,8 @@ void write_state(ArchiveWriter& archive, const std::string& model, const FitStat
     const std::string path = candidate_path(model, c);
     archive.put(path + "/parameters", vector_array(candidate.parameters));
     archive.put(path + "/trace", vector_array(candidate.trace));
-    if (!candidate.running.empty()) {
-      archive.put(path + "/running", vector_array(candidate.running));
-      archive.put(path + "/held_out", vector_array(candidate.held_out));
-    }
+    if (!candidate.running.empty()) archive.put(path + "/running", vector_array(candidate.running));
+    if (!candidate.held_out.empty()) archive.put(path + "/held_out", vector_array(candidate.held_out));
     archive.attribute(path, "reason", std::int64_t{static_cast<int>(candidate.reason)});
     archive.attribute(path, "m_steps", std::int64_t{candidate.m_steps});
     archive.attribute(path, "failure", candidate.failure);
@@ -90,10 +88,8 @@ FitState read_state(const ArchiveReader& archive, const std::string& model) {
     Candidate candidate;
     candidate.parameters = archive.get(path + "/parameters").values;
     candidate.trace = archive.get(path + "/trace").values;
-    if (archive.contains(path + "/running")) {
-      candidate.running = archive.get(path + "/running").values;
-      candidate.held_out = archive.get(path + "/held_out").values;
-    }
+    if (archive.contains(path + "/running")) candidate.running = archive.get(path + "/running").values;
+    if (archive.contains(path + "/held_out")) candidate.held_out = archive.get(path + "/held_out").values;
     candidate.reason = static_cast<StopReason>(count(path, "reason"));
     candidate.m_steps = count(path, "m_steps");
     candidate.failure = archive.text_attribute(path, "failure").value_or("");

@@ -111,6 +111,7 @@ class FitJob final : public FitObserver {
       throw UsageError(fmt::format("--on-degenerate {} contradicts --labels, which name components", to_string(policy)));
     if (const auto& stepwise = request_.fit.stepwise) {
       if (stepwise->rows < 1) throw UsageError("--step-decay and --held-out say how --mini-batch goes, which is not given");
+      if (request_.device != "cpu" && request_.device != "auto") throw UsageError("--mini-batch fits on the CPU: leave --device out");
       if (!(stepwise->step_decay > 0.5 && stepwise->step_decay <= 1))
         throw UsageError("--step-decay must be above 0.5 and at most 1");
       if (policy == OnDegenerate::reseed || policy == OnDegenerate::prune)
@@ -128,6 +129,7 @@ class FitJob final : public FitObserver {
       inputs_ = open_fit_inputs(request_, entry_, context_.io);
       model_ = std::move(inputs_.model);
       check_on_degenerate(*model_, request_.fit.on_degenerate);
+      if (request_.fit.stepwise && !model_->fits_stepwise()) throw UsageError("--mini-batch is for mixtures, not " + entry_.name);
     });
     if (progress_) progress_->set_objective_name(model_->objective_name());
     check_same_everywhere(*inputs_.rows, request_, options_hash(), context_.communicator);
@@ -154,12 +156,11 @@ class FitJob final : public FitObserver {
   }
 
   void take_device() {
-    device_ = choose_device(request_.device, context_);
+    device_ = choose_device(request_.fit.stepwise ? "cpu" : request_.device, context_);
     options_ = request_.fit;
     options_.device = device_.device.get();
     options_.row_memory = request_.memory;
     if (options_.stepwise) options_.stepwise->seed = static_cast<std::uint64_t>(request_.seed);
-    if (options_.stepwise && options_.device) throw UsageError("--mini-batch fits on the CPU: leave --device out");
     if (progress_ && !device_.note.empty()) progress_->note(device_.note);
   }
 
@@ -168,6 +169,10 @@ class FitJob final : public FitObserver {
     const Hdf5Rows& rows = *inputs_.rows;
     shard_ = shard_of_rank(request_, inputs_, *model_, device_, context_);
     if (progress_) progress_->note(words_of_shard(*shard_, communicator.size()));
+    if (request_.fit.stepwise) {
+      const std::string words = words_of_batches(*request_.fit.stepwise, shard_->plan());
+      if (progress_) progress_->note(words);
+    }
     const Index sampled = sample_size(rows.rows(), rows.columns(), request_.components);
     const Index known = request_.labels.empty() || init_.from_file() ? 0 : request_.components;
     scan_ = scan(*shard_, model_->domain(), sampled, static_cast<std::uint64_t>(request_.seed), communicator, known);
@@ -293,7 +298,7 @@ class FitJob final : public FitObserver {
       std::printf("%s\n", json_text(result, 2).c_str());
       return;
     }
-    const std::string of = record.batch_rows == 0 ? "" : record.held_out.empty() ? "about " : "by the rows held out ";
+    const std::string of = record.batch_rows == 0 ? "" : record.held_out.empty() || outcome.stopped ? "about " : "by the rows held out ";
     std::printf("%s: %s after %d iterations, %s %s%.10g (mean %.10g)%s%s\n", record.model.c_str(),
                 outcome.stopped ? "stopped on request" : record.status.c_str(), record.iterations,
                 record.objective_name.c_str(), of.c_str(), record.trace.back(), record.trace.back() / record.total_weight,

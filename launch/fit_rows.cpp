@@ -97,6 +97,13 @@ std::string words_of_shard(const Shard& shard, int ranks) {
                      shard.resident() ? "in memory" : "streamed");
 }
 
+std::string words_of_batches(const Stepwise& stepwise, const BlockPlan& plan) {
+  const BatchSizes sizes = batch_sizes(stepwise, plan);
+  const std::string batches = fmt::format("batches of {} {} of {} rows", sizes.batch, sizes.batch == 1 ? "block" : "blocks", plan.most_rows());
+  if (sizes.held_out == 0) return batches + "; none is held out, so that --max-iter alone ends the fit";
+  return fmt::format("{}; {} {} held out", batches, sizes.held_out, sizes.held_out == 1 ? "is" : "are");
+}
+
 std::string words_of_missing(const DataSummary& summary) {
   double observed = 0;
   for (const double weight : summary.observed_weight) observed += weight / summary.total_weight;

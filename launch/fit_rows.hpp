@@ -30,6 +30,9 @@ std::unique_ptr<Shard> shard_of_rank(const FitRequest& request, const FitInputs&
 // A line about it for people.
 std::string words_of_shard(const Shard& shard, int ranks);
 
+// A line about the batches of a stepwise fit. Throws UsageError where no rows are left for them.
+std::string words_of_batches(const Stepwise& stepwise, const BlockPlan& plan);
+
 // How much of the rows is missing, where values may be.
 std::string words_of_missing(const DataSummary& summary);
 

@@ -42,7 +42,7 @@ JobShape shape_of(const FitRequest& request, const FitInputs& inputs, bool gpus)
   const Index columns = inputs.rows->columns();
   JobShape job;
   job.blocks = plan_for(*inputs.model, inputs.sequences, inputs.rows->rows(),
-                        block_rows_of_fit(request, gpus ? gpu_block_rows_for(columns) : block_rows_for(columns)));
+                        block_rows_of_fit(request, gpus && !request.fit.stepwise ? gpu_block_rows_for(columns) : block_rows_for(columns)));
   job.work = work_of(*inputs.model);
   job.stored = inputs.rows->parts();
   job.columns = columns;

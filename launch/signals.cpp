@@ -51,11 +51,20 @@ sigset_t taken_signals() {
   _exit(128 + number);
 }
 
+// It ends a process unless a supervisor takes it.
+void let_hangup_through() {
+  sigset_t hangup;
+  sigemptyset(&hangup);
+  sigaddset(&hangup, SIGHUP);
+  pthread_sigmask(SIG_UNBLOCK, &hangup, nullptr);
+}
+
 }  // namespace
 
 void block_signals() {
   const sigset_t set = taken_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  let_hangup_through();
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);  // a full quota is an error of write, not a death
 }

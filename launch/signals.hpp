@@ -4,8 +4,8 @@
 
 namespace tally {
 
-// Keeps SIGINT, SIGTERM and SIGUSR1 from this thread and those it starts. Call it before any thread starts: main.cpp sees
-// to those that libraries start before main().
+// Keeps SIGINT, SIGTERM and SIGUSR1 from this thread and those it starts. Call it before any thread starts: early_signals.hpp
+// sees to those that libraries start before main().
 void block_signals();
 
 // Takes the signals. SIGUSR1 asks for a stop with a checkpoint (and may come more than once); SIGTERM and SIGINT end

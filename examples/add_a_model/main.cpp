@@ -1,5 +1,6 @@
 // The `tally` command with one model more.
 #include "launch/command.hpp"
+#include "launch/early_signals.hpp"
 #include "linkage.hpp"
 
 int main(int argc, char** argv) {

@@ -104,6 +104,41 @@ class Stepwise(TallyTest):
         self.refuse_fit("gmm", self.data, 4, status=usage_status, says="another model, start, seed", max_iter=30, checkpoint=state,
                         resume=True, **{**options, "mini_batch": 1000})
 
+    def test_limits_may_change_at_a_resume(self):
+        """Also where --max-iter ends a fit between two looks, a step after one that came close."""
+        options = {"mini_batch": 1500, "seed": 5, "n_init": 3, "tol": 0.002}
+        expected = self.fit("gmm", self.data, 4, max_iter=400, **options)
+        self.assertEqual(expected.result["status"], "converged")
+        last = expected.result["iterations"]
+        for ends in ([last - 9, last - 8], [11, 21], [1]):
+            state = self.path("")
+            for index, limit in enumerate(ends):
+                self.fit("gmm", self.data, 4, max_iter=limit, checkpoint=state, **({"resume": True} if index else {}), **options)
+            again = self.fit("gmm", self.data, 4, max_iter=400, checkpoint=state, resume=True, **options)
+            self.assertEqual(bits_of(again.file), bits_of(expected.file))
+        state = self.path("")
+        self.fit("gmm", self.data, 4, max_iter=400, checkpoint=state, **{**options, "tol": 0.02})
+        again = self.fit("gmm", self.data, 4, max_iter=400, checkpoint=state, resume=True, **options)
+        self.assertEqual(bits_of(again.file), bits_of(expected.file))
+
+    def test_batches_of_no_weight_change_nothing(self):
+        """Half of the rows weigh nothing, in blocks that some batches consist of."""
+        w = np.where(np.arange(20000) < 10000, 0.0, 1.0)
+        weights, half = self.write_data(w), self.write_data(self.x[10000:])
+        fitted = self.fit("gmm", self.data, 4, seed=3, weights=weights, mini_batch=60, held_out=0, tol=0, max_iter=800)
+        best = self.fit("gmm", half, 4, seed=3, tol=1e-9, max_iter=500)
+        score = json.loads(self.succeed("score", fitted.file, half, "--json").stdout)
+        self.assertLess(abs(score["mean"] - best.trace[-1] / 10000), 0.02)
+
+    def test_a_degenerate_component_is_reported_once(self):
+        log = self.path(".log")
+        x = np.concatenate([self.x, np.full((4000, 3), 60.0)])
+        init = self.start(weights=[0.8, 0.2], means=[[0, 0, 0], [60, 60, 60]], covariances=[np.eye(3) * 5, np.eye(3)])
+        self.fit("gmm", self.write_data(x), 2, init=init, mini_batch=2000, tol=0, max_iter=30, log=log)
+        with open(log, encoding="utf-8") as lines:
+            events = [event for event in map(json.loads, lines) if event["event"] == "degenerate"]
+        self.assertTrue(1 <= len(events) <= 3, events)
+
     def test_a_stop_on_request_can_go_on(self):
         options = {"mini_batch": 1500, "tol": 0, "seed": 5, "max_iter": 10000}
         expected = bits_of(self.fit("gmm", self.data, 4, **options).file)
@@ -140,12 +175,13 @@ class Stepwise(TallyTest):
         for model in ("kmeans", "hmm"):
             process = run("fit", model, self.data, "-k", 2, "--mini-batch", 100, "--out", os.path.join(self.folder, "no.h5"))
             self.assertEqual(process.returncode, usage_status)
+            self.assertIn("--mini-batch", process.stderr)
 
-    def test_rows_of_no_weight_end_with_a_message(self):
+    def test_rows_held_out_that_weigh_nothing_end_with_a_message(self):
         w = np.zeros(20000)
-        w[:10] = 1
-        self.refuse_fit("gmm", self.data, 2, weights=self.write_data(w), init="random-from-data", mini_batch=100, held_out=0,
-                        says="weigh nothing: give --mini-batch more rows")
+        w[:100] = 1
+        self.refuse_fit("gmm", self.data, 2, weights=self.write_data(w), init="random-from-data", mini_batch=100, held_out=100,
+                        says="the rows held out weigh nothing: give --held-out more rows")
 
 
 if __name__ == "__main__":
