@@ -373,8 +373,8 @@ class Commands(unittest.TestCase):
         self.assertEqual(models["gmm"]["default_init"], "kmeans")
         self.assertIn({"name": "covariance", "default": "full"},
                       [{k: o[k] for k in ("name", "default")} for o in models["gmm"]["options"]])
-        self.assertEqual([o["choices"] for o in models["gmm"]["options"] if "choices" in o],
-                         [["full", "tied", "diag", "spherical"]])
+        self.assertEqual({o["name"]: o["choices"] for o in models["gmm"]["options"] if "choices" in o},
+                         {"covariance": ["full", "tied", "diag", "spherical"], "missing": ["error", "nan"]})
         self.assertIn("--covariance", run("models").stdout)
         self.assertNotIn("(default )", run("models").stdout)
 
