@@ -10,8 +10,7 @@
 namespace tally {
 
 BatchPlan::BatchPlan(Index blocks, Index batch_blocks, Index held_out_blocks, std::uint64_t seed) : seed_(seed) {
-  if (held_out_blocks >= blocks)
-    throw UsageError("--held-out leaves no rows to fit: give it fewer, or 0");
+  const Index left = blocks_left(blocks, held_out_blocks);
   const RandomKey key{seed, static_cast<std::uint32_t>(RandomStream::held_out)};
   for (Index i = 0; i < held_out_blocks; ++i) {
     const Index first = i * blocks / held_out_blocks, last = (i + 1) * blocks / held_out_blocks;
@@ -20,9 +19,13 @@ BatchPlan::BatchPlan(Index blocks, Index batch_blocks, Index held_out_blocks, st
   }
   for (Index block = 0; block < blocks; ++block)
     if (!std::binary_search(held_out_.begin(), held_out_.end(), block)) blocks_.push_back(block);
-  const auto left = static_cast<Index>(blocks_.size());
   runs_ = std::clamp<Index>(batch_blocks, 1, left);
   steps_per_epoch_ = left / runs_;
+}
+
+Index BatchPlan::blocks_left(Index blocks, Index held_out_blocks) {
+  if (held_out_blocks >= blocks) throw UsageError("--held-out leaves no rows to fit: give it fewer, or 0");
+  return blocks - held_out_blocks;
 }
 
 void BatchPlan::shuffle(Index epoch) {

@@ -15,6 +15,9 @@ class BatchPlan {
   // Throws UsageError where nothing is left besides the blocks held out.
   BatchPlan(Index blocks, Index batch_blocks, Index held_out_blocks, std::uint64_t seed);
 
+  // How many are left to batches. Throws UsageError where none is.
+  static Index blocks_left(Index blocks, Index held_out_blocks);
+
   const std::vector<Index>& held_out() const noexcept { return held_out_; }  // ascending
   // The blocks of step 0, 1, ..., ascending.
   std::vector<Index> batch(Index step);

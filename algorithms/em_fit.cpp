@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
-#include <utility>
 
 #include "algorithms/em_m_step.hpp"
 #include "algorithms/em_pass.hpp"
@@ -151,11 +150,9 @@ bool fit_together(std::span<const FitTask> tasks, Shard& shard, const DataSummar
         }
         if (candidate.active()) {
           const MStep step(model, summary.total_weight, options.on_degenerate);
-          std::vector<Degenerate>& seen = degenerate[t][static_cast<std::size_t>(c)];
-          const std::vector<Degenerate> before = std::exchange(seen, step.run(parts[t].statistics(c), state.iteration, candidate));
-          for (const Degenerate& each : seen)
-            if (options.on_degenerate == OnDegenerate::reseed || std::ranges::find(before, each) == before.end())
-              observer.repaired(static_cast<int>(t), c, each, state.iteration);
+          for (const Degenerate& each : step.run(parts[t].statistics(c), state.iteration, candidate,
+                                                 degenerate[t][static_cast<std::size_t>(c)]))
+            observer.repaired(static_cast<int>(t), c, each, state.iteration);
         }
         ended &= !candidate.active();
       }

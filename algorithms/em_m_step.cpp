@@ -1,5 +1,6 @@
 #include "algorithms/em_m_step.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -25,7 +26,16 @@ void fail(Candidate& candidate, const std::string& why) {
   candidate.failure = why;
 }
 
-std::vector<Degenerate> MStep::run(std::vector<double> statistics, int iteration, Candidate& candidate) const {
+std::vector<Degenerate> MStep::run(std::vector<double> statistics, int iteration, Candidate& candidate,
+                                   std::vector<Degenerate>& degenerate) const {
+  const std::vector<Degenerate> before = std::exchange(degenerate, advance(std::move(statistics), iteration, candidate));
+  std::vector<Degenerate> reported = degenerate;
+  if (policy_ != OnDegenerate::reseed)
+    std::erase_if(reported, [&](const Degenerate& each) { return std::ranges::find(before, each) != before.end(); });
+  return reported;
+}
+
+std::vector<Degenerate> MStep::advance(std::vector<double> statistics, int iteration, Candidate& candidate) const {
   std::vector<double> updated = candidate.parameters;
   std::vector<Degenerate> degenerate = model_.degenerate(statistics, weight_, candidate.parameters);
   try {

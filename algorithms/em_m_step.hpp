@@ -19,10 +19,13 @@ class MStep {
  public:
   MStep(const Model& model, double weight, OnDegenerate policy) : model_(model), weight_(weight), policy_(policy) {}
 
-  // Advances a candidate, or ends it. Returns the components that were degenerate.
-  std::vector<Degenerate> run(std::vector<double> statistics, int iteration, Candidate& candidate) const;
+  // Advances a candidate, or ends it. `degenerate` has the components that were degenerate in its M-step before, then those of
+  // this one. Returns what there is to report: those that became so, all of them where each is dealt with anew.
+  std::vector<Degenerate> run(std::vector<double> statistics, int iteration, Candidate& candidate,
+                              std::vector<Degenerate>& degenerate) const;
 
  private:
+  std::vector<Degenerate> advance(std::vector<double> statistics, int iteration, Candidate& candidate) const;
   void repair(std::span<const Degenerate> degenerate, std::span<double> statistics, std::span<double> parameters) const;
 
   const Model& model_;

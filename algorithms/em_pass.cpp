@@ -106,6 +106,11 @@ void PassPart::prepare() {
   for (std::size_t i = 0; i < running_.size(); ++i) bound_->prepare(running_[i], *parameters_[i]);
 }
 
+void PassPart::begin_blocks(const Shard& shard) {
+  block_by_block()->begin_rows(shard.preparation() ? *shard.preparation() : preparation_);
+  block_by_block()->begin_sums(tally_);
+}
+
 // The rare event: a value outgrew its field's grid somewhere. All ranks take the widest exponents.
 void PassPart::widen_grids(Communicator& communicator) {
   std::vector<std::int64_t> needed;
@@ -217,10 +222,7 @@ void Pass::accumulate(std::span<PassPart* const> parts, PassKind kind) {
     return;
   }
   exchange_.locally([&] {
-    for (PassPart* part : parts) {
-      part->block_by_block()->begin_rows(shard_.preparation() ? *shard_.preparation() : part->preparation_);
-      part->block_by_block()->begin_sums(part->tally_);
-    }
+    for (PassPart* part : parts) part->begin_blocks(shard_);
     shard_.for_each_block(
         [&](int lane, const StoredBlock& block) {
           for (PassPart* part : parts)
@@ -234,8 +236,7 @@ void Pass::accumulate(std::span<PassPart* const> parts, PassKind kind) {
 void Pass::accumulate_groups(PassPart& part, PassKind kind, std::span<const BlockGroup> groups) {
   exchange_.locally([&] {
     BlockByBlock& rows = *part.block_by_block();
-    rows.begin_rows(shard_.preparation() ? *shard_.preparation() : part.preparation_);
-    rows.begin_sums(part.tally_);
+    part.begin_blocks(shard_);
     for (const BlockGroup& group : groups)
       shard_.for_each_block(
           group.blocks,

@@ -35,6 +35,7 @@ class PassPart {
 
   void bind(const FitOptions& options, int lanes);
   void prepare();
+  void begin_blocks(const Shard& shard);
   void widen_grids(Communicator& communicator);
   // Null where this model takes all its blocks in one call alone.
   BlockByBlock* block_by_block() const { return dynamic_cast<BlockByBlock*>(bound_.get()); }

@@ -186,47 +186,30 @@ std::vector<Index> choose_rows(Index rows, Index wanted, std::uint64_t seed) {
   return chosen;
 }
 
-void describe_sample(Sample& sample, DataSummary& summary) {
+// Of the values that are there.
+void describe_sample(const Sample& sample, DataSummary& summary) {
+  const std::vector<double>& values = sample.as_observed();
   const auto D = static_cast<std::size_t>(summary.columns);
   summary.variance.assign(D, 0.0);
-  std::vector<double> mean(D, 0.0);
-  double weight = 0;
-  for (std::size_t i = 0; i < sample.weights.size(); ++i) weight += sample.weights[i];
-  if (weight == 0) return;
-  for (std::size_t i = 0; i < sample.weights.size(); ++i)
-    for (std::size_t d = 0; d < D && sample.weights[i] > 0; ++d)
-      mean[d] += sample.weights[i] / weight * sample.values[i * D + d];
-  for (std::size_t i = 0; i < sample.weights.size(); ++i)
-    for (std::size_t d = 0; d < D && sample.weights[i] > 0; ++d) {
-      const double difference = sample.values[i * D + d] - mean[d];
-      summary.variance[d] += sample.weights[i] / weight * difference * difference;
-    }
-}
-
-// The same of the values that are there.
-void describe_observed(Sample& sample, DataSummary& summary) {
-  const auto D = static_cast<std::size_t>(summary.columns);
-  summary.variance.assign(D, 0.0);
-  for (std::size_t d = 0; d < D; ++d) {
-    double weight = 0, mean = 0;
-    int count = 0;
-    const auto for_each_value = [&](const auto& visit) {
-      for (std::size_t i = 0; i < sample.weights.size(); ++i)
-        if (const double value = sample.observed[i * D + d]; sample.weights[i] > 0 && !std::isnan(value))
-          visit(sample.weights[i], value);
-    };
-    for_each_value([&](double of_row, double) {
-      weight += of_row;
-      ++count;
-    });
-    for_each_value([&](double of_row, double value) { mean += of_row / weight * value; });
-    for_each_value([&](double of_row, double value) {
-      summary.variance[d] += of_row / weight * (value - mean) * (value - mean);
-    });
-    // Too few of them may be in the sample: then that of a uniform distribution between the extremes.
-    const double range = summary.maximum[d] - summary.minimum[d];
-    if (count < 2) summary.variance[d] = range * range / 12;
-  }
+  std::vector<double> weight(D, 0.0), mean(D, 0.0);
+  std::vector<Index> count(D, 0);
+  const auto for_each_value = [&](const auto& visit) {
+    for (std::size_t i = 0; i < sample.weights.size(); ++i)
+      for (std::size_t d = 0; d < D && sample.weights[i] > 0; ++d)
+        if (const double value = values[i * D + d]; !std::isnan(value)) visit(d, sample.weights[i], value);
+  };
+  for_each_value([&](std::size_t d, double of_row, double) {
+    weight[d] += of_row;
+    ++count[d];
+  });
+  for_each_value([&](std::size_t d, double of_row, double value) { mean[d] += of_row / weight[d] * value; });
+  for_each_value([&](std::size_t d, double of_row, double value) {
+    const double difference = value - mean[d];
+    summary.variance[d] += of_row / weight[d] * difference * difference;
+  });
+  // Too few of a column may be in the sample: then that of a uniform distribution between the extremes.
+  for (std::size_t d = 0; d < D && !sample.observed.empty(); ++d)
+    if (const double range = summary.maximum[d] - summary.minimum[d]; count[d] < 2) summary.variance[d] = range * range / 12;
 }
 
 // Rows without any value say nothing to a start.
@@ -370,12 +353,8 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
   }
   if (domain.takes_nan()) leave_out_empty(result.sample, D);
   std::vector<double> as_observed = result.sample.values;
-  if (domain.takes_nan() && fill_missing(result.sample.values, summary.mean)) {
-    result.sample.observed = std::move(as_observed);
-    describe_observed(result.sample, summary);
-  } else {
-    describe_sample(result.sample, summary);
-  }
+  if (domain.takes_nan() && fill_missing(result.sample.values, summary.mean)) result.sample.observed = std::move(as_observed);
+  describe_sample(result.sample, summary);
   if (known_components > 0) {
     const auto keys = std::span<const std::int64_t>(maxima).subspan(static_cast<std::size_t>(keys_at));
     std::vector<std::int64_t> bits = search.bits_of(keys);

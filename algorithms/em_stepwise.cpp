@@ -169,11 +169,9 @@ class StepwiseFit {
     }
     std::vector<double> whole = own.running;
     for (double& sum : whole) sum *= summary_.total_weight / weight;
-    std::vector<Degenerate>& seen = degenerate_[static_cast<std::size_t>(c)];
     const MStep step(model_, summary_.total_weight, options_.on_degenerate);
-    const std::vector<Degenerate> before = std::exchange(seen, step.run(std::move(whole), step_, own));
-    for (const Degenerate& each : seen)
-      if (std::ranges::find(before, each) == before.end()) observer_.repaired(0, c, each, step_);
+    for (const Degenerate& each : step.run(std::move(whole), step_, own, degenerate_[static_cast<std::size_t>(c)]))
+      observer_.repaired(0, c, each, step_);
   }
 
   const Model& model_;
@@ -196,8 +194,7 @@ class StepwiseFit {
 BatchSizes batch_sizes(const Stepwise& stepwise, const BlockPlan& plan) {
   const Index batch = blocks_of(stepwise.rows, plan), blocks = plan.block_count();
   const Index held_out = stepwise.held_out >= 0 ? blocks_of(stepwise.held_out, plan) : std::min(batch, blocks / 10);
-  if (held_out >= blocks) throw UsageError("--held-out leaves no rows to fit: give it fewer, or 0");
-  return {std::min(batch, blocks - held_out), held_out};
+  return {std::min(batch, BatchPlan::blocks_left(blocks, held_out)), held_out};
 }
 
 Index batch_block_rows(const Stepwise& stepwise, Index most) {

@@ -277,14 +277,14 @@ class PairModel final : public Model, public KeepsZeros {
   static constexpr bool of_sequences = requires(const Latent& latent) { latent.sequence_cut(Index{}, Index{}); };
 
   // Statistics as the M-step takes them: where values are missing the family makes them what they are expected to be, given
-  // these parameters.
+  // these parameters; none at a start.
   struct Completed {
     std::vector<double> own;
     std::span<const double> statistics;
 
     Completed(const PairModel& model, std::span<const double> given, std::span<const double> parameters) : statistics(given) {
-      if constexpr (requires { model.family_.completes(); }) {
-        if (!model.family_.completes()) return;
+      if constexpr (requires { model.family_.completes(true); }) {
+        if (!model.family_.completes(parameters.empty())) return;
         own.assign(given.begin(), given.end());
         model.family_.complete(model.statistics_, own, model.parameters_, parameters);
         statistics = own;

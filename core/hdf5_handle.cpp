@@ -1,9 +1,12 @@
 #include "core/hdf5_handle.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <set>
 #include <system_error>
 
 #include <sys/stat.h>
@@ -53,18 +56,38 @@ void require_readable(const std::string& file) {
   throw DataError(file + " cannot be opened, it may be damaged: " + words);
 }
 
-void collect_datasets(hid_t group, const std::string& prefix, int depth, SeenObjects& seen, std::vector<std::string>& found) {
-  constexpr int deepest = 8;
-  constexpr std::size_t enough = 1000;
-  for (const auto& name : hdf5_names(group)) {
-    if (found.size() == enough) return;
+using SeenObjects = std::set<std::pair<unsigned long, std::array<std::uint8_t, 16>>>;
+
+// Whether an opened object was not among those seen before; from now on it is.
+bool first_seen(hid_t object, SeenObjects& seen) {
+  const char* const problem = "an object cannot be told from others";
+  SeenObjects::value_type identity{};
+#if H5_VERSION_GE(1, 12, 0)
+  H5O_info2_t info{};
+  check_hdf5(H5Oget_info3(object, &info, H5O_INFO_BASIC), problem);
+  static_assert(sizeof info.token == sizeof identity.second);
+  std::memcpy(identity.second.data(), &info.token, sizeof info.token);
+#else
+  H5O_info_t info{};
+  check_hdf5(H5Oget_info(object, &info), problem);
+  std::memcpy(identity.second.data(), &info.addr, sizeof info.addr);
+#endif
+  identity.first = info.fileno;
+  return seen.insert(identity).second;
+}
+
+// Whether to go on.
+bool visit_group(hid_t group, const std::string& prefix, int deeper, SeenObjects& seen, const VisitDataset& visit) {
+  for (const std::string& name : hdf5_names(group)) {
     const Hdf5Handle object(H5Oopen(group, name.c_str(), H5P_DEFAULT), H5Oclose);
-    if (!object) continue;
-    const auto type = H5Iget_type(object.get());
-    if (type == H5I_DATASET) found.push_back(prefix + name);
-    if (type == H5I_GROUP && depth < deepest && hdf5_first_seen(object.get(), seen))
-      collect_datasets(object.get(), prefix + name + "/", depth + 1, seen, found);
+    if (!object) continue;  // a link to nothing
+    const auto kind = H5Iget_type(object.get());
+    if (kind == H5I_DATASET && !visit(prefix + name, object.get())) return false;
+    if (kind == H5I_GROUP && deeper > 0 && first_seen(object.get(), seen) &&
+        !visit_group(object.get(), prefix + name + "/", deeper - 1, seen, visit))
+      return false;
   }
+  return true;
 }
 
 }  // namespace
@@ -164,31 +187,22 @@ std::vector<std::string> hdf5_names(hid_t group) {
   return names;
 }
 
-bool hdf5_first_seen(hid_t object, SeenObjects& seen) {
-  const char* const problem = "an object cannot be told from others";
-  SeenObjects::value_type identity{};
-#if H5_VERSION_GE(1, 12, 0)
-  H5O_info2_t info{};
-  check_hdf5(H5Oget_info3(object, &info, H5O_INFO_BASIC), problem);
-  static_assert(sizeof info.token == sizeof identity.second);
-  std::memcpy(identity.second.data(), &info.token, sizeof info.token);
-#else
-  H5O_info_t info{};
-  check_hdf5(H5Oget_info(object, &info), problem);
-  std::memcpy(identity.second.data(), &info.addr, sizeof info.addr);
-#endif
-  identity.first = info.fileno;
-  return seen.insert(identity).second;
+void hdf5_visit_datasets(hid_t root, int deepest, const VisitDataset& visit) {
+  SeenObjects seen;
+  first_seen(root, seen);
+  visit_group(root, "/", deepest, seen, visit);
 }
 
 std::string hdf5_contents(hid_t file) {
-  constexpr std::size_t named = 6;
+  constexpr std::size_t named = 6, enough = 1000;
+  constexpr int deepest = 8;
   const Hdf5Handle root(check_hdf5(H5Gopen2(file, "/", H5P_DEFAULT), "the root group cannot be opened"),
                         H5Gclose);
   std::vector<std::string> found;
-  SeenObjects seen;
-  hdf5_first_seen(root.get(), seen);
-  collect_datasets(root.get(), "/", 0, seen, found);
+  hdf5_visit_datasets(root.get(), deepest, [&](const std::string& path, hid_t) {
+    found.push_back(path);
+    return found.size() < enough;
+  });
   if (found.empty()) return "it has none";
   std::string text = "it has ";
   for (std::size_t i = 0; i < std::min(named, found.size()); ++i) text += (i ? ", " : "") + found[i];

@@ -1,8 +1,6 @@
 #pragma once
-#include <array>
 #include <cstddef>
-#include <cstdint>
-#include <set>
+#include <functional>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -82,10 +80,10 @@ bool hdf5_contains(hid_t file, const std::string& path);
 // Names directly in a group, sorted.
 std::vector<std::string> hdf5_names(hid_t group);
 
-// Whether an opened object was not among those seen before; from now on it is. Links may lead to the same object in many
-// ways, round in circles too.
-using SeenObjects = std::set<std::pair<unsigned long, std::array<std::uint8_t, 16>>>;
-bool hdf5_first_seen(hid_t object, SeenObjects& seen);
+// Visits the data sets below a group that is the file's root, so many groups deep, until `visit` says no. Links may lead to the
+// same group in many ways, round in circles too: it is followed once.
+using VisitDataset = std::function<bool(const std::string& path, hid_t dataset)>;
+void hdf5_visit_datasets(hid_t root, int deepest, const VisitDataset& visit);
 
 // What a file holds, for messages: "it has /x, /labels and 3 more".
 std::string hdf5_contents(hid_t file);

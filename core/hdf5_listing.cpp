@@ -40,17 +40,6 @@ DatasetInfo describe(hid_t dataset, const std::string& path) {
   return info;
 }
 
-void collect(hid_t group, const std::string& prefix, int depth, SeenObjects& seen, std::vector<DatasetInfo>& found) {
-  for (const std::string& name : hdf5_names(group)) {
-    const Hdf5Handle object(H5Oopen(group, name.c_str(), H5P_DEFAULT), H5Oclose);
-    if (!object) continue;  // a link to nothing
-    const auto kind = H5Iget_type(object.get());
-    if (kind == H5I_DATASET) found.push_back(describe(object.get(), prefix + name));
-    if (kind == H5I_GROUP && depth < deepest_group && hdf5_first_seen(object.get(), seen))
-      collect(object.get(), prefix + name + "/", depth + 1, seen, found);
-  }
-}
-
 }  // namespace
 
 std::vector<DatasetInfo> list_datasets(IoExecutor& io, const std::string& file) {
@@ -58,9 +47,10 @@ std::vector<DatasetInfo> list_datasets(IoExecutor& io, const std::string& file) 
     const Hdf5Handle opened = open_hdf5(file);
     const Hdf5Handle root(check_hdf5(H5Gopen2(opened.get(), "/", H5P_DEFAULT), file), H5Gclose);
     std::vector<DatasetInfo> found;
-    SeenObjects seen;
-    hdf5_first_seen(root.get(), seen);
-    collect(root.get(), "/", 0, seen, found);
+    hdf5_visit_datasets(root.get(), deepest_group, [&](const std::string& path, hid_t dataset) {
+      found.push_back(describe(dataset, path));
+      return true;
+    });
     return found;
   });
 }

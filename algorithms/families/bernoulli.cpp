@@ -18,24 +18,6 @@ std::map<std::string, std::string> BernoulliFamily::options() const {
   return words;
 }
 
-void BernoulliFamily::complete(const Layout& statistics_layout, std::span<double> statistics, const Layout&,
-                               std::span<const double> parameters) const {
-  if (!parameters.empty()) return;
-  const MatrixView<double> moments = statistics_layout["moments"].matrix(statistics);
-  for (Index d = 0; d < columns_; ++d) {
-    double ones = 0, zeros = 0;
-    for (Index k = 0; k < components_; ++k) {
-      ones += moments(k, 1 + d);
-      zeros += moments(k, 1 + columns_ + d);
-    }
-    for (Index k = 0; k < components_; ++k) {
-      if (moments(k, 1 + d) + moments(k, 1 + columns_ + d) > 0) continue;
-      moments(k, 1 + d) = ones;
-      moments(k, 1 + columns_ + d) = zeros;
-    }
-  }
-}
-
 // Half the row and half the mean: a probability of 0 or 1 at the start could never leave it.
 void BernoulliFamily::start_at(const Layout& layout, MatrixView<const double> rows, const DataSummary& summary,
                                std::span<double> parameters) const {

@@ -7,6 +7,7 @@
 
 #include "algorithms/families/exponential_family.hpp"
 #include "algorithms/families/outcome_probabilities.hpp"
+#include "algorithms/families/parameter_fields.hpp"
 #include "algorithms/model.hpp"
 
 namespace tally {
@@ -26,10 +27,11 @@ class BernoulliFamily : public OutcomeProbabilities {
   Domain domain() const noexcept { return Domain::symbols(2).with_missing(missing_values_); }
   std::map<std::string, std::string> options() const;
 
-  // At a start, where a component has no observed value of a column: those of all components.
-  bool completes() const noexcept { return missing_values_; }
-  void complete(const Layout& statistics_layout, std::span<double> statistics, const Layout& layout,
-                std::span<const double> parameters) const;
+  bool completes(bool at_start) const noexcept { return missing_values_ && at_start; }
+  void complete(const Layout& statistics_layout, std::span<double> statistics, const Layout&,
+                std::span<const double>) const {
+    borrow_unobserved(statistics_layout["moments"].matrix(statistics), columns_);
+  }
 
   void start_at(const Layout& layout, MatrixView<const double> rows, const DataSummary& summary,
                 std::span<double> parameters) const;

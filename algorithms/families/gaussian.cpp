@@ -135,12 +135,12 @@ Index GaussianFamily::width() const noexcept {
 }
 
 void GaussianFamily::add_statistics(Layout& layout) const {
-  if (form_ == CovarianceForm::tied && !has_full_kernel()) {
+  if (has_tied_kernel()) {
     layout.add("moments", {components_, 1 + columns_});
     layout.add("scatter", {packed()});
   } else {
     layout.add("moments", {components_, moment_width()});
-    if (options_.missing_values && has_full_kernel()) layout.add("missing", {components_, columns_});
+    if (completes_rows()) layout.add("missing", {components_, columns_});
   }
 }
 
@@ -155,7 +155,7 @@ std::vector<double> GaussianFamily::bounds(const DataSummary& summary) const {
   }
   const double squares = form_ == CovarianceForm::spherical ? largest_norm : largest * largest;
   double bound = std::max({1.0, largest, squares});
-  if (options_.missing_values && has_full_kernel()) bound *= 4;  // a guess: what is missing may be expected further out
+  if (completes_rows()) bound *= 4;  // a guess: what is missing may be expected further out
   Layout statistics;
   add_statistics(statistics);
   return std::vector<double>(statistics.fields().size(), bound);
@@ -349,12 +349,12 @@ GaussianFamily::DrawValue GaussianFamily::sampler(const Layout& layout, std::spa
 }
 
 Index GaussianFamily::coefficient_stride() const noexcept {
-  if (options_.missing_values && has_full_kernel()) return width() + columns_ * columns_;
-  return form_ == CovarianceForm::tied ? 1 + columns_ : moment_width();
+  if (completes_rows()) return width() + columns_ * columns_;
+  return has_tied_kernel() ? 1 + columns_ : moment_width();
 }
 
 Index GaussianFamily::coefficient_count() const noexcept {
-  return components_ * coefficient_stride() + (form_ == CovarianceForm::tied && !has_full_kernel() ? packed() : 0);
+  return components_ * coefficient_stride() + (has_tied_kernel() ? packed() : 0);
 }
 
 void GaussianFamily::coefficients(const Layout& layout, std::span<const double> parameters,
@@ -385,7 +385,7 @@ void GaussianFamily::coefficients(const Layout& layout, std::span<const double> 
           packed_out[packed_index(a, b, D)] = a == b ? -0.5 * sum : -sum;
         }
     }
-    if (options_.missing_values && has_full_kernel()) {
+    if (completes_rows()) {
       if (tied && k > 0) std::copy_n(out.data() + 1 + D, packed(), eta + 1 + D);
       for (Index a = 0; a < D; ++a)
         for (Index b = 0; b < D; ++b) {

@@ -64,7 +64,7 @@ class GaussianFamily {
   void set_defaults(const Layout& layout, std::span<double> parameters) const;
   // Makes moments what they are expected to be with what is missing, given these parameters; without parameters, given what is
   // observed of each component.
-  bool completes() const noexcept { return options_.missing_values; }
+  bool completes(bool at_start) const noexcept { return options_.missing_values && (at_start || !has_full_kernel()); }
   void complete(const Layout& statistics_layout, std::span<double> statistics, const Layout& layout,
                 std::span<const double> parameters) const;
   // Covariances are about the means that `parameters` then holds, also where these are frozen.
@@ -103,6 +103,7 @@ class GaussianFamily {
   bool has_full_kernel() const noexcept {
     return form_ == CovarianceForm::full || (form_ == CovarianceForm::tied && options_.missing_values);
   }
+  bool has_tied_kernel() const noexcept { return form_ == CovarianceForm::tied && !has_full_kernel(); }
   void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
 
  private:
@@ -126,6 +127,7 @@ class GaussianFamily {
                     std::span<const double> covariances) const;
   Index packed() const noexcept { return columns_ * (columns_ + 1) / 2; }
   // What the moments of a component have, and its coefficients.
+  bool completes_rows() const noexcept { return options_.missing_values && has_full_kernel(); }
   bool observes_columns() const noexcept { return options_.missing_values && !has_full_kernel(); }
   Index moment_width() const noexcept { return width() + (observes_columns() ? columns_ : 0); }
 

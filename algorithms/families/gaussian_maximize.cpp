@@ -85,7 +85,7 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
 }
 
 std::vector<double> GaussianFamily::scatter_of(const Layout& statistics_layout, std::span<const double> statistics) const {
-  if (!has_full_kernel()) {
+  if (has_tied_kernel()) {
     const auto summed = statistics_layout["scatter"].in(statistics);
     return {summed.begin(), summed.end()};
   }
@@ -117,7 +117,7 @@ void GaussianFamily::complete(const Layout& statistics_layout, std::span<double>
   const bool diag = form_ == CovarianceForm::diag;
   const MatrixView<double> moments = statistics_layout["moments"].matrix(statistics);
   if (has_full_kernel()) {
-    if (parameters.empty()) complete_start(moments, statistics_layout["missing"].matrix(std::span<const double>(statistics)));
+    complete_start(moments, statistics_layout["missing"].matrix(std::span<const double>(statistics)));
     return;
   }
   std::vector<double> all(static_cast<std::size_t>(moments.cols));

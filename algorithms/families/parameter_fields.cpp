@@ -35,4 +35,20 @@ void soften(MatrixView<double> values, std::span<const double> overall) {
       values(k, d) += start_softening * (overall[static_cast<std::size_t>(d)] - values(k, d));
 }
 
+void borrow_unobserved(MatrixView<double> moments, Index columns) {
+  for (Index d = 0; d < columns; ++d) {
+    const Index one = 1 + d, other = 1 + columns + d;
+    double ones = 0, others = 0;
+    for (Index k = 0; k < moments.rows; ++k) {
+      ones += moments(k, one);
+      others += moments(k, other);
+    }
+    for (Index k = 0; k < moments.rows; ++k) {
+      if (moments(k, one) + moments(k, other) > 0) continue;
+      moments(k, one) = ones;
+      moments(k, other) = others;
+    }
+  }
+}
+
 }  // namespace tally

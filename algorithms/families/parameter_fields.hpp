@@ -18,4 +18,8 @@ inline constexpr double start_softening = 0.01;
 // Moves each component's values (K, D) so far towards those of all rows (D).
 void soften(MatrixView<double> values, std::span<const double> overall);
 
+// Of moments (K, P) with two sums for each of D columns, at 1 + d and 1 + D + d, both 0 where a component has no observed value
+// of the column: gives such a component those of all components.
+void borrow_unobserved(MatrixView<double> moments, Index columns);
+
 }  // namespace tally

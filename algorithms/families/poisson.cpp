@@ -52,24 +52,6 @@ void PoissonFamily::maximize(const Layout& statistics_layout, std::span<const do
     }
 }
 
-void PoissonFamily::complete(const Layout& statistics_layout, std::span<double> statistics, const Layout&,
-                             std::span<const double> parameters) const {
-  if (!parameters.empty()) return;
-  const MatrixView<double> moments = statistics_layout["moments"].matrix(statistics);
-  for (Index d = 0; d < columns_; ++d) {
-    double sum = 0, weight = 0;
-    for (Index k = 0; k < components_; ++k) {
-      sum += moments(k, 1 + d);
-      weight += moments(k, 1 + columns_ + d);
-    }
-    for (Index k = 0; k < components_; ++k) {
-      if (moments(k, 1 + columns_ + d) > 0) continue;
-      moments(k, 1 + d) = sum;
-      moments(k, 1 + columns_ + d) = weight;
-    }
-  }
-}
-
 double PoissonFamily::objective_in_user_units(double objective, double) const {
   return log_likelihood_of(objective);
 }

@@ -7,6 +7,7 @@
 
 #include "algorithms/families/exponential_family.hpp"
 #include "algorithms/families/family_defaults.hpp"
+#include "algorithms/families/parameter_fields.hpp"
 #include "algorithms/model.hpp"
 
 namespace tally {
@@ -35,10 +36,11 @@ class PoissonFamily : public FamilyDefaults {
   // rate_kd = weighted mean of x_d, where it is observed.
   void maximize(const Layout& statistics_layout, std::span<const double> statistics, double total_weight,
                 const Layout& layout, std::span<double> parameters) const;
-  // At a start, where a component has no observed value of a column: those of all components.
-  bool completes() const noexcept { return missing_values_; }
-  void complete(const Layout& statistics_layout, std::span<double> statistics, const Layout& layout,
-                std::span<const double> parameters) const;
+  bool completes(bool at_start) const noexcept { return missing_values_ && at_start; }
+  void complete(const Layout& statistics_layout, std::span<double> statistics, const Layout&,
+                std::span<const double>) const {
+    borrow_unobserved(statistics_layout["moments"].matrix(statistics), columns_);
+  }
   Index free_parameters() const noexcept { return components_ * columns_; }
   double objective_in_user_units(double objective, double weight) const;
 
