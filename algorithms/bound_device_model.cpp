@@ -8,7 +8,8 @@
 #include <optional>
 
 #include "algorithms/chain_order.hpp"
-#include "algorithms/latent/chain_kernel.hpp"
+#include "algorithms/kernel.hpp"
+#include "algorithms/latent/chain_shape.hpp"
 #include "core/error.hpp"
 #include "core/tile_reader.hpp"
 

@@ -16,22 +16,23 @@ namespace tally {
 
 // Runs a chain kernel on lanes: a block's emissions tile by tile, then the recursions over all its pieces at once, then
 // their statistics, for one candidate after the other. What BoundChainModel is for the CPU.
-template <class Kernel, class Real, class DeviceLane>
+template <class Real, class DeviceLane>
 class ChainEngine final : public LaneEngine<Real, DeviceLane> {
   using Base = LaneEngine<Real, DeviceLane>;
+  using Kernel = ChainKernel<DeviceLane, Real>;
   using typename Base::Rows;
   template <class T>
   using Memory = typename Base::template Memory<T>;
 
  public:
   // `statistics` is the model's and must outlive this. Throws UsageError: more states than a device takes.
-  ChainEngine(const Kernel& kernel, Coefficients coefficients, const Layout& statistics, const BindOptions& options)
+  ChainEngine(Kernel kernel, Coefficients coefficients, const Layout& statistics, const BindOptions& options)
       : Base(std::move(coefficients), statistics, options),
-        kernel_(kernel),
-        states_(kernel.states),
+        kernel_(std::move(kernel)),
+        states_(kernel_.shape().states),
         starts_at_(statistics["starts"].offset),
         transitions_at_(statistics["transitions"].offset),
-        tile_rows_(device_tile_rows<Real>(kernel.feature_width() + kernel.components())),
+        tile_rows_(device_tile_rows<Real>(kernel_.feature_width() + kernel_.shape().components())),
         candidates_(options.candidates),
         workspaces_(static_cast<std::size_t>(options.lanes)) {
     if (states_ > generic::most_chain_states)
@@ -103,7 +104,7 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
   };
 
   Workspace& workspace_of(int index) { return workspaces_[static_cast<std::size_t>(index)]; }
-  bool mixed() const { return kernel_.mixtures > 1; }
+  bool mixed() const { return kernel_.shape().mixtures > 1; }
   // Rows of the feature matrix begin on cache lines' multiples.
   Index feature_stride() const { return (kernel_.feature_width() + 7) / 8 * 8; }
   static MatrixView<Real> part(MatrixView<Real> whole, const Tile<Real>& tile, const Rows& rows) {
@@ -114,7 +115,7 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
   void begin_block(int index, const Rows& rows) {
     if (rows.piece_count == 0) throw UsageError("a chain computes rows that lie in sequences, these are independent");
     Workspace& work = workspace_of(index);
-    const Index most = std::min(tile_rows_, rows.count), components = kernel_.components();
+    const Index most = std::min(tile_rows_, rows.count), components = kernel_.shape().components();
     work.features_of = -1;
     work.features.reserve(most * feature_stride());
     work.row_values.reserve(most);
@@ -134,7 +135,7 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
     auto& of = this->candidate(candidate);
     generic::ChainBlock<Real> block;
     block.states = K;
-    block.mixtures = kernel_.mixtures;
+    block.mixtures = kernel_.shape().mixtures;
     block.start = of.rounded.data() + chain_at;
     block.transitions = block.start + K;
     block.transposed = block.transitions + K * K;
@@ -143,11 +144,11 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
     block.pieces = rows.pieces.data();
     block.piece_count = rows.piece_count;
     block.messages = messages_.data() + candidate * messages_of_candidate_;
-    block.logits = MatrixView<const Real>(work.logits.data(), rows.count, kernel_.components());
+    block.logits = MatrixView<const Real>(work.logits.data(), rows.count, kernel_.shape().components());
     block.offsets = work.offsets.data();
     block.log_of_nothing = 0.1 * log_of_zero;
     block.emissions = MatrixView<Real>(work.emissions.data(), rows.count, K);
-    block.columns = mixed() ? MatrixView<Real>(work.columns.data(), rows.count, kernel_.components()) : block.emissions;
+    block.columns = mixed() ? MatrixView<Real>(work.columns.data(), rows.count, kernel_.shape().components()) : block.emissions;
     block.maxima = work.maxima.data();
     block.alpha = MatrixView<Real>(work.alpha.data() + K, rows.count, K);
     block.gamma = MatrixView<Real>(work.gamma.data(), rows.count, K);
@@ -174,12 +175,12 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
   void emit(int index, Rows& rows, const generic::ChainBlock<Real>& block, int candidate) {
     DeviceLane& lane = this->compute_of(index);
     Workspace& work = workspace_of(index);
-    const MatrixView<Real> all(work.logits.data(), rows.count, kernel_.components());
+    const MatrixView<Real> all(work.logits.data(), rows.count, kernel_.shape().components());
     for_each_tile(rows, [&](const Tile<Real>& tile) {
       const MatrixView<Real> logits = part(all, tile, rows);
       kernel_.emit(lane, tile, features_of(index, tile), this->candidate(candidate).rounded.data(), logits,
                    work.row_values.data(), work.offsets.data() + (tile.first_row - rows.first_row));
-      if (tile.given.data) lane.for_each(tile.rows(), KeepKnown<Real>{tile.given, kernel_.mixtures, logits});
+      if (tile.given.data) lane.for_each(tile.rows(), KeepKnown<Real>{tile.given, kernel_.shape().mixtures, logits});
     });
     lane.scale_emissions(block);
     if (mixed()) lane.for_each(rows.count, SumColumns<Real>{block.columns, block.emissions});
@@ -250,7 +251,7 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
       double* const sums = this->statistics_of(index, c);
       upload_given(lane, work, host, block.columns);
       lane.for_each(rows.count, SumColumns<Real>{block.columns, block.gamma});
-      if (kernel_.count_transitions) {
+      if (kernel_.shape().count_transitions) {
         Base::run(lane, generic::CopyValues<Real>{block.gamma.data, block.alpha.data, rows.count * states_});
         write_before(index, rows, block);
         lane.add_starts(block, weights, sums + starts_at_);

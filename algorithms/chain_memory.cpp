@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "algorithms/latent/chain_kernel.hpp"
+#include "algorithms/latent/chain_shape.hpp"
 #include "core/wide_chain.hpp"
 
 namespace tally {

@@ -1,15 +1,45 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <memory>
+#include <span>
 #include <string>
+#include <type_traits>
 
-#include "core/backends/cpu_kernels.hpp"
+#include "algorithms/model.hpp"
 #include "core/block.hpp"
 #include "core/error.hpp"
 #include "core/view.hpp"
 
 namespace tally {
+
+// How the host turns parameters into what kernels read, in double; each backend rounds and uploads it.
+struct Coefficients {
+  Index count = 0;
+  std::function<void(std::span<const double> parameters, std::span<double> out)> compute;
+};
+
+// Binds a model's kernel to the backend that its source was compiled for. `statistics` is the model's and must outlive
+// what this returns.
+using BindKernel = std::function<std::unique_ptr<BoundModel>(const Coefficients& coefficients, const Layout& statistics,
+                                                             Index components, const BindOptions& options)>;
+
+// A kernel as engines see it, in both precisions.
+template <template <class, class> class Interface, class Lane>
+struct InBothPrecisions {
+  std::shared_ptr<const Interface<Lane, double>> in_double;
+  std::shared_ptr<const Interface<Lane, float>> in_float;
+
+  template <class Real>
+  const std::shared_ptr<const Interface<Lane, Real>>& of() const {
+    if constexpr (std::is_same_v<Real, float>)
+      return in_float;
+    else
+      return in_double;
+  }
+};
 
 // What a kernel sees of a candidate: its coefficients and its share of the lane's workspace.
 template <class Real>
@@ -62,26 +92,6 @@ inline void check_known(MatrixView<const double> known, Index first_row, Index c
     throw DataError("the label of row " + std::to_string(first_row + i) + " is " + std::to_string(label) +
                     "; labels are whole numbers from 0 to " + std::to_string(components - 1) + ", or -1 where unknown");
   }
-}
-
-// Adds what a family makes of weighted rows to its statistics. Some families need the coefficients that the posterior
-// weights came from; null where these were given.
-template <class Family, class Lane, class Real>
-void add_weighted(const Family& family, Lane& lane, MatrixView<const Real> features, const Real* coefficients,
-                  MatrixView<const Real> posterior, double* statistics) {
-  if constexpr (requires { family.add_weighted(lane, features, coefficients, posterior, statistics); })
-    family.add_weighted(lane, features, coefficients, posterior, statistics);
-  else
-    family.add_weighted(lane, features, posterior, statistics);
-}
-
-// Bytes that a family's functions take of a CPU lane's workspace, where that is much.
-template <class Family>
-Index workspace_bytes_of(const Family& family) {
-  if constexpr (requires { family.workspace_bytes(); })
-    return family.workspace_bytes();
-  else
-    return 0;
 }
 
 // Makes posterior weights of what was given for a tile: labels (rows, 1), -1 not allowed, or responsibilities (rows, K).

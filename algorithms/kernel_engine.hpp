@@ -7,25 +7,27 @@
 
 #include "algorithms/bound_device_model.hpp"
 #include "algorithms/lane_engine.hpp"
+#include "algorithms/tile_kernel.hpp"
 
 namespace tally {
 
-// Runs a kernel (see bound_model.hpp) on lanes, tile by tile through features, posterior and statistics.
-template <class Kernel, class Real, class DeviceLane>
+// Runs a kernel on lanes, tile by tile through features, posterior and statistics.
+template <class Real, class DeviceLane>
 class KernelEngine final : public LaneEngine<Real, DeviceLane> {
   using Base = LaneEngine<Real, DeviceLane>;
+  using Kernel = TileKernel<DeviceLane, Real>;
   using typename Base::Rows;
   template <class T>
   using Memory = typename Base::template Memory<T>;
 
  public:
   // `statistics` is the model's and must outlive this.
-  KernelEngine(const Kernel& kernel, Coefficients coefficients, const Layout& statistics, Index components,
+  KernelEngine(std::shared_ptr<const Kernel> kernel, Coefficients coefficients, const Layout& statistics, Index components,
                const BindOptions& options)
       : Base(std::move(coefficients), statistics, options),
-        kernel_(kernel),
+        kernel_(std::move(kernel)),
         components_(components),
-        tile_rows_(device_tile_rows<Real>(kernel.feature_width() + components)),
+        tile_rows_(device_tile_rows<Real>(kernel_->feature_width() + components)),
         workspaces_(static_cast<std::size_t>(options.lanes)) {}
 
   Index memory_bytes() const noexcept override {
@@ -50,7 +52,7 @@ class KernelEngine final : public LaneEngine<Real, DeviceLane> {
   };
 
   // Rows of the feature matrix begin on cache lines' multiples.
-  Index feature_stride() const { return (kernel_.feature_width() + 7) / 8 * 8; }
+  Index feature_stride() const { return (kernel_->feature_width() + 7) / 8 * 8; }
   Workspace& workspace_of(int index) { return workspaces_[static_cast<std::size_t>(index)]; }
 
   // Calls visit(tile, first row within the block) for each tile, in order.
@@ -68,9 +70,9 @@ class KernelEngine final : public LaneEngine<Real, DeviceLane> {
   }
 
   MatrixView<const Real> features_of(int index, const Tile<Real>& tile) {
-    const MatrixView<Real> features(workspace_of(index).features.data(), tile.rows(), kernel_.feature_width(),
+    const MatrixView<Real> features(workspace_of(index).features.data(), tile.rows(), kernel_->feature_width(),
                                     feature_stride());
-    kernel_.features(this->compute_of(index), tile, features);
+    kernel_->features(this->compute_of(index), tile, features);
     return features;
   }
 
@@ -100,8 +102,8 @@ class KernelEngine final : public LaneEngine<Real, DeviceLane> {
       const MatrixView<const Real> features = features_of(index, tile);
       for (std::size_t c = 0; c < this->running().size(); ++c) {
         CandidateWork<Real> work = work_of(index, tile.rows(), this->running()[c]);
-        kernel_.expect(lane, tile, features, work, nullptr, this->objective_of(index, c));
-        kernel_.add_statistics(lane, tile, features, work, this->statistics_of(index, c));
+        kernel_->expect(lane, tile, features, work, nullptr, this->objective_of(index, c));
+        kernel_->add_statistics(lane, tile, features, work, this->statistics_of(index, c));
       }
     });
   }
@@ -112,9 +114,9 @@ class KernelEngine final : public LaneEngine<Real, DeviceLane> {
       const MatrixView<const Real> features = features_of(index, tile);
       for (std::size_t c = 0; c < this->running().size(); ++c) {
         CandidateWork<Real> given = host_work(index, tile.rows()), work = work_of(index, tile.rows(), this->running()[c]);
-        kernel_.take_given(lane, Base::given_tile(block, first, tile.rows()), given);
+        kernel_->take_given(lane, Base::given_tile(block, first, tile.rows()), given);
         lane.upload(given.posterior.data, work.posterior.data, tile.rows() * components_);
-        kernel_.add_given_statistics(lane, tile, features, work, this->statistics_of(index, c));
+        kernel_->add_given_statistics(lane, tile, features, work, this->statistics_of(index, c));
       }
     });
   }
@@ -129,18 +131,18 @@ class KernelEngine final : public LaneEngine<Real, DeviceLane> {
     Workspace& workspace = workspace_of(index);
     const Index rows = tile.rows();
     CandidateWork<Real> work = work_of(index, rows, 0);
-    kernel_.expect(lane, tile, features_of(index, tile), work, workspace.row_objectives.data(),
+    kernel_->expect(lane, tile, features_of(index, tile), work, workspace.row_objectives.data(),
                    workspace.objective.data());
     if (outputs.objectives) lane.download(workspace.row_objectives.data(), outputs.objectives + first, rows);
     if (!outputs.labels && !outputs.responsibilities) return;
     CandidateWork<Real> seen = host_work(index, rows);
     lane.download(work.posterior.data, seen.posterior.data, rows * components_);
     lane.download(work.labels, seen.labels, rows);
-    if (outputs.labels) kernel_.labels(tile, seen, outputs.labels + first);
-    if (outputs.responsibilities) kernel_.responsibilities(tile, seen, outputs.responsibilities + first * components_);
+    if (outputs.labels) kernel_->labels(tile, seen, outputs.labels + first);
+    if (outputs.responsibilities) kernel_->responsibilities(tile, seen, outputs.responsibilities + first * components_);
   }
 
-  const Kernel kernel_;
+  const std::shared_ptr<const Kernel> kernel_;
   Index components_, tile_rows_;
   std::vector<Workspace> workspaces_;
 };

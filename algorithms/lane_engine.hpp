@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "algorithms/bound_model.hpp"
+#include "algorithms/kernel.hpp"
 #include "core/backends/device_sums.hpp"
 #include "core/device_engine.hpp"
 

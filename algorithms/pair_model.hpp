@@ -41,19 +41,20 @@ class PairSequenceSampler final : public SequenceSampler {
 // `free_parameters`.
 // A family whose log-densities cancel too much for TF32 says `static constexpr bool rounds_products = false`: where tf32 is
 // asked for, its models are computed in single precision.
-// FamilyKernel is the family's block half, a value made of shapes alone; it runs on the backend that the source is
-// compiled for.
-template <class Family, class Latent, class FamilyKernel, class RunsOn = Backend>
+// The family's block half is a kernel of any type that family_kernel.hpp describes; it runs on the backend that the source
+// is compiled for.
+template <class Family, class Latent>
 class PairModel final : public Model, public KeepsZeros {
  public:
-  using Kernel = decltype(std::declval<const Latent&>().kernel(std::declval<FamilyKernel>()));
-
   // Throws UsageError: names in `frozen` that are none of the parameters.
-  PairModel(std::string name, Latent latent, Family family, FamilyKernel kernel, std::set<std::string> frozen = {})
+  template <class Kernel, class RunsOn = Backend>
+  PairModel(std::string name, Latent latent, Family family, const Kernel& kernel, std::set<std::string> frozen = {},
+            RunsOn = {})
       : name_(std::move(name)),
         latent_(std::move(latent)),
         family_(std::move(family)),
-        kernel_(latent_.kernel(std::move(kernel))),
+        feature_width_(kernel.feature_width()),
+        bind_(latent_.template bind<RunsOn>(kernel)),
         standardisation_(Standardisation::none(family_.columns())),
         frozen_(std::move(frozen)) {
     latent_.add_parameters(parameters_);
@@ -87,7 +88,7 @@ class PairModel final : public Model, public KeepsZeros {
   bool takes_missing() const noexcept override { return of_sequences; }
   std::optional<SequenceCut> sequence_cut() const override {
     if constexpr (of_sequences)
-      return latent_.sequence_cut(family_.columns(), kernel_.feature_width());
+      return latent_.sequence_cut(family_.columns(), feature_width_);
     else
       return std::nullopt;
   }
@@ -265,7 +266,7 @@ class PairModel final : public Model, public KeepsZeros {
         }};
     BindOptions settled = options;
     if (!rounds_products && options.precision == Precision::tf32) settled.precision = Precision::single_precision;
-    return RunsOn::bind_kernel(kernel_, coefficients, statistics_, family_.components(), settled);
+    return bind_(coefficients, statistics_, family_.components(), settled);
   }
 
  private:
@@ -326,7 +327,8 @@ class PairModel final : public Model, public KeepsZeros {
   std::string name_;
   Latent latent_;
   Family family_;
-  Kernel kernel_;
+  Index feature_width_;
+  BindKernel bind_;
   Standardisation standardisation_;
   Layout parameters_, statistics_;
   std::set<std::string> frozen_;

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "algorithms/latent/chain_kernel.hpp"
+#include "algorithms/latent/chain_shape.hpp"
 #include "core/error.hpp"
 #include "core/hdf5_rows.hpp"
 

@@ -18,11 +18,10 @@ struct MakeMixture {
   std::set<std::string> frozen = {};
   double concentration = 1;
 
-  template <class Family, class FamilyKernel>
-  std::unique_ptr<Model> operator()(Family family, FamilyKernel kernel) const {
+  template <class Family, class Kernel>
+  std::unique_ptr<Model> operator()(Family family, const Kernel& kernel) const {
     const Mixture mixture(family.components(), concentration);
-    return std::make_unique<PairModel<Family, Mixture, FamilyKernel>>(name, mixture, std::move(family),
-                                                                      std::move(kernel), frozen);
+    return std::make_unique<PairModel<Family, Mixture>>(name, mixture, std::move(family), kernel, frozen);
   }
 };
 
@@ -31,11 +30,10 @@ struct MakeChain {
   ChainOptions options;
   std::set<std::string> frozen = {};
 
-  template <class Family, class FamilyKernel>
-  std::unique_ptr<Model> operator()(Family family, FamilyKernel kernel) const {
+  template <class Family, class Kernel>
+  std::unique_ptr<Model> operator()(Family family, const Kernel& kernel) const {
     const Chain chain(options, family.components() / options.mixtures);
-    return std::make_unique<PairModel<Family, Chain, FamilyKernel>>("hmm", chain, std::move(family), std::move(kernel),
-                                                                    frozen);
+    return std::make_unique<PairModel<Family, Chain>>("hmm", chain, std::move(family), kernel, frozen);
   }
 };
 

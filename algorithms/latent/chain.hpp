@@ -9,7 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "algorithms/latent/chain_kernel.hpp"
+#include "algorithms/family_kernel.hpp"
+#include "algorithms/latent/chain_shape.hpp"
 #include "algorithms/model.hpp"
 #include "core/layout.hpp"
 
@@ -61,9 +62,13 @@ class Chain {
   // where the topology has none.
   Chain(ChainOptions options, Index states);
 
-  template <class Family>
-  ChainKernel<Family> kernel(Family family) const {
-    return {std::move(family), states_, mixtures_, options_.count_transitions};
+  template <class RunsOn, class Kernel>
+  BindKernel bind(const Kernel& of_family) const {
+    return [kernels = family_kernels<typename RunsOn::Lane>(of_family),
+            shape = ChainShape{states_, mixtures_, options_.count_transitions}](
+               const Coefficients& coefficients, const Layout& statistics, Index, const BindOptions& options) {
+      return RunsOn::bind_chain(shape, kernels, coefficients, statistics, options);
+    };
   }
 
   Index components() const noexcept { return states_; }

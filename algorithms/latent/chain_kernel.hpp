@@ -1,17 +1,14 @@
 #pragma once
 #include <cmath>
 #include <limits>
-#include <string>
+#include <memory>
+#include <utility>
 
-#include "algorithms/kernel.hpp"
+#include "algorithms/family_kernel.hpp"
+#include "algorithms/latent/chain_shape.hpp"
 #include "core/block.hpp"
-#include "core/error.hpp"
 
 namespace tally {
-
-// Up to so many states the pieces of a cut sequence are composed, all at once, as matrices (K, K), which takes K times the
-// operations of a recursion; beyond, messages (K) pass from piece to piece in order.
-inline constexpr Index most_composed_states = 16;
 
 // A step without an observation: every state explains it equally well.
 template <class Real>
@@ -91,50 +88,44 @@ struct WeighRows {
 
 // The rows of a sequence are steps of a hidden Markov chain whose states emit them: posterior weights by
 // forward-backward. This is the part that looks at rows one by one; the recursions run over pieces of sequences (see
-// BoundChainModel). Family is a kernel of states * mixtures components.
-template <class Family>
-struct ChainKernel {
-  Family family;
-  Index states = 0;
-  Index mixtures = 1;
-  bool count_transitions = false;  // whether given labels count as transitions
+// bound_chain_model.cpp). The family has states * mixtures components.
+template <class Lane, class Real>
+class ChainKernel {
+  using Features = MatrixView<const Real>;
 
-  static constexpr bool is_chain = true;
+ public:
+  ChainKernel(const ChainShape& shape, std::shared_ptr<const FamilyKernel<Lane, Real>> family)
+      : shape_(shape), family_(std::move(family)) {}
 
-  Index components() const { return states * mixtures; }
-  Index feature_width() const { return family.feature_width(); }
-
-  template <class Lane, class Real>
-  void features(Lane& lane, const Tile<Real>& tile, MatrixView<Real> out) const {
-    family.features(lane, tile.x, out);
-  }
+  const ChainShape& shape() const { return shape_; }
+  Index feature_width() const { return family_->feature_width(); }
+  void features(Lane& lane, const Tile<Real>& tile, MatrixView<Real> out) const { family_->features(lane, tile.x, out); }
 
   // Log-densities of a tile (rows, components()), and what belongs to a row whatever its state.
-  template <class Lane, class Real>
-  void emit(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> features, const Real* coefficients,
-            MatrixView<Real> logits, Real* row_values, double* offsets) const {
-    family.log_densities(lane, features, coefficients, logits);
-    const Real* shared = nullptr;
-    if constexpr (requires { family.row_log_densities(lane, features, coefficients, row_values); }) {
-      family.row_log_densities(lane, features, coefficients, row_values);
-      shared = row_values;
-    }
-    lane.for_each(tile.rows(), OffsetRow<Real>{tile.offsets, shared, offsets});
-    if (tile.missing) lane.for_each(tile.rows(), ForgetMissing<Real>{tile.missing, mixtures, logits, offsets});
+  void emit(Lane& lane, const Tile<Real>& tile, Features features, const Real* coefficients, MatrixView<Real> logits,
+            Real* row_values, double* offsets) const {
+    family_->log_densities(lane, features, coefficients, logits);
+    const bool shared = family_->row_log_densities(lane, features, coefficients, row_values);
+    lane.for_each(tile.rows(), OffsetRow<Real>{tile.offsets, shared ? row_values : nullptr, offsets});
+    if (tile.missing) lane.for_each(tile.rows(), ForgetMissing<Real>{tile.missing, shape_.mixtures, logits, offsets});
   }
 
   // Adds a tile's emissions, weighted by posterior weights (rows, components()), to the family's statistics; without
   // coefficients where these were given.
-  template <class Lane, class Real>
-  void add_emissions(Lane& lane, const Tile<Real>& tile, MatrixView<const Real> features, const Real* coefficients,
+  void add_emissions(Lane& lane, const Tile<Real>& tile, Features features, const Real* coefficients,
                      MatrixView<const Real> posterior, Real* row_values, double* statistics) const {
-    add_weighted(family, lane, features, coefficients, posterior, statistics);
-    if constexpr (requires { family.add_unlabelled(lane, features, row_values, statistics); }) {
-      lane.for_each(tile.rows(), WeightRow<Real>{tile.weights, row_values});
-      if (tile.missing) lane.for_each(tile.rows(), WeighRows<Real>{nullptr, tile.missing, {row_values, tile.rows(), 1}});
-      family.add_unlabelled(lane, features, static_cast<const Real*>(row_values), statistics);
-    }
+    family_->add_weighted(lane, features, coefficients, posterior, statistics);
+    if (!family_->has_unlabelled()) return;
+    lane.for_each(tile.rows(), WeightRow<Real>{tile.weights, row_values});
+    if (tile.missing) lane.for_each(tile.rows(), WeighRows<Real>{nullptr, tile.missing, {row_values, tile.rows(), 1}});
+    family_->add_unlabelled(lane, features, row_values, statistics);
   }
+
+  Index workspace_bytes() const { return family_->workspace_bytes(); }
+
+ private:
+  ChainShape shape_;
+  std::shared_ptr<const FamilyKernel<Lane, Real>> family_;
 };
 
 }  // namespace tally

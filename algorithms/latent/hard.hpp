@@ -4,11 +4,10 @@
 #include <map>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "algorithms/kernel.hpp"
 #include "algorithms/model.hpp"
+#include "algorithms/tile_kernel.hpp"
 #include "core/layout.hpp"
 
 namespace tally {
@@ -63,9 +62,11 @@ class Hard {
 
   explicit Hard(Index components) : components_(components) {}
 
-  template <class Family>
-  HardKernel<Family> kernel(Family family) const {
-    return {std::move(family)};
+  template <class RunsOn, class Kernel>
+  BindKernel bind(const Kernel& of_family) const {
+    return [kernels = tile_kernels<typename RunsOn::Lane>(HardKernel<Kernel>{of_family})](const auto&... how) {
+      return RunsOn::bind_tiles(kernels, how...);
+    };
   }
 
   Index components() const noexcept { return components_; }

@@ -7,7 +7,7 @@
 namespace tally {
 
 std::unique_ptr<Model> make_kmeans(Index components, Index columns) {
-  return std::make_unique<PairModel<CentroidFamily, Hard, CentroidKernel>>(
+  return std::make_unique<PairModel<CentroidFamily, Hard>>(
       "kmeans", Hard(components), CentroidFamily(components, columns), CentroidKernel{components, columns});
 }
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "algorithms/bound_model.hpp"
+#include "algorithms/cpu_backend.hpp"
 #include "core/error.hpp"
 #include "core/philox.hpp"
 

@@ -1,4 +1,4 @@
-#include "algorithms/bound_chain_model.hpp"
+#include "algorithms/cpu_backend.hpp"
 
 #include <atomic>
 #include <cmath>
@@ -63,7 +63,7 @@ struct Problem {
   }
   Index rows() const { return static_cast<Index>(values.size()) / states; }
   MemoryRows in_memory() const { return MemoryRows(MatrixView<const double>(values.data(), rows(), states), "x"); }
-  ChainKernel<GivenDensities> kernel() const { return {GivenDensities{{states, 1 + states}}, states}; }
+  GivenDensities kernel() const { return {{states, 1 + states}}; }
   Coefficients coefficients() const {
     const Index K = states;
     return {K * (1 + K) + K + 2 * K * K, [this, K](std::span<const double>, std::span<double> out) {
@@ -111,7 +111,8 @@ struct Part {
     BindOptions bind;
     bind.lanes = cut.lanes;
     bind.precision = precision;
-    bound = bind_chain_to_cpu(problem.kernel(), problem.coefficients(), problem.statistics, bind);
+    bound = CpuBackend::bind_chain({problem.states}, family_kernels<CpuLane>(problem.kernel()), problem.coefficients(),
+                                   problem.statistics, bind);
     bound->prepare(0, {});
   }
 };

@@ -1,4 +1,4 @@
-#include "algorithms/lane_backend.hpp"
+#include "algorithms/bound_device_model.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -14,12 +14,14 @@
 
 #include <gtest/gtest.h>
 
+#include "algorithms/cpu_backend.hpp"
 #include "algorithms/families/bernoulli.hpp"
 #include "algorithms/families/categorical.hpp"
 #include "algorithms/families/centroid.hpp"
 #include "algorithms/families/gaussian.hpp"
 #include "algorithms/families/gaussian_kernels.hpp"
 #include "algorithms/families/poisson.hpp"
+#include "algorithms/lane_backend.hpp"
 #include "algorithms/latent/hard.hpp"
 #include "algorithms/latent/mixture.hpp"
 #include "algorithms/pair_model.hpp"
@@ -37,46 +39,51 @@ GaussianFamily gaussian(Covariance covariance) {
   return GaussianFamily(options, K, D);
 }
 
-template <class Family, class Latent, class FamilyKernel>
-struct Pair {
-  using OnCpu = PairModel<Family, Latent, FamilyKernel, CpuBackend>;
-  using OnDevice = PairModel<Family, Latent, FamilyKernel, LaneBackend<LateLane>>;
-  using OnHost = PairModel<Family, Latent, FamilyKernel, LaneBackend<GenericLane>>;
-  static Latent latent() { return Latent(K); }
+using OnDevice = LaneBackend<LateLane>;
+using OnHost = LaneBackend<GenericLane>;
+
+struct Mixed {
+  static Mixture latent() { return Mixture(K); }
 };
-struct Full : Pair<GaussianFamily, Mixture, GaussianFullKernel> {
+struct Full : Mixed {
   static GaussianFamily family() { return gaussian(Covariance::full); }
   static GaussianFullKernel kernel() { return {{K, family().width()}}; }
 };
-struct Tied : Pair<GaussianFamily, Mixture, GaussianTiedKernel> {
+struct Tied : Mixed {
   static GaussianFamily family() { return gaussian(Covariance::tied); }
   static GaussianTiedKernel kernel() { return {K, D}; }
 };
-struct Diag : Pair<GaussianFamily, Mixture, GaussianDiagKernel> {
+struct Diag : Mixed {
   static GaussianFamily family() { return gaussian(Covariance::diag); }
   static GaussianDiagKernel kernel() { return {{K, family().width()}}; }
 };
-struct Spherical : Pair<GaussianFamily, Mixture, GaussianSphericalKernel> {
+struct Spherical : Mixed {
   static GaussianFamily family() { return gaussian(Covariance::spherical); }
   static GaussianSphericalKernel kernel() { return {{K, family().width()}}; }
 };
-struct Poisson : Pair<PoissonFamily, Mixture, PoissonKernel> {
+struct Poisson : Mixed {
   static PoissonFamily family() { return {K, D}; }
   static PoissonKernel kernel() { return {{K, 1 + D}}; }
 };
-struct Bernoulli : Pair<BernoulliFamily, Mixture, BernoulliKernel> {
+struct Bernoulli : Mixed {
   static BernoulliFamily family() { return {{}, K, D}; }
   static BernoulliKernel kernel() { return {{K, family().width()}}; }
 };
-struct Categorical : Pair<CategoricalFamily, Mixture, CategoricalKernel> {
+struct Categorical : Mixed {
   static constexpr Index symbols = 61;
   static CategoricalFamily family() { return {{symbols}, K, D}; }
   static CategoricalKernel kernel() { return {K, D, symbols}; }
 };
-struct Kmeans : Pair<CentroidFamily, Hard, CentroidKernel> {
+struct Kmeans {
+  static Hard latent() { return Hard(K); }
   static CentroidFamily family() { return {K, D}; }
   static CentroidKernel kernel() { return {K, D}; }
 };
+
+template <class Case, class RunsOn>
+auto make_model(RunsOn runs_on) {
+  return PairModel("model", Case::latent(), Case::family(), Case::kernel(), {}, runs_on);
+}
 
 // Sums of hundreds of rows in another order, products in another order, another exponential; in tf32 logits whose terms
 // are off by 2^-10, up to a tenth of a unit here.
@@ -198,8 +205,7 @@ TYPED_TEST(BoundDeviceModels, AgreeWithTheCpu) {
     SCOPED_TRACE(name_of(precision));
     const double tolerance = tolerance_of(precision);
     Fixture fixture(precision, TypeParam::family().domain());
-    typename TypeParam::OnCpu reference("reference", TypeParam::latent(), TypeParam::family(), TypeParam::kernel());
-    typename TypeParam::OnDevice model("model", TypeParam::latent(), TypeParam::family(), TypeParam::kernel());
+    auto reference = make_model<TypeParam>(CpuBackend{}), model = make_model<TypeParam>(OnDevice{});
     fixture.prepare(reference);
     model.set_standardisation(reference.standardisation());
     const auto expected_bound = reference.bind(fixture.options()), bound = model.bind(fixture.options());
@@ -235,8 +241,7 @@ TYPED_TEST(BoundDeviceModels, AgreeWithTheCpu) {
 
 TEST(BoundDeviceModel, ACandidateWhoseStatisticsAreNotFiniteIsToldFromItsNeighbour) {
   Fixture fixture(Precision::double_precision, Poisson::family().domain());
-  Poisson::OnCpu reference("reference", Poisson::latent(), Poisson::family(), Poisson::kernel());
-  Poisson::OnDevice model("model", Poisson::latent(), Poisson::family(), Poisson::kernel());
+  auto reference = make_model<Poisson>(CpuBackend{}), model = make_model<Poisson>(OnDevice{});
   fixture.prepare(reference);
   model.set_standardisation(reference.standardisation());
   std::vector<double> start(static_cast<std::size_t>(model.parameters().size()));
@@ -343,8 +348,7 @@ class EnginePasses {
 
 template <class Case, class Real>
 void expect_same_bits_on_a_late_device() {
-  typename Case::OnHost reference("reference", Case::latent(), Case::family(), Case::kernel());
-  typename Case::OnDevice model("model", Case::latent(), Case::family(), Case::kernel());
+  auto reference = make_model<Case>(OnHost{}), model = make_model<Case>(OnDevice{});
   const std::vector<std::int64_t> expected = EnginePasses<Real>(reference, {}).sums();
   for (const auto behind : {LateDevice::Behind::copies, LateDevice::Behind::work})
     for (const int lanes : {1, 4})

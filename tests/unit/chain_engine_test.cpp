@@ -42,12 +42,7 @@ struct Chosen {
     return Chain(options, states);
   }
 };
-template <class Family, class FamilyKernel>
-struct Emission {
-  template <class Backend>
-  using On = PairModel<Family, Chain, FamilyKernel, Backend>;
-};
-struct Diag : Emission<GaussianFamily, GaussianDiagKernel> {
+struct Diag {
   static GaussianFamily family(Index K) {
     GaussianOptions options;
     options.covariance = Covariance::diag;
@@ -55,7 +50,7 @@ struct Diag : Emission<GaussianFamily, GaussianDiagKernel> {
   }
   static GaussianDiagKernel kernel(Index K) { return {{K, family(K).width()}}; }
 };
-struct Tied : Emission<GaussianFamily, GaussianTiedKernel> {
+struct Tied {
   static GaussianFamily family(Index K) {
     GaussianOptions options;
     options.covariance = Covariance::tied;
@@ -63,11 +58,11 @@ struct Tied : Emission<GaussianFamily, GaussianTiedKernel> {
   }
   static GaussianTiedKernel kernel(Index K) { return {K, D}; }
 };
-struct Poisson : Emission<PoissonFamily, PoissonKernel> {
+struct Poisson {
   static PoissonFamily family(Index K) { return {K, D}; }
   static PoissonKernel kernel(Index K) { return {{K, 1 + D}}; }
 };
-struct Symbols : Emission<CategoricalFamily, CategoricalKernel> {
+struct Symbols {
   static constexpr Index symbols = 13;
   static CategoricalFamily family(Index K) { return {{symbols}, K, D}; }
   static CategoricalKernel kernel(Index K) { return {K, D, symbols}; }
@@ -242,7 +237,7 @@ class Runs {
 template <class Case, class Backend>
 Result run(const Chosen& chosen, Precision precision, const Way& way) {
   const Index K = chosen.components();
-  typename Case::template On<Backend> model("hmm", chosen.chain(), Case::family(K), Case::kernel(K));
+  PairModel model("hmm", chosen.chain(), Case::family(K), Case::kernel(K), {}, Backend{});
   return Runs(chosen, precision, way).of(model);
 }
 

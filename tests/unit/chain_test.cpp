@@ -20,15 +20,7 @@
 namespace tally {
 namespace {
 
-// The host half alone.
-struct NoBackend {
-  template <class Kernel>
-  static std::unique_ptr<BoundModel> bind_kernel(const Kernel&, const Coefficients&, const Layout&, Index,
-                                                 const BindOptions&) {
-    return nullptr;
-  }
-};
-using PoissonChain = PairModel<PoissonFamily, Chain, PoissonKernel, NoBackend>;
+using PoissonChain = PairModel<PoissonFamily, Chain>;
 using Numbers = std::vector<double>;
 
 PoissonChain poisson_chain(const ChainOptions& options, Index states, Index mixtures = 1,
@@ -616,8 +608,7 @@ TEST(ChainSampler, ARowAloneIsAFirstStep) {
 }
 
 TEST(ChainSampler, MixturesHaveNoSequences) {
-  const PairModel<PoissonFamily, Mixture, PoissonKernel, NoBackend> model("poisson", Mixture(2), PoissonFamily(2, 1),
-                                                                         PoissonKernel{{2, 2}});
+  const PairModel<PoissonFamily, Mixture> model("poisson", Mixture(2), PoissonFamily(2, 1), PoissonKernel{{2, 2}});
 
   EXPECT_EQ(model.sequence_sampler(defaults_of(model)), nullptr);
 }

@@ -13,7 +13,7 @@
 #include <gmock/gmock.h>
 
 #include "algorithms/em_exchange.hpp"
-#include "algorithms/latent/chain_kernel.hpp"
+#include "algorithms/latent/chain_shape.hpp"
 #include "algorithms/models/kmeans.hpp"
 #include "algorithms/models/poisson.hpp"
 #include "algorithms/tolerances.hpp"

@@ -1,7 +1,9 @@
 #include <atomic>
 #include <cmath>
 #include <memory>
+#include <set>
 #include <span>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -17,23 +19,24 @@ namespace {
 struct CountingBackend {
   static inline std::atomic<int> preparations = 0;
 
-  template <class Kernel>
-  static std::unique_ptr<BoundModel> bind_kernel(const Kernel& kernel, const Coefficients& coefficients,
-                                                 const Layout& statistics, Index components,
-                                                 const BindOptions& options) {
+  using Lane = CpuLane;
+
+  static std::unique_ptr<BoundModel> bind_mixture(const FamilyKernels<CpuLane>& kernels, const Coefficients& coefficients,
+                                                  const Layout& statistics, Index components, const BindOptions& options) {
     Coefficients counted = coefficients;
     counted.compute = [compute = coefficients.compute](std::span<const double> parameters, std::span<double> out) {
       ++preparations;
       compute(parameters, out);
     };
-    return CpuBackend::bind_kernel(kernel, counted, statistics, components, options);
+    return CpuBackend::bind_mixture(kernels, counted, statistics, components, options);
   }
 };
 
 std::unique_ptr<Model> counting(Index components, Index columns) {
-  using Counting = PairModel<PoissonFamily, Mixture, PoissonKernel, CountingBackend>;
-  return std::make_unique<Counting>("poisson", Mixture(components), PoissonFamily(components, columns),
-                                    PoissonKernel{{components, 1 + columns}});
+  return std::make_unique<PairModel<PoissonFamily, Mixture>>("poisson", Mixture(components),
+                                                             PoissonFamily(components, columns),
+                                                             PoissonKernel{{components, 1 + columns}},
+                                                             std::set<std::string>{}, CountingBackend{});
 }
 
 TEST(EmPass, ARepeatedPassPreparesItsCandidatesOnce) {

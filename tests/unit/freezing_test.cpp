@@ -17,14 +17,6 @@
 namespace tally {
 namespace {
 
-// The host half alone.
-struct NoBackend {
-  template <class Kernel>
-  static std::unique_ptr<BoundModel> bind_kernel(const Kernel&, const Coefficients&, const Layout&, Index,
-                                                 const BindOptions&) {
-    return nullptr;
-  }
-};
 using Numbers = std::vector<double>;
 
 Numbers defaults_of(const Model& model) {
@@ -44,7 +36,7 @@ void put(const Layout& layout, const std::string& name, Numbers& values, const N
   std::copy(in.begin(), in.end(), place.begin());
 }
 
-PairModel<PoissonFamily, Mixture, PoissonKernel, NoBackend> poisson(std::set<std::string> frozen) {
+PairModel<PoissonFamily, Mixture> poisson(std::set<std::string> frozen) {
   return {"poisson", Mixture(2), PoissonFamily(2, 1), PoissonKernel{{2, 2}}, std::move(frozen)};
 }
 
@@ -80,7 +72,7 @@ TEST_P(GaussianFreezing, CovariancesAreAboutFrozenMeans) {
   constexpr Index D = 2;
   const Covariance covariance = GetParam();
   const GaussianFamily family({covariance, 0}, 1, D);
-  const PairModel<GaussianFamily, Mixture, GaussianFullKernel, NoBackend> model(
+  const PairModel<GaussianFamily, Mixture> model(
       "gmm", Mixture(1), family, GaussianFullKernel{{1, family.width()}}, {"means"});
   Numbers parameters = defaults_of(model), statistics(static_cast<std::size_t>(model.statistics().size()));
   put(model.parameters(), "means", parameters, {1, -1});
@@ -106,7 +98,7 @@ TEST_P(GaussianFreezing, CovariancesAreAboutFrozenMeans) {
 
 TEST_P(GaussianFreezing, FrozenCovariancesNeedNotBeEstimable) {
   const GaussianFamily family({GetParam(), 0}, 1, 1);
-  const PairModel<GaussianFamily, Mixture, GaussianFullKernel, NoBackend> model(
+  const PairModel<GaussianFamily, Mixture> model(
       "gmm", Mixture(1), family, GaussianFullKernel{{1, family.width()}}, {"covariances"});
   Numbers parameters = defaults_of(model), statistics(static_cast<std::size_t>(model.statistics().size()));
   statistics[0] = 1;  // one row, whose value is 2: no variance

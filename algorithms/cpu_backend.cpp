@@ -1,45 +1,29 @@
-#pragma once
+#include "algorithms/cpu_backend.hpp"
+
 #include <algorithm>
-#include <functional>
-#include <memory>
 #include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "algorithms/block_by_block.hpp"
-#include "algorithms/kernel.hpp"
-#include "algorithms/model.hpp"
+#include "algorithms/latent/mixture_kernel.hpp"
 #include "core/backends/cpu_lane.hpp"
 #include "core/tile_reader.hpp"
 
 namespace tally {
+namespace {
 
-// How the host turns parameters into what kernels read, in double; each backend rounds and uploads it.
-struct Coefficients {
-  Index count = 0;
-  std::function<void(std::span<const double> parameters, std::span<double> out)> compute;
-};
-
-// The computing half of a model, a value that is copied to the lanes; the same source serves every backend:
-//   Index feature_width() const;
-//   void features(Lane&, const Tile<Real>&, MatrixView<Real> out) const;            shared by all candidates
-//   void expect(Lane&, const Tile<Real>&, MatrixView<const Real> features, CandidateWork<Real>&,
-//               double* row_objectives, double* objective) const;                   the E-step of a tile
-//   void take_given(Lane&, const Tile<Real>&, CandidateWork<Real>&) const;          posterior from labels
-//   void add_statistics(Lane&, const Tile<Real>&, MatrixView<const Real> features, const CandidateWork<Real>&,
-//                       double* statistics) const;
-//   void add_given_statistics(...) const;                                           the same after take_given
-//   void labels(const Tile<Real>&, const CandidateWork<Real>&, int32* out) const;   on the host, after expect
-//   void responsibilities(const Tile<Real>&, const CandidateWork<Real>&, double* out) const;
-// BoundCpuModel runs it on CPU lanes, each with a workspace of its own that stays in cache.
-template <class Kernel, class Real>
+// Runs a kernel on CPU lanes, each with a workspace of its own that stays in cache.
+template <class Real>
 class BoundCpuModel final : public BoundModel, public BlockByBlock {
+  using Kernel = TileKernel<CpuLane, Real>;
+
  public:
   // `statistics` is the model's and must outlive this.
-  BoundCpuModel(const Kernel& kernel, Coefficients coefficients, const Layout& statistics, Index components,
-                const BindOptions& options)
-      : kernel_(kernel), coefficients_(std::move(coefficients)), statistics_(statistics), components_(components) {
+  BoundCpuModel(std::shared_ptr<const Kernel> kernel, Coefficients coefficients, const Layout& statistics,
+                Index components, const BindOptions& options)
+      : kernel_(std::move(kernel)), coefficients_(std::move(coefficients)), statistics_(statistics), components_(components) {
     const auto count = static_cast<std::size_t>(coefficients_.count);
     exact_.assign(static_cast<std::size_t>(options.candidates), std::vector<double>(count));
     rounded_.assign(static_cast<std::size_t>(options.candidates), std::vector<Real>(count));
@@ -57,8 +41,7 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
     bytes_ = static_cast<Index>(lanes_.size()) *
              (tile_rows * ((feature_stride() + components_ + 1) * static_cast<Index>(sizeof(Real)) + 12) +
               options.candidates * statistics_.size() * (8 + 2 * 8));
-    if constexpr (requires { kernel_.family; })
-      bytes_ += static_cast<Index>(lanes_.size()) * workspace_bytes_of(kernel_.family);
+    bytes_ += static_cast<Index>(lanes_.size()) * kernel_->workspace_bytes();
   }
 
   void prepare(int candidate, std::span<const double> parameters) override {
@@ -121,11 +104,11 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
       const Index first = tile.first_row - block.first_row;
       CandidateWork<Real> work = work_of(lane, tile, 0);
       double objective = 0;
-      kernel_.expect(lane.compute, tile, MatrixView<const Real>(features_of(lane, tile)), work,
+      kernel_->expect(lane.compute, tile, MatrixView<const Real>(features_of(lane, tile)), work,
                      lane.row_objectives.data() + first, &objective);
-      if (wanted.labels) kernel_.labels(tile, work, lane.row_labels.data() + first);
+      if (wanted.labels) kernel_->labels(tile, work, lane.row_labels.data() + first);
       if (wanted.responsibilities)
-        kernel_.responsibilities(tile, work, lane.row_weights.data() + first * components_);
+        kernel_->responsibilities(tile, work, lane.row_weights.data() + first * components_);
     });
     visit(block.first_row, block.rows,
           {wanted.labels ? lane.row_labels.data() : nullptr, lane.row_objectives.data(),
@@ -154,11 +137,11 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
   };
 
   // Rows of the feature matrix begin on cache lines' multiples.
-  Index feature_stride() const { return (kernel_.feature_width() + 7) / 8 * 8; }
+  Index feature_stride() const { return (kernel_->feature_width() + 7) / 8 * 8; }
 
   MatrixView<Real> features_of(Lane& lane, const Tile<Real>& tile) {
-    const MatrixView<Real> features(lane.features.data(), tile.rows(), kernel_.feature_width(), feature_stride());
-    kernel_.features(lane.compute, tile, features);
+    const MatrixView<Real> features(lane.features.data(), tile.rows(), kernel_->feature_width(), feature_stride());
+    kernel_->features(lane.compute, tile, features);
     return features;
   }
 
@@ -175,17 +158,17 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
       CandidateWork<Real> work = work_of(lane, tile, c);
       double* sums = lane.statistics[static_cast<std::size_t>(c)].data();
       if (kind == PassKind::given) {
-        kernel_.take_given(lane.compute, tile, work);
-        kernel_.add_given_statistics(lane.compute, tile, MatrixView<const Real>(features), work, sums);
+        kernel_->take_given(lane.compute, tile, work);
+        kernel_->add_given_statistics(lane.compute, tile, MatrixView<const Real>(features), work, sums);
       } else {
-        kernel_.expect(lane.compute, tile, MatrixView<const Real>(features), work, nullptr,
+        kernel_->expect(lane.compute, tile, MatrixView<const Real>(features), work, nullptr,
                        &lane.objectives[static_cast<std::size_t>(c)]);
-        kernel_.add_statistics(lane.compute, tile, MatrixView<const Real>(features), work, sums);
+        kernel_->add_statistics(lane.compute, tile, MatrixView<const Real>(features), work, sums);
       }
     }
   }
 
-  const Kernel kernel_;
+  const std::shared_ptr<const Kernel> kernel_;
   const Coefficients coefficients_;
   const Layout& statistics_;
   Index components_;
@@ -195,13 +178,20 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
   std::vector<Lane> lanes_;
 };
 
-// Binds a kernel to the CPU in the precision asked for, tf32 being single there.
-template <class Kernel>
-std::unique_ptr<BoundModel> bind_to_cpu(const Kernel& kernel, const Coefficients& coefficients,
-                                        const Layout& statistics, Index components, const BindOptions& options) {
+}  // namespace
+
+std::unique_ptr<BoundModel> CpuBackend::bind_tiles(const TileKernels<CpuLane>& kernels, const Coefficients& coefficients,
+                                                   const Layout& statistics, Index components,
+                                                   const BindOptions& options) {
   if (in_float(options.precision))
-    return std::make_unique<BoundCpuModel<Kernel, float>>(kernel, coefficients, statistics, components, options);
-  return std::make_unique<BoundCpuModel<Kernel, double>>(kernel, coefficients, statistics, components, options);
+    return std::make_unique<BoundCpuModel<float>>(kernels.in_float, coefficients, statistics, components, options);
+  return std::make_unique<BoundCpuModel<double>>(kernels.in_double, coefficients, statistics, components, options);
+}
+
+std::unique_ptr<BoundModel> CpuBackend::bind_mixture(const FamilyKernels<CpuLane>& kernels,
+                                                     const Coefficients& coefficients, const Layout& statistics,
+                                                     Index components, const BindOptions& options) {
+  return bind_tiles(mixture_kernels(kernels), coefficients, statistics, components, options);
 }
 
 }  // namespace tally

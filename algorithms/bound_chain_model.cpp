@@ -1,4 +1,3 @@
-#pragma once
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -8,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "algorithms/bound_model.hpp"
+#include "algorithms/cpu_backend.hpp"
 #include "algorithms/chain_messages.hpp"
 #include "algorithms/chain_order.hpp"
 #include "algorithms/families/exponential_family.hpp"
@@ -16,22 +15,26 @@
 #include "algorithms/likeliest_paths.hpp"
 #include "core/backends/chain_likelihood.hpp"
 #include "core/log_product.hpp"
+#include "core/tile_reader.hpp"
 #include "core/wide_chain.hpp"
 
 namespace tally {
+namespace {
 
 // Runs a chain kernel on CPU lanes: a block's emissions tile by tile, then the scaled recursions forward and backward
 // over its pieces, then their statistics (Rabiner, A tutorial on hidden Markov models, 1989, with the scaling of Bishop,
 // Pattern Recognition and Machine Learning, 2006, section 13.2.4). Memory is that of a block, however long a sequence.
-template <class Kernel, class Real>
+template <class Real>
 class BoundChainModel final : public BoundModel {
+  using Kernel = ChainKernel<CpuLane, Real>;
+
  public:
   // `statistics` is the model's and must outlive this.
-  BoundChainModel(const Kernel& kernel, Coefficients coefficients, const Layout& statistics, const BindOptions& options)
-      : kernel_(kernel),
+  BoundChainModel(Kernel kernel, Coefficients coefficients, const Layout& statistics, const BindOptions& options)
+      : kernel_(std::move(kernel)),
         coefficients_(std::move(coefficients)),
         statistics_(statistics),
-        states_(kernel.states),
+        states_(kernel_.shape().states),
         starts_at_(statistics["starts"].offset),
         transitions_at_(statistics["transitions"].offset),
         candidates_(options.candidates),
@@ -140,7 +143,7 @@ class BoundChainModel final : public BoundModel {
 
   Index memory_bytes() const noexcept override {
     Index bytes = 0;
-    for (const Lane& lane : lanes_) bytes += lane.bytes() + workspace_bytes_of(kernel_.family);
+    for (const Lane& lane : lanes_) bytes += lane.bytes() + kernel_.workspace_bytes();
     return bytes;
   }
 
@@ -191,8 +194,8 @@ class BoundChainModel final : public BoundModel {
   };
 
   Index feature_stride() const { return (kernel_.feature_width() + 7) / 8 * 8; }
-  bool counts_given(const Shard& shard) const { return kernel_.count_transitions && shard.plan().sequences(); }
-  bool mixed() const { return kernel_.mixtures > 1; }
+  bool counts_given(const Shard& shard) const { return kernel_.shape().count_transitions && shard.plan().sequences(); }
+  bool mixed() const { return kernel_.shape().mixtures > 1; }
 
   // Once, all ranks together: where one had no memory between messages, the others would wait for it.
   void make_room_for_messages(const BlockPlan& plan, MessageExchange& exchange, PassKind kind) {
@@ -225,7 +228,7 @@ class BoundChainModel final : public BoundModel {
     const Index rows = shard.plan().most_rows();
     for (Lane& lane : lanes_) {
       lane.reader.emplace(*shard.preparation(), tile_rows);
-      if (mixed()) make_room(lane.columns, rows * kernel_.components());
+      if (mixed()) make_room(lane.columns, rows * kernel_.shape().components());
       make_room(lane.emissions, rows * states_);
       make_room(lane.alpha, (rows + 1) * states_);
       make_room(lane.gamma, rows * states_);
@@ -237,7 +240,7 @@ class BoundChainModel final : public BoundModel {
 
   MatrixView<Real> emissions_of(Lane& lane, Index rows) const { return {lane.emissions.data(), rows, states_}; }
   MatrixView<Real> columns_of(Lane& lane, Index rows) const {
-    return {mixed() ? lane.columns.data() : lane.emissions.data(), rows, kernel_.components()};
+    return {mixed() ? lane.columns.data() : lane.emissions.data(), rows, kernel_.shape().components()};
   }
   MatrixView<Real> alpha_of(Lane& lane, Index rows) const { return {lane.alpha.data() + states_, rows, states_}; }
   MatrixView<Real> gamma_of(Lane& lane, Index rows) const { return {lane.gamma.data(), rows, states_}; }
@@ -271,7 +274,7 @@ class BoundChainModel final : public BoundModel {
                    lane.offsets.data() + first);
       if (known_columns == 1) {
         check_known(tile.given, tile.first_row, states_);
-        lane.compute.for_each(tile.rows(), KeepKnown<Real>{tile.given, kernel_.mixtures, logits});
+        lane.compute.for_each(tile.rows(), KeepKnown<Real>{tile.given, kernel_.shape().mixtures, logits});
       }
       then(logits, first);
     });
@@ -387,9 +390,9 @@ class BoundChainModel final : public BoundModel {
   void emit_logs(Lane& lane, const StoredBlock& block, Index known_columns, int candidate) {
     if (lane.has_logs) return;
     lane.has_logs = true;
-    make_room(lane.logits, block.rows * kernel_.components());
+    make_room(lane.logits, block.rows * kernel_.shape().components());
     make_room(lane.logs, block.rows * states_);
-    emit_logits(lane, block, known_columns, candidate, {lane.logits.data(), block.rows, kernel_.components()},
+    emit_logits(lane, block, known_columns, candidate, {lane.logits.data(), block.rows, kernel_.shape().components()},
                 [&](MatrixView<Real> logits, Index first) {
                   to_log_likelihoods(logits);
                   lane.compute.for_each(logits.rows,
@@ -432,10 +435,10 @@ class BoundChainModel final : public BoundModel {
 
   // The columns of a row, relative to the likeliest of their state.
   void share_in_logs(Lane& lane, Index rows, Index row) const {
-    const Index M = kernel_.mixtures;
+    const Index M = kernel_.shape().mixtures;
     const MatrixView<Real> columns = columns_of(lane, rows);
     for (Index k = 0; k < states_; ++k) {
-      const Real* const logits = lane.logits.data() + row * kernel_.components() + k * M;
+      const Real* const logits = lane.logits.data() + row * kernel_.shape().components() + k * M;
       const Real largest = *std::max_element(logits, logits + M);
       for (Index m = 0; m < M; ++m)
         columns(row, k * M + m) = log_likelihood_of(static_cast<double>(largest)) > -std::numeric_limits<double>::infinity()
@@ -767,13 +770,14 @@ class BoundChainModel final : public BoundModel {
   std::optional<ChainOrder> order_;        // where they are handed on
 };
 
-// Binds a chain kernel to the CPU in the precision asked for.
-template <class Kernel>
-std::unique_ptr<BoundModel> bind_chain_to_cpu(const Kernel& kernel, const Coefficients& coefficients,
-                                              const Layout& statistics, const BindOptions& options) {
+}  // namespace
+
+std::unique_ptr<BoundModel> CpuBackend::bind_chain(const ChainShape& shape, const FamilyKernels<CpuLane>& kernels,
+                                                   const Coefficients& coefficients, const Layout& statistics,
+                                                   const BindOptions& options) {
   if (in_float(options.precision))
-    return std::make_unique<BoundChainModel<Kernel, float>>(kernel, coefficients, statistics, options);
-  return std::make_unique<BoundChainModel<Kernel, double>>(kernel, coefficients, statistics, options);
+    return std::make_unique<BoundChainModel<float>>(ChainKernel(shape, kernels.in_float), coefficients, statistics, options);
+  return std::make_unique<BoundChainModel<double>>(ChainKernel(shape, kernels.in_double), coefficients, statistics, options);
 }
 
 }  // namespace tally

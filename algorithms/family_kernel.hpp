@@ -1,0 +1,86 @@
+#pragma once
+#include <memory>
+
+#include "algorithms/kernel.hpp"
+
+namespace tally {
+
+// What an observation family does to a tile, as engines see it: these are compiled once for a kind of lane and a precision,
+// not once more for each family. A call is for a tile of rows, so that it costs nothing. Monomials T(x) (rows, P) are shared
+// by all candidates. Pointers may be a device's, which the lane alone reads through.
+template <class Lane, class Real>
+class FamilyKernel {
+ public:
+  virtual ~FamilyKernel() = default;
+
+  virtual Index feature_width() const = 0;  // P
+  virtual void features(Lane& lane, MatrixView<const Real> x, MatrixView<Real> out) const = 0;
+  // Of every component (rows, K).
+  virtual void log_densities(Lane& lane, MatrixView<const Real> features, const Real* coefficients,
+                             MatrixView<Real> logits) const = 0;
+  // What is the same for all components of a row (rows). Whether there is anything.
+  virtual bool row_log_densities(Lane& lane, MatrixView<const Real> features, const Real* coefficients, Real* out) const = 0;
+  // Adds rows weighted by posterior weights (rows, K); `coefficients` are null where these were given.
+  virtual void add_weighted(Lane& lane, MatrixView<const Real> features, const Real* coefficients,
+                            MatrixView<const Real> posterior, double* statistics) const = 0;
+  // Adds what does not ask for the component, of rows with these weights; only where has_unlabelled().
+  virtual bool has_unlabelled() const = 0;
+  virtual void add_unlabelled(Lane& lane, MatrixView<const Real> features, const Real* weights, double* statistics) const = 0;
+  // What it takes of a CPU lane's workspace, where that is much.
+  virtual Index workspace_bytes() const = 0;
+};
+
+// A kernel of any type, made of shapes alone, as a FamilyKernel. It need not have what not all have: row_log_densities,
+// add_unlabelled, workspace_bytes, the coefficients in add_weighted.
+template <class Kernel, class Lane, class Real>
+class FamilyKernelOf final : public FamilyKernel<Lane, Real> {
+  using Rows = MatrixView<const Real>;
+
+ public:
+  explicit FamilyKernelOf(const Kernel& kernel) : kernel_(kernel) {}
+
+  Index feature_width() const override { return kernel_.feature_width(); }
+  void features(Lane& lane, Rows x, MatrixView<Real> out) const override { kernel_.features(lane, x, out); }
+  void log_densities(Lane& lane, Rows features, const Real* coefficients, MatrixView<Real> logits) const override {
+    kernel_.log_densities(lane, features, coefficients, logits);
+  }
+  bool row_log_densities(Lane& lane, Rows features, const Real* coefficients, Real* out) const override {
+    if constexpr (requires { kernel_.row_log_densities(lane, features, coefficients, out); }) {
+      kernel_.row_log_densities(lane, features, coefficients, out);
+      return true;
+    }
+    return false;
+  }
+  void add_weighted(Lane& lane, Rows features, const Real* coefficients, Rows posterior, double* statistics) const override {
+    if constexpr (requires { kernel_.add_weighted(lane, features, coefficients, posterior, statistics); })
+      kernel_.add_weighted(lane, features, coefficients, posterior, statistics);
+    else
+      kernel_.add_weighted(lane, features, posterior, statistics);
+  }
+  bool has_unlabelled() const override { return adds_unlabelled; }
+  void add_unlabelled(Lane& lane, Rows features, const Real* weights, double* statistics) const override {
+    if constexpr (adds_unlabelled) kernel_.add_unlabelled(lane, features, weights, statistics);
+  }
+  Index workspace_bytes() const override {
+    if constexpr (requires { kernel_.workspace_bytes(); }) return kernel_.workspace_bytes();
+    return 0;
+  }
+
+ private:
+  static constexpr bool adds_unlabelled =
+      requires(const Kernel& kernel, Lane& lane, Rows features, const Real* weights, double* statistics) {
+        kernel.add_unlabelled(lane, features, weights, statistics);
+      };
+  const Kernel kernel_;
+};
+
+template <class Lane>
+using FamilyKernels = InBothPrecisions<FamilyKernel, Lane>;
+
+template <class Lane, class Kernel>
+FamilyKernels<Lane> family_kernels(const Kernel& kernel) {
+  return {std::make_shared<FamilyKernelOf<Kernel, Lane, double>>(kernel),
+          std::make_shared<FamilyKernelOf<Kernel, Lane, float>>(kernel)};
+}
+
+}  // namespace tally
