@@ -1,6 +1,6 @@
 #include "launch/drawn_rows.hpp"
 
-#include <CLI/CLI.hpp>
+#include <CLI/App.hpp>
 #include <algorithm>
 #include <functional>
 #include <optional>

@@ -1,6 +1,6 @@
 #include "launch/fit_words.hpp"
 
-#include <CLI/CLI.hpp>
+#include <CLI/App.hpp>
 
 #include "launch/device_choice.hpp"
 #include "launch/option_checks.hpp"

@@ -1,6 +1,6 @@
 #include "launch/placement_words.hpp"
 
-#include <CLI/CLI.hpp>
+#include <CLI/App.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <fstream>

@@ -8,7 +8,7 @@
 #include <numeric>
 #include <optional>
 
-#include <CLI/CLI.hpp>
+#include <CLI/App.hpp>
 #include <mpi.h>
 #include <nlohmann/json.hpp>
 #include <simgrid/s4u.hpp>

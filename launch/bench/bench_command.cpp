@@ -8,7 +8,7 @@
 #include <set>
 #include <span>
 
-#include <CLI/CLI.hpp>
+#include <CLI/App.hpp>
 #include <fmt/format.h>
 #include <unistd.h>
 

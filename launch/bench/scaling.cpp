@@ -13,7 +13,7 @@
 #include <sstream>
 #include <thread>
 
-#include <CLI/CLI.hpp>
+#include <CLI/App.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <stdlib.h>

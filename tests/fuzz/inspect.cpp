@@ -2,7 +2,7 @@
 
 #include <stdexcept>
 
-#include <CLI/CLI.hpp>
+#include <CLI/App.hpp>
 #include <hdf5.h>
 
 #include "comm/single_process.hpp"

@@ -30,15 +30,22 @@ using ::testing::HasSubstr;
 constexpr Index block_rows = 64;
 constexpr Index many_rows = 51 * block_rows + 17;  // 52 blocks, the last one ragged
 
+const Registry& builtin_models() {
+  static const Registry all = [] {
+    Registry registry;
+    add_builtin_models(registry);
+    return registry;
+  }();
+  return all;
+}
+
 ModelCase registered(const std::string& model, const OptionValues& options, Precision precision) {
-  Registry registry;
-  add_builtin_models(registry);
   std::string name = model;
   std::replace(name.begin(), name.end(), '-', '_');
   if (const auto found = options.find("covariance"); found != options.end()) name += "_" + found->second;
   if (options.contains("missing")) name += "_missing";
   name += "_" + name_of(precision);
-  const auto make = registry.find(model).make;
+  const auto make = builtin_models().find(model).make;
   return {name, [make, options](Index K, Index D) { return make(K, D, options); }, precision};
 }
 
