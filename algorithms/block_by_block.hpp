@@ -13,6 +13,8 @@ class BlockByBlock {
   virtual ~BlockByBlock() = default;
   // Before blocks are added or evaluated. `preparation` is for rows that come raw, and must outlive them.
   virtual void begin_rows(const Preparation& preparation) = 0;
+  // These rows stay in memory and come in every pass: what is learnt of each may be remembered.
+  virtual void remember_rows(Index first_row, Index rows) = 0;
   // Before blocks are added, to sums like this tally's.
   virtual void begin_sums(const Tally& tally) = 0;
   virtual void add(int lane, const StoredBlock& block, Index given_columns, std::span<const int> candidates,

@@ -25,8 +25,11 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
                 Index components, const BindOptions& options)
       : kernel_(std::move(kernel)), coefficients_(std::move(coefficients)), statistics_(statistics), components_(components) {
     const auto count = static_cast<std::size_t>(coefficients_.count);
-    exact_.assign(static_cast<std::size_t>(options.candidates), std::vector<double>(count));
-    rounded_.assign(static_cast<std::size_t>(options.candidates), std::vector<Real>(count));
+    candidates_.resize(static_cast<std::size_t>(options.candidates));
+    for (Candidate& candidate : candidates_) {
+      candidate.exact.resize(count);
+      candidate.rounded.resize(count);
+    }
     lanes_.resize(static_cast<std::size_t>(options.lanes));
     for (Lane& lane : lanes_) {
       lane.features.resize(static_cast<std::size_t>(tile_rows * feature_stride()));
@@ -42,13 +45,16 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
              (tile_rows * ((feature_stride() + components_ + 1) * static_cast<Index>(sizeof(Real)) + 12) +
               options.candidates * statistics_.size() * (8 + 2 * 8));
     bytes_ += static_cast<Index>(lanes_.size()) * kernel_->workspace_bytes();
+    if (kernel_->remembers(options.candidates))
+      remembered_bytes_ = options.candidates * static_cast<Index>(sizeof(cpu::RememberedRow));
   }
 
   void prepare(int candidate, std::span<const double> parameters) override {
-    auto& exact = exact_[static_cast<std::size_t>(candidate)];
-    coefficients_.compute(parameters, std::span(exact));
-    std::transform(exact.begin(), exact.end(), rounded_[static_cast<std::size_t>(candidate)].begin(),
-                   [](double value) { return static_cast<Real>(value); });
+    Candidate& to = candidates_[static_cast<std::size_t>(candidate)];
+    const std::vector<double> before = to.rows.empty() ? std::vector<double>() : to.exact;
+    coefficients_.compute(parameters, std::span(to.exact));
+    std::transform(to.exact.begin(), to.exact.end(), to.rounded.begin(), [](double value) { return static_cast<Real>(value); });
+    if (!before.empty()) kernel_->follow(before.data(), to.exact.data(), to.moved.data());
   }
 
   void accumulate(Shard& shard, std::span<const int> candidates, PassKind kind, Tally& tally,
@@ -67,6 +73,16 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
 
   void begin_rows(const Preparation& preparation) override {
     for (Lane& lane : lanes_) lane.reader.emplace(preparation, tile_rows);
+  }
+
+  void remember_rows(Index first_row, Index rows) override {
+    const bool same = first_row == first_row_ && rows == static_cast<Index>(candidates_.front().rows.size());
+    if (remembered_bytes_ == 0 || same) return;
+    first_row_ = first_row;
+    for (Candidate& candidate : candidates_) {
+      candidate.moved.assign(static_cast<std::size_t>(components_), 0.0);
+      candidate.rows.assign(static_cast<std::size_t>(rows), {});
+    }
   }
 
   void begin_sums(const Tally& tally) override {
@@ -116,8 +132,15 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
   }
 
   Index memory_bytes() const noexcept override { return bytes_; }
+  Index remembered_bytes() const noexcept override { return remembered_bytes_; }
 
  private:
+  struct Candidate {
+    std::vector<double> exact;  // coefficients
+    std::vector<Real> rounded;
+    std::vector<cpu::RememberedRow> rows;  // where rows are remembered
+    std::vector<double> moved;             // (components)
+  };
   struct Lane {
     CpuLane compute;
     std::optional<TileReader<Real>> reader;
@@ -146,9 +169,16 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
   }
 
   CandidateWork<Real> work_of(Lane& lane, const Tile<Real>& tile, int candidate) {
-    return {rounded_[static_cast<std::size_t>(candidate)].data(), exact_[static_cast<std::size_t>(candidate)].data(),
+    Candidate& of = candidates_[static_cast<std::size_t>(candidate)];
+    return {of.rounded.data(), of.exact.data(),
             MatrixView<Real>(lane.posterior.data(), tile.rows(), components_), lane.labels.data(),
             lane.row_values.data(), lane.row_offsets.data()};
+  }
+
+  cpu::RememberedRows remembered_of(const Tile<Real>& tile, int candidate) {
+    Candidate& of = candidates_[static_cast<std::size_t>(candidate)];
+    if (of.rows.empty()) return {};
+    return {of.rows.data() + (tile.first_row - first_row_), of.moved.data()};
   }
 
   void add_tile(Lane& lane, const Tile<Real>& tile, std::span<const int> candidates, PassKind kind) {
@@ -161,8 +191,9 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
         kernel_->take_given(lane.compute, tile, work);
         kernel_->add_given_statistics(lane.compute, tile, MatrixView<const Real>(features), work, sums);
       } else {
+        work.remembered = remembered_of(tile, c);
         kernel_->expect(lane.compute, tile, MatrixView<const Real>(features), work, nullptr,
-                       &lane.objectives[static_cast<std::size_t>(c)]);
+                        &lane.objectives[static_cast<std::size_t>(c)]);
         kernel_->add_statistics(lane.compute, tile, MatrixView<const Real>(features), work, sums);
       }
     }
@@ -173,8 +204,9 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
   const Layout& statistics_;
   Index components_;
   Index bytes_ = 0;
-  std::vector<std::vector<double>> exact_;
-  std::vector<std::vector<Real>> rounded_;
+  std::vector<Candidate> candidates_;
+  Index remembered_bytes_ = 0;  // of a row
+  Index first_row_ = 0;         // of those that are remembered
   std::vector<Lane> lanes_;
 };
 

@@ -108,6 +108,7 @@ void PassPart::prepare() {
 
 void PassPart::begin_blocks(const Shard& shard) {
   block_by_block()->begin_rows(shard.preparation() ? *shard.preparation() : preparation_);
+  if (shard.resident()) block_by_block()->remember_rows(shard.first_row(), shard.local_rows());
   block_by_block()->begin_sums(tally_);
 }
 
@@ -215,8 +216,7 @@ void Pass::run(PassKind kind, bool stop_requested, std::span<const BlockGroup> g
 
 void Pass::accumulate(std::span<PassPart* const> parts, PassKind kind) {
   const auto pulse = [this] { communicator_.pulse(); };
-  if (parts_.size() == 1) {
-    PassPart& part = *parts.front();
+  if (PassPart& part = *parts.front(); !part.block_by_block()) {  // and no other: only these share a reading
     part.bound_->exchange_messages(shard_, part.running_, kind, exchange_, pulse);
     exchange_.locally([&] { part.bound_->accumulate(shard_, part.running_, kind, part.tally_, pulse); });
     return;

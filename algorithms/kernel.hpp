@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "algorithms/model.hpp"
+#include "core/backends/nearest.hpp"
 #include "core/block.hpp"
 #include "core/error.hpp"
 #include "core/view.hpp"
@@ -50,6 +51,7 @@ struct CandidateWork {
   std::int32_t* labels = nullptr;      // (rows)
   Real* row_values = nullptr;          // (rows), scratch
   double* row_offsets = nullptr;       // (rows), scratch
+  cpu::RememberedRows remembered = {};  // on the CPU, of rows that come again in every pass
 };
 
 // Functors are named so that every backend can run them.

@@ -233,6 +233,8 @@ class BoundModel {
                       const VisitProbability& visit_probability, const Shard::Pulse& pulse);
   // Bytes of workspace and sums that these lanes hold.
   virtual Index memory_bytes() const noexcept = 0;
+  // Bytes that it remembers of each row that stays in memory.
+  virtual Index remembered_bytes() const noexcept { return 0; }
 };
 
 }  // namespace tally

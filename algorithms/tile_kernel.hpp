@@ -24,6 +24,10 @@ class TileKernel {
   virtual void labels(const Tile<Real>& tile, const CandidateWork<Real>& work, std::int32_t* out) const = 0;
   virtual void responsibilities(const Tile<Real>& tile, const CandidateWork<Real>& work, double* out) const = 0;
   virtual Index workspace_bytes() const { return 0; }
+  // Whether it reads and writes CandidateWork::remembered, where a row has so many. `follow` then adds to what that says was moved (K), from one pass'
+  // coefficients, exact, to the next's.
+  virtual bool remembers(Index /*candidates*/) const { return false; }
+  virtual void follow(const double* /*before*/, const double* /*after*/, double* /*moved*/) const {}
 };
 
 // A kernel of any type as a TileKernel:
@@ -69,6 +73,13 @@ class TileKernelOf final : public TileKernel<Lane, Real> {
   }
   void responsibilities(const Tile<Real>& tile, const CandidateWork<Real>& work, double* out) const override {
     kernel_.responsibilities(tile, work, out);
+  }
+  bool remembers(Index candidates) const override {
+    if constexpr (requires { kernel_.remembers(candidates); }) return kernel_.remembers(candidates);
+    return false;
+  }
+  void follow(const double* before, const double* after, double* moved) const override {
+    if constexpr (requires { kernel_.follow(before, after, moved); }) kernel_.follow(before, after, moved);
   }
 
  private:

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/App.hpp>
+#include <memory>
 #include <optional>
 
 #include "algorithms/chain_memory.hpp"
@@ -54,7 +55,9 @@ JobShape shape_of(const FitRequest& request, const FitInputs& inputs, bool gpus)
   BindOptions options;
   options.precision = request.fit.precision;
   options.candidates = request.fit.stepwise ? 2 * request.restarts : request.restarts;
-  job.model_bytes = inputs.model->bind(options)->memory_bytes();
+  const std::unique_ptr<BoundModel> bound = inputs.model->bind(options);
+  job.model_bytes = bound->memory_bytes();
+  if (!gpus) job.remembered_bytes = bound->remembered_bytes();
   if (!gpus) {
     const ChainMemory chain = chain_memory(*inputs.model, job.blocks, options);
     job.model_bytes += chain.of_lane;

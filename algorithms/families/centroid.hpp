@@ -68,6 +68,13 @@ struct CentroidKernel {
   Index columns = 0;
 
   Index feature_width() const { return 0; }
+  // Never more than the rows themselves take.
+  bool remembers(Index candidates) const {
+    return candidates * static_cast<Index>(sizeof(cpu::RememberedRow)) <= columns * static_cast<Index>(sizeof(float));
+  }
+  void follow(const double* before, const double* after, double* moved) const {
+    cpu::add_moves(centres_in(before), centres_in(after), moved);
+  }
   template <class Lane, class Real>
   void features(Lane&, MatrixView<const Real>, MatrixView<Real>) const {}
 
@@ -77,7 +84,11 @@ struct CentroidKernel {
     const Index panels = cpu::panels_size(components, columns), half_norms = panels + components * columns;
     const cpu::Centres<Real> centres{origins(work), work.exact + half_norms, work.exact + half_norms + components,
                                      work.coefficients};
-    lane.nearest_rows(tile.x, centres, {tile.weights, nullptr, row_objectives}, work.labels, objective);
+    const cpu::RowTerms terms{tile.weights, nullptr, row_objectives};
+    if constexpr (requires { lane.nearest_rows(tile.x, centres, terms, work.labels, objective, work.remembered); })
+      lane.nearest_rows(tile.x, centres, terms, work.labels, objective, work.remembered);
+    else
+      lane.nearest_rows(tile.x, centres, terms, work.labels, objective);
   }
   template <class Lane, class Real>
   void add_labelled(Lane& lane, const Tile<Real>& tile, const CandidateWork<Real>& work, double* statistics) const {
@@ -91,7 +102,10 @@ struct CentroidKernel {
  private:
   template <class Real>
   MatrixView<const double> origins(const CandidateWork<Real>& work) const {
-    return {work.exact + cpu::panels_size(components, columns), components, columns};
+    return centres_in(work.exact);
+  }
+  MatrixView<const double> centres_in(const double* exact) const {
+    return {exact + cpu::panels_size(components, columns), components, columns};
   }
   MatrixView<double> sums(double* statistics) const { return {statistics, components, 1 + columns}; }
 };

@@ -19,6 +19,8 @@ struct HardKernel {
   Family family;
 
   Index feature_width() const { return family.feature_width(); }
+  bool remembers(Index candidates) const { return family.remembers(candidates); }
+  void follow(const double* before, const double* after, double* moved) const { family.follow(before, after, moved); }
   template <class Lane, class Real>
   void features(Lane& lane, const Tile<Real>& tile, MatrixView<Real> out) const {
     family.features(lane, tile.x, out);

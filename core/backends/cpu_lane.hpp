@@ -69,8 +69,8 @@ class CpuLane {
   }
   template <class Real>
   void nearest_rows(MatrixView<const Real> x, const cpu::Centres<Real>& centres, const cpu::RowTerms& terms,
-                    std::int32_t* labels, double* objective) {
-    *objective += cpu::nearest_rows(x, centres, terms, labels);
+                    std::int32_t* labels, double* objective, const cpu::RememberedRows& remembered = {}) {
+    *objective += cpu::nearest_rows(x, centres, terms, labels, remembered);
   }
   template <class Real>
   void add_rows_by_label(MatrixView<const Real> x, const std::int32_t* labels, const double* weights,

@@ -21,7 +21,8 @@ namespace tally::cpu {
 // The kernels of one instruction set.
 template <class Real>
 struct NearestTable {
-  double (*nearest_rows)(MatrixView<const Real>, const Centres<Real>&, const RowTerms&, std::int32_t*);
+  double (*nearest_rows)(MatrixView<const Real>, const Centres<Real>&, const RowTerms&, std::int32_t*,
+                         const RememberedRows&);
   void (*add_rows_by_label)(MatrixView<const Real>, const std::int32_t*, const double*, MatrixView<const double>,
                             MatrixView<double>);
 };
@@ -104,28 +105,39 @@ struct SquaredDifferences {
   }
 };
 
+// More than rounding moves a squared distance or a sum of squares in double by, relative to it: with u = 2^-53, gamma_D
+// of the sum and 3 u of its terms, while D < 2^20.
+constexpr double distance_slack = 0x1p-30;
+
+template <class Real>
+HWY_INLINE double squared_distance(const Real* x, const MatrixView<const double>& exact, Index k) {
+  return sum_in_double(DoubleLanes(), exact.cols, SquaredDifferences<Real>{x, exact.row(k)});
+}
+
 // One row on its way to its nearest centre.
 template <class Real>
 struct Search {
   double margin;  // below the best score; NaN, which no score reaches, where something may have overflowed
-  Real best;
+  Real best, second;  // scores; `second` only where it is asked for
   Index label;
   double distance;
+  double squared_norm;  // of the row
 
   HWY_INLINE void begin(const Real* x, const Centres<Real>& centres) {
     const Index dims = centres.exact.cols;
-    const double norm = std::sqrt(sum_in_double(DoubleLanes(), dims, Squares<Real>{x}));
+    squared_norm = sum_in_double(DoubleLanes(), dims, Squares<Real>{x});
+    const double norm = std::sqrt(squared_norm);
     const double largest = *centres.largest_norm;
     const double magnitude = norm * largest + 0.5 * largest * largest;
     const bool bounded = magnitude < 0.125 * std::numeric_limits<Real>::max();
     margin = bounded ? 2.0 * score_error<Real>(dims, magnitude) : std::numeric_limits<double>::quiet_NaN();
-    best = -std::numeric_limits<Real>::infinity();
+    best = second = -std::numeric_limits<Real>::infinity();
     label = -1;
     distance = 0;
   }
 
   HWY_INLINE void try_centre(const Real* x, const MatrixView<const double>& exact, Index k) {
-    const double candidate = sum_in_double(DoubleLanes(), exact.cols, SquaredDifferences<Real>{x, exact.row(k)});
+    const double candidate = squared_distance(x, exact, k);
     if (label < 0 || candidate < distance) {
       label = k;
       distance = candidate;
@@ -133,12 +145,30 @@ struct Search {
   }
 
   // Tries every centre of a panel whose score comes near enough to the best so far, lowest index first.
+  template <bool asks_second>
   HWY_INLINE void try_panel(const Real* x, const MatrixView<const double>& exact, Index first, Index columns,
                             const Real* scores) {
     const hn::ScalableTag<Real> d;
     auto best_lanes = hn::Load(d, scores);
-    for (Index j = lanes_of(d); j < columns; j += lanes_of(d)) best_lanes = hn::Max(best_lanes, hn::Load(d, scores + j));
-    best = std::max(best, hn::GetLane(hn::MaxOfLanes(d, best_lanes)));
+    if constexpr (asks_second) {
+      const auto none = hn::Set(d, -std::numeric_limits<Real>::infinity());
+      auto second_lanes = none;
+      for (Index j = lanes_of(d); j < columns; j += lanes_of(d)) {
+        const auto next = hn::Load(d, scores + j);
+        second_lanes = hn::Max(second_lanes, hn::Min(best_lanes, next));
+        best_lanes = hn::Max(best_lanes, next);
+      }
+      const Real top = hn::GetLane(hn::MaxOfLanes(d, best_lanes));
+      const auto is_top = hn::Eq(best_lanes, hn::Set(d, top));
+      const Real next = hn::CountTrue(d, is_top) > 1
+                            ? top
+                            : hn::GetLane(hn::MaxOfLanes(d, hn::Max(second_lanes, hn::IfThenElse(is_top, none, best_lanes))));
+      second = std::max({second, next, std::min(best, top)});
+      best = std::max(best, top);
+    } else {
+      for (Index j = lanes_of(d); j < columns; j += lanes_of(d)) best_lanes = hn::Max(best_lanes, hn::Load(d, scores + j));
+      best = std::max(best, hn::GetLane(hn::MaxOfLanes(d, best_lanes)));
+    }
     const auto threshold = hn::Set(d, static_cast<Real>(static_cast<double>(best) - margin));
     std::uint64_t near = 0;
     for (Index j = 0; j < columns; j += lanes_of(d)) {
@@ -152,46 +182,95 @@ struct Search {
   HWY_INLINE void try_all(const Real* x, const MatrixView<const double>& exact) {
     for (Index k = 0; k < exact.rows; ++k) try_centre(x, exact, k);
   }
+
+  // How far all centres but the nearest are away at least: |x - c|^2 = |x|^2 - 2 (x.c - |c|^2/2). The nearest scores best, or
+  // it scores no more than the second and the best-scoring centre is no nearer.
+  HWY_INLINE double others() const {
+    const double score = static_cast<double>(second) + 0.5 * margin;
+    const double squared = squared_norm - 2 * score - distance_slack * (squared_norm + 2 * std::abs(score));
+    return squared > 0 ? std::sqrt(squared) : 0.0;
+  }
 };
 
-// Up to slice_rows rows.
+// Whether no other centre can be nearer than the row's of before, whose squared distance is then written: the search would
+// find the same. `others` and what centres moved are at least right to distance_slack.
 template <class Real>
-void search_slice(MatrixView<const Real> x, const Centres<Real>& centres, Search<Real>* searches) {
+HWY_INLINE bool is_settled(const Real* x, const MatrixView<const double>& exact, const RememberedRow& row,
+                           const double* moved, double& distance) {
+  if (row.label < 0) return false;
+  const double others = static_cast<double>(row.others) - moved[row.label];
+  if (!(others > 0)) return false;
+  distance = squared_distance(x, exact, row.label);
+  return distance < others * others * (1 - distance_slack);
+}
+
+// Up to slice_rows rows.
+template <bool asks_second, class Real>
+void search_slice(const Real* const* x, Index count, const Centres<Real>& centres, Search<Real>* searches) {
   const hn::ScalableTag<Real> d;
-  const Index K = centres.exact.rows, dims = x.cols;
+  const Index K = centres.exact.rows, dims = centres.exact.cols;
   const Index panel_size = panel_width * (1 + dims);
   const Index chunk =
       panel_width * std::max<Index>(1, chunk_bytes / (panel_size * static_cast<Index>(sizeof(Real))));
   HWY_ALIGN Real scores[group_rows * panel_width];
-  for (Index i = 0; i < x.rows; ++i) searches[i].begin(x.row(i), centres);
+  for (Index i = 0; i < count; ++i) searches[i].begin(x[i], centres);
   for (Index chunk_first = 0; chunk_first < K; chunk_first += chunk) {
-    for (Index i = 0; i < x.rows; i += group_rows) {
+    for (Index i = 0; i < count; i += group_rows) {
       const Real* rows[group_rows];  // those beyond the last repeat it
-      for (Index r = 0; r < group_rows; ++r) rows[r] = x.row(std::min(i + r, x.rows - 1));
+      for (Index r = 0; r < group_rows; ++r) rows[r] = x[std::min(i + r, count - 1)];
       for (Index first = chunk_first; first < std::min(chunk_first + chunk, K); first += panel_width) {
         const Index columns = std::min(panel_width, K - first);
         score_panel(d, rows, dims, centres.panels + first / panel_width * panel_size, columns, scores);
-        for (Index r = 0; r < std::min(group_rows, x.rows - i); ++r)
-          searches[i + r].try_panel(rows[r], centres.exact, first, columns, scores + r * panel_width);
+        for (Index r = 0; r < std::min(group_rows, count - i); ++r)
+          searches[i + r].template try_panel<asks_second>(rows[r], centres.exact, first, columns, scores + r * panel_width);
       }
     }
   }
 }
 
-template <class Real>
-double nearest_rows(MatrixView<const Real> x, const Centres<Real>& centres, const RowTerms& terms,
-                    std::int32_t* labels) {
+// The distance to the nearest centre of each row of a slice.
+template <bool remembers, class Real>
+void find_nearest(MatrixView<const Real> x, const Centres<Real>& centres, std::int32_t* labels, double* distances,
+                  RememberedRow* rows, const double* moved) {
   Search<Real> searches[slice_rows];
+  const Real* wanted[slice_rows];
+  Index places[slice_rows], count = 0;
+  for (Index i = 0; i < x.rows; ++i) {
+    if constexpr (remembers) {
+      labels[i] = rows[i].label;
+      if (is_settled(x.row(i), centres.exact, rows[i], moved, distances[i])) continue;
+    }
+    wanted[count] = x.row(i);
+    places[count++] = i;
+  }
+  if (count == 0) return;
+  search_slice<remembers>(wanted, count, centres, searches);
+  for (Index j = 0; j < count; ++j) {
+    Search<Real>& search = searches[j];
+    const Index i = places[j];
+    if (search.label < 0) search.try_all(wanted[j], centres.exact);
+    labels[i] = static_cast<std::int32_t>(search.label);
+    distances[i] = search.distance;
+    // Rounded to float at least downward.
+    if constexpr (remembers)
+      rows[i] = {labels[i], static_cast<float>((search.others() + moved[search.label]) * (1 - 0x1p-22))};
+  }
+}
+
+template <class Real>
+double nearest_rows(MatrixView<const Real> x, const Centres<Real>& centres, const RowTerms& terms, std::int32_t* labels,
+                    const RememberedRows& remembered) {
+  double distances[slice_rows];
   double total = 0;
   for (Index first = 0; first < x.rows; first += slice_rows) {
     const MatrixView<const Real> slice(x.row(first), std::min(slice_rows, x.rows - first), x.cols, x.stride);
-    search_slice(slice, centres, searches);
+    if (remembered.rows)
+      find_nearest<true>(slice, centres, labels + first, distances, remembered.rows + first, remembered.moved);
+    else
+      find_nearest<false>(slice, centres, labels + first, distances, nullptr, nullptr);
     for (Index i = 0; i < slice.rows; ++i) {
-      Search<Real>& search = searches[i];
-      if (search.label < 0) search.try_all(slice.row(i), centres.exact);
-      labels[first + i] = static_cast<std::int32_t>(search.label);
-      if (terms.objective) terms.objective[first + i] = search.distance;
-      total += terms.weight(first + i) * search.distance;
+      if (terms.objective) terms.objective[first + i] = distances[i];
+      total += terms.weight(first + i) * distances[i];
     }
   }
   return total;
@@ -253,6 +332,25 @@ void write_panels(MatrixView<const double> centres, const double* half_norms, do
   }
 }
 
+void add_moves(MatrixView<const double> before, MatrixView<const double> after, double* moved) {
+  // The largest move of all centres but the k-th is the largest of all, or the second where that is k's own.
+  double largest = 0, second = 0;
+  Index of_largest = -1;
+  for (Index k = 0; k < before.rows; ++k) {
+    double squared = 0;
+    for (Index d = 0; d < before.cols; ++d) squared += (after(k, d) - before(k, d)) * (after(k, d) - before(k, d));
+    const double move = std::sqrt(squared) * (1 + 0x1p-30);  // at least, with what rounding takes away
+    if (move > largest || of_largest < 0) {
+      second = largest;
+      largest = move;
+      of_largest = k;
+    } else {
+      second = std::max(second, move);
+    }
+  }
+  for (Index k = 0; k < before.rows; ++k) moved[k] += k == of_largest ? second : largest;
+}
+
 template <class Real>
 const NearestTable<Real>& nearest_of_processor() {
   if constexpr (std::is_same_v<Real, float>) {
@@ -263,9 +361,9 @@ const NearestTable<Real>& nearest_of_processor() {
 }
 
 template <class Real>
-double nearest_rows(MatrixView<const Real> x, const Centres<Real>& centres, const RowTerms& terms,
-                    std::int32_t* labels) {
-  return nearest_of_processor<Real>().nearest_rows(x, centres, terms, labels);
+double nearest_rows(MatrixView<const Real> x, const Centres<Real>& centres, const RowTerms& terms, std::int32_t* labels,
+                    const RememberedRows& remembered) {
+  return nearest_of_processor<Real>().nearest_rows(x, centres, terms, labels, remembered);
 }
 
 template <class Real>
@@ -275,7 +373,8 @@ void add_rows_by_label(MatrixView<const Real> x, const std::int32_t* labels, con
 }
 
 #define TALLY_INSTANTIATE(Real)                                                                                     \
-  template double nearest_rows(MatrixView<const Real>, const Centres<Real>&, const RowTerms&, std::int32_t*);       \
+  template double nearest_rows(MatrixView<const Real>, const Centres<Real>&, const RowTerms&, std::int32_t*,        \
+                               const RememberedRows&);                                                              \
   template void add_rows_by_label(MatrixView<const Real>, const std::int32_t*, const double*,                       \
                                   MatrixView<const double>, MatrixView<double>);
 TALLY_INSTANTIATE(float)

@@ -23,13 +23,29 @@ struct Centres {
   const Real* panels;              // panels_size(K, D)
 };
 
+// What a search remembers of a row from pass to pass, so that it need not look at all centres again while they move little
+// (Hamerly, "Making k-means even faster", SIAM International Conference on Data Mining, 2010).
+struct RememberedRow {
+  std::int32_t label = -1;  // none yet
+  float others = 0;         // other centres were at least so far away, plus what they had moved by then
+};
+
+// Of the rows of a tile.
+struct RememberedRows {
+  RememberedRow* rows = nullptr;  // (rows), or null: nothing is remembered
+  const double* moved = nullptr;  // (K): how far centres other than k have moved at most, all passes together
+};
+
+// Adds to `moved` (K) what the centres (K, D) moved from one pass to the next.
+void add_moves(MatrixView<const double> before, MatrixView<const double> after, double* moved);
+
 // The nearest centre of each row. Centres whose distance could be the smallest within the rounding error of their score
 // x . c - |c|^2 / 2 are recomputed in double from differences, ties go to the lowest index, and the distance reported
 // always comes from differences. Writes labels (rows); returns sum_i weight_i |x_i - c_label|^2; terms.objective
-// receives the unweighted distances.
+// receives the unweighted distances. What is remembered changes neither labels nor distances, not by a bit.
 template <class Real>
 double nearest_rows(MatrixView<const Real> x, const Centres<Real>& centres, const RowTerms& terms,
-                    std::int32_t* labels);
+                    std::int32_t* labels, const RememberedRows& remembered = {});
 
 // Row k = labels[i] of `sums` (K, 1 + D) gains weight_i [1, x_i - origin_k], in row order; origins is (K, D).
 template <class Real>

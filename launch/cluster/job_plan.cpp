@@ -86,10 +86,13 @@ RankShare share_of(const JobShape& job, BlockRange range, int threads, Index mem
   Index limit = options.memory_limit;
   if (limit == 0 && memory_there > 0) limit = static_cast<Index>(usable_memory * static_cast<double>(memory_there));
   Index rows = Shard::resident_bytes(share.rows, job.columns, job.weights, job.given_columns, options);
+  Index remembered = share.rows * job.remembered_bytes;
   share.streamed = limit > 0 && rows > limit;
-  if (share.streamed)
+  if (share.streamed) {
     rows = Shard::streaming_bytes(job.blocks.most_rows(), job.columns, job.weights, job.given_columns, options);
-  share.memory_needed = rows + threads * job.model_bytes + job.message_bytes;
+    remembered = 0;
+  }
+  share.memory_needed = rows + remembered + threads * job.model_bytes + job.message_bytes;
   return share;
 }
 

@@ -21,6 +21,7 @@ struct JobShape {
   Index given_columns = 0;
   Shard::Options shard;       // of every rank; memory_limit 0: 70 % of its share of the memory of its domains
   Index model_bytes = 0;      // of a thread, for its work space and sums
+  Index remembered_bytes = 0;  // of a row that stays in memory
   Index message_bytes = 0;    // of a rank, for messages between pieces of sequences
 };
 

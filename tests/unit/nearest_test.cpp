@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "tests/unit/kernel_checks.hpp"
@@ -36,9 +37,10 @@ struct Prepared {
     for (const double value : unrounded) panels.push_back(static_cast<Real>(value));
   }
 
-  double find(const Padded<Real>& x, const RowTerms& terms, std::vector<std::int32_t>& labels) const {
+  double find(const Padded<Real>& x, const RowTerms& terms, std::vector<std::int32_t>& labels,
+              const RememberedRows& remembered = {}) const {
     return nearest_rows<Real>(x.view(), {exact.view(), half_norms.data(), &largest_norm, panels.data()}, terms,
-                              labels.data());
+                              labels.data(), remembered);
   }
 };
 
@@ -114,6 +116,90 @@ TYPED_TEST(Nearest, NearestIsExactFarFromTheOriginAndTiesGoToTheLowest) {
       }
     }
   });
+}
+
+// Centres that move as k-means moves them, ever less, with ties and far from the origin: what is remembered changes no bit.
+TYPED_TEST(Nearest, RememberedRowsChangeNoBit) {
+  using Real = TypeParam;
+  on_every_target([] {
+    for (const double offset : {0.0, sizeof(Real) == 4 ? 0x1p20 : 0x1p48})
+      for (const Index K : {1, 2, 17, 70})
+        for (const Index D : {1, 2, 9, 33}) {
+          constexpr Index rows = 203;
+          auto grid = [draw = normal(K * D, 3.0), offset]() mutable { return offset + std::round(draw()); };
+          Padded<Real> x(rows, D, 1);
+          x.fill(grid);
+          Padded<double> centres(K, D, 0), before(K, D, 0);
+          centres.fill(grid);
+          std::vector<RememberedRow> memory(rows);
+          std::vector<double> moved(static_cast<std::size_t>(K), 0.0);
+          auto step = normal(7);
+          for (int pass = 0; pass < 12; ++pass) {
+            std::vector<std::int32_t> labels(rows), expected_labels(rows);
+            std::vector<double> distances(rows), expected_distances(rows);
+            const Prepared<Real> prepared(centres);
+
+            const double total =
+                prepared.find(x, {nullptr, nullptr, distances.data()}, labels, {memory.data(), moved.data()});
+
+            const double expected = prepared.find(x, {nullptr, nullptr, expected_distances.data()}, expected_labels);
+            ASSERT_EQ(labels, expected_labels) << K << " " << D << " pass " << pass;
+            ASSERT_EQ(distances, expected_distances);
+            ASSERT_EQ(total, expected);
+            for (Index k = 0; k < K; ++k)
+              for (Index d = 0; d < D; ++d) {
+                before(k, d) = centres(k, d);
+                if (pass % 3 != 2) centres(k, d) += std::ldexp(step(), -2 * pass);
+              }
+            add_moves(before.view(), centres.view(), moved.data());
+          }
+        }
+  });
+}
+
+// Scores that are no numbers would spoil any search: rows that are near their centre need none, as long as centres move less
+// than what parts them.
+TYPED_TEST(Nearest, RememberedRowsAreNotSearchedAgain) {
+  using Real = TypeParam;
+  on_every_target([] {
+    constexpr Index K = 20, D = 5, rows = 60;
+    Padded<double> centres(K, D, 0);
+    for (Index k = 0; k < K; ++k)
+      for (Index d = 0; d < D; ++d) centres(k, d) = d == 0 ? 10.0 * static_cast<double>(k) : 0;
+    Padded<Real> x(rows, D, 0);
+    x.fill(normal(3, 0.5));
+    for (Index i = 0; i < rows; ++i) x(i, 0) += static_cast<Real>(10 * (i % K));
+    std::vector<std::int32_t> first(rows), again(rows);
+    std::vector<RememberedRow> memory(rows);
+    std::vector<double> moved(K, 0.0);
+    Prepared<Real> prepared(centres);
+    prepared.find(x, {}, first, {memory.data(), moved.data()});
+    const std::vector<Real> panels = prepared.panels;
+    for (Real& value : prepared.panels) value = std::numeric_limits<Real>::quiet_NaN();
+
+    moved.assign(K, 2.0);
+    const double total = prepared.find(x, {}, again, {memory.data(), moved.data()});
+
+    EXPECT_EQ(again, first);
+    EXPECT_GT(total, 0);
+    for (Index i = 0; i < rows; ++i) EXPECT_EQ(memory[static_cast<std::size_t>(i)].label, i % K);
+    moved.assign(K, 20.0);
+    prepared.panels = panels;
+    prepared.find(x, {}, again, {memory.data(), moved.data()});
+    EXPECT_GT(memory.front().others, 20.0f);  // searched, and remembered with what centres have moved by now
+  });
+}
+
+TEST(Moves, AreTheLargestOfTheOthers) {
+  const std::vector<double> before = {0, 0, 5, 5, 1, 1}, after = {3, 4, 5, 5, 1, 2};
+  std::vector<double> moved = {100, 100, 100};
+
+  add_moves({before.data(), 3, 2}, {after.data(), 3, 2}, moved.data());
+
+  EXPECT_NEAR(moved[0], 101, 1e-6);
+  EXPECT_NEAR(moved[1], 105, 1e-6);
+  EXPECT_NEAR(moved[2], 105, 1e-6);
+  EXPECT_GE(moved[1], 105);
 }
 
 // Two centres mirrored about the row, the second one moved towards it by one unit in the last place of
