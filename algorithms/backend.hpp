@@ -11,8 +11,8 @@
 
 namespace tally {
 
-// What a source's models run on. A source is compiled once for each backend; what it makes of kernels has the backend's
-// lane in its name, so that two compilations never share one.
+// What a source's models run on. A source is compiled once for each backend, and what it makes of kernels has the backend's
+// lane in its name; but functions that make models have one name in all of them, so modules export none (tally_add_module).
 #if defined(TALLY_BACKEND_CUDA)
 using Backend = LaneBackend<CudaLane>;
 #elif defined(TALLY_BACKEND_GENERIC)

@@ -53,6 +53,7 @@ struct FitOptions {
   Index row_memory = 0;      // bytes of rows that it may keep; 0: what it has
   OnDegenerate on_degenerate = OnDegenerate::floor;  // one that the model does not refuse
   std::optional<Stepwise> stepwise = std::nullopt;  // for fit_stepwise
+  bool remembers = true;  // whether what is learnt of rows in memory may spare work in later passes; results are the same
 };
 
 struct IterationReport {

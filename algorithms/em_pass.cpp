@@ -94,6 +94,7 @@ PassPart::PassPart(const Model& model, const Shard& shard, const DataSummary& su
 void PassPart::bind(const FitOptions& options, int lanes) {
   bound_ = bind_model(
       model_, {options.precision, lanes, candidates_, options.summation, options.device, options.row_memory});
+  block_by_block_ = dynamic_cast<BlockByBlock*>(bound_.get());
 }
 
 std::vector<double> PassPart::statistics(int candidate) const {
@@ -107,9 +108,8 @@ void PassPart::prepare() {
 }
 
 void PassPart::begin_blocks(const Shard& shard) {
-  block_by_block()->begin_rows(shard.preparation() ? *shard.preparation() : preparation_);
-  if (shard.resident()) block_by_block()->remember_rows(shard.first_row(), shard.local_rows());
-  block_by_block()->begin_sums(tally_);
+  block_by_block_->begin_rows(shard.preparation() ? *shard.preparation() : preparation_);
+  block_by_block_->begin_sums(tally_);
 }
 
 // The rare event: a value outgrew its field's grid somewhere. All ranks take the widest exponents.
@@ -127,6 +127,7 @@ Pass::Pass(std::span<PassPart> parts, Shard& shard, const FitOptions& options, C
       shard_(shard),
       communicator_(communicator),
       summation_(options.summation),
+      remembers_(options.remembers),
       exchange_(shard, communicator) {
   const auto bind = [&] {
     for (PassPart& part : parts_) part.bind(options, shard.lanes());
@@ -223,6 +224,7 @@ void Pass::accumulate(std::span<PassPart* const> parts, PassKind kind) {
   }
   exchange_.locally([&] {
     for (PassPart* part : parts) part->begin_blocks(shard_);
+    if (kind == PassKind::expectation && remembers_) remember_rows(parts);
     shard_.for_each_block(
         [&](int lane, const StoredBlock& block) {
           for (PassPart* part : parts)
@@ -231,6 +233,14 @@ void Pass::accumulate(std::span<PassPart* const> parts, PassKind kind) {
         pulse);
     for (PassPart* part : parts) part->block_by_block()->end_sums(part->tally_);
   });
+}
+
+// Where all of it fits beside the rows.
+void Pass::remember_rows(std::span<PassPart* const> parts) const {
+  Index bytes = 0;
+  for (const PassPart& part : parts_) bytes += part.bound_->remembered_bytes();
+  if (bytes == 0 || !shard_.resident_with(bytes)) return;
+  for (PassPart* part : parts) part->block_by_block_->remember_rows(shard_.first_row(), shard_.local_rows());
 }
 
 void Pass::accumulate_groups(PassPart& part, PassKind kind, std::span<const BlockGroup> groups) {

@@ -38,7 +38,7 @@ class PassPart {
   void begin_blocks(const Shard& shard);
   void widen_grids(Communicator& communicator);
   // Null where this model takes all its blocks in one call alone.
-  BlockByBlock* block_by_block() const { return dynamic_cast<BlockByBlock*>(bound_.get()); }
+  BlockByBlock* block_by_block() const noexcept { return block_by_block_; }
 
   const Model& model_;
   int candidates_;
@@ -47,6 +47,7 @@ class PassPart {
   Tally tally_;
   Preparation preparation_;
   std::unique_ptr<BoundModel> bound_;
+  BlockByBlock* block_by_block_ = nullptr;
   std::vector<int> running_;
   std::vector<const std::vector<double>*> parameters_;
 };
@@ -77,6 +78,7 @@ class Pass {
 
  private:
   void accumulate(std::span<PassPart* const> parts, PassKind kind);
+  void remember_rows(std::span<PassPart* const> parts) const;
   void accumulate_groups(PassPart& part, PassKind kind, std::span<const BlockGroup> groups);
   void sum_over_ranks(std::span<PassPart* const> parts);
   void sum_joined(std::span<PassPart* const> parts);
@@ -87,6 +89,7 @@ class Pass {
   Shard& shard_;
   Communicator& communicator_;
   Summation summation_;
+  bool remembers_;
   RankExchange exchange_;
   std::vector<std::int64_t> joined_;  // the buffers of several parts, end to end
   bool stopping_ = false;

@@ -6,7 +6,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <type_traits>
 
 #include "algorithms/model.hpp"
 #include "core/backends/nearest.hpp"
@@ -32,14 +31,6 @@ template <template <class, class> class Interface, class Lane>
 struct InBothPrecisions {
   std::shared_ptr<const Interface<Lane, double>> in_double;
   std::shared_ptr<const Interface<Lane, float>> in_float;
-
-  template <class Real>
-  const std::shared_ptr<const Interface<Lane, Real>>& of() const {
-    if constexpr (std::is_same_v<Real, float>)
-      return in_float;
-    else
-      return in_double;
-  }
 };
 
 // What a kernel sees of a candidate: its coefficients and its share of the lane's workspace.

@@ -194,7 +194,7 @@ struct RowResults {
 // wherever they are read.
 enum class PassKind { expectation, given, evaluation };
 
-// A model bound to a backend, a precision and its lanes. One virtual call a pass, none a block.
+// A model bound to a backend, a precision and its lanes. One virtual call a pass or a block, none a row.
 class BoundModel {
  public:
   virtual ~BoundModel() = default;

@@ -24,7 +24,7 @@ class TileKernel {
   virtual void labels(const Tile<Real>& tile, const CandidateWork<Real>& work, std::int32_t* out) const = 0;
   virtual void responsibilities(const Tile<Real>& tile, const CandidateWork<Real>& work, double* out) const = 0;
   virtual Index workspace_bytes() const { return 0; }
-  // Whether it reads and writes CandidateWork::remembered, where a row has so many. `follow` then adds to what that says was moved (K), from one pass'
+  // Whether it reads and writes CandidateWork::remembered, where a row has one for each of so many candidates. `follow` then adds to what that says was moved (K), from one pass'
   // coefficients, exact, to the next's.
   virtual bool remembers(Index /*candidates*/) const { return false; }
   virtual void follow(const double* /*before*/, const double* /*after*/, double* /*moved*/) const {}
@@ -41,6 +41,7 @@ class TileKernel {
 //   void add_given_statistics(...) const;                                           the same after take_given
 //   void labels(const Tile<Real>&, const CandidateWork<Real>&, int32* out) const;   on the host, after expect
 //   void responsibilities(const Tile<Real>&, const CandidateWork<Real>&, double* out) const;
+// and, where it has them, workspace_bytes, remembers and follow as above.
 // It is made of shapes alone; its functions are templates, so that one source serves every backend.
 template <class Kernel, class Lane, class Real>
 class TileKernelOf final : public TileKernel<Lane, Real> {
@@ -73,6 +74,10 @@ class TileKernelOf final : public TileKernel<Lane, Real> {
   }
   void responsibilities(const Tile<Real>& tile, const CandidateWork<Real>& work, double* out) const override {
     kernel_.responsibilities(tile, work, out);
+  }
+  Index workspace_bytes() const override {
+    if constexpr (requires { kernel_.workspace_bytes(); }) return kernel_.workspace_bytes();
+    return 0;
   }
   bool remembers(Index candidates) const override {
     if constexpr (requires { kernel_.remembers(candidates); }) return kernel_.remembers(candidates);

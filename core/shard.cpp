@@ -29,9 +29,12 @@ Shard::Shard(IoExecutor& io, Inputs inputs, BlockPlan plan, ShardRange range, Op
       columns_(inputs.rows->columns()),
       local_rows_(plan_.first_row(range.last_block) - plan_.first_row(range.first_block)),
       options_(options) {
-  resident_ = options_.memory_limit == 0 ||
-              resident_bytes(local_rows_, columns_, inputs_.weights != nullptr, given_columns(), options_) <=
-                  options_.memory_limit;
+  resident_ = resident_with(0);
+}
+
+bool Shard::resident_with(Index bytes_more) const {
+  const Index bytes = resident_bytes(local_rows_, columns_, inputs_.weights != nullptr, given_columns(), options_);
+  return options_.memory_limit == 0 || bytes + local_rows_ * bytes_more <= options_.memory_limit;
 }
 
 Shard::~Shard() = default;

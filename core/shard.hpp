@@ -79,6 +79,8 @@ class Shard {
   Index block_count() const noexcept { return range_.block_count(); }
   int lanes() const noexcept { return options_.lanes; }
   bool resident() const noexcept { return resident_; }
+  // Whether its rows stay in memory, with so many bytes more for each.
+  bool resident_with(Index bytes_more) const;
   // Seconds that lanes have waited for rows from the files so far, their mean.
   double read_seconds() const noexcept { return 1e-9 * static_cast<double>(waited_.load()) / options_.lanes; }
   bool takes_missing() const noexcept { return options_.takes_missing; }

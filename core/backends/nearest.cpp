@@ -228,6 +228,12 @@ void search_slice(const Real* const* x, Index count, const Centres<Real>& centre
   }
 }
 
+// A float that is less by more than rounding took from the value.
+HWY_INLINE float float_below(double value) {
+  const double less = std::min<double>(value * (1 - 0x1p-22), std::numeric_limits<float>::max());
+  return less < std::numeric_limits<float>::min() ? 0.0f : static_cast<float>(less);
+}
+
 // The distance to the nearest centre of each row of a slice.
 template <bool remembers, class Real>
 void find_nearest(MatrixView<const Real> x, const Centres<Real>& centres, std::int32_t* labels, double* distances,
@@ -251,9 +257,7 @@ void find_nearest(MatrixView<const Real> x, const Centres<Real>& centres, std::i
     if (search.label < 0) search.try_all(wanted[j], centres.exact);
     labels[i] = static_cast<std::int32_t>(search.label);
     distances[i] = search.distance;
-    // Rounded to float at least downward.
-    if constexpr (remembers)
-      rows[i] = {labels[i], static_cast<float>((search.others() + moved[search.label]) * (1 - 0x1p-22))};
+    if constexpr (remembers) rows[i] = {labels[i], float_below(search.others() + moved[search.label])};
   }
 }
 
@@ -344,8 +348,8 @@ void add_moves(MatrixView<const double> before, MatrixView<const double> after, 
       second = largest;
       largest = move;
       of_largest = k;
-    } else {
-      second = std::max(second, move);
+    } else if (!(move <= second)) {
+      second = move;
     }
   }
   for (Index k = 0; k < before.rows; ++k) moved[k] += k == of_largest ? second : largest;

@@ -83,6 +83,7 @@ Candidate Problem::run(int iterations, Summation summation, FitObserver& observe
   options.precision = workload_.precision;
   options.summation = summation;
   options.device = setting_.device.device.get();
+  options.remembers = false;  // every iteration does all of its work
   fit(*model_, *shard_, scan_.summary, state, options, setting_.communicator, observer);
   return std::move(state.candidates[0]);
 }

@@ -88,10 +88,9 @@ RankShare share_of(const JobShape& job, BlockRange range, int threads, Index mem
   Index rows = Shard::resident_bytes(share.rows, job.columns, job.weights, job.given_columns, options);
   Index remembered = share.rows * job.remembered_bytes;
   share.streamed = limit > 0 && rows > limit;
-  if (share.streamed) {
+  if (limit > 0 && rows + remembered > limit) remembered = 0;
+  if (share.streamed)
     rows = Shard::streaming_bytes(job.blocks.most_rows(), job.columns, job.weights, job.given_columns, options);
-    remembered = 0;
-  }
   share.memory_needed = rows + remembered + threads * job.model_bytes + job.message_bytes;
   return share;
 }

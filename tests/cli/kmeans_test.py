@@ -51,6 +51,15 @@ class Remembered(TallyTest):
                 with self.subTest(precision=precision, ranks=ranks):
                     self.assertEqual(bits_of(self.fit_again(ranks, precision=precision).file), expected)
 
+    def test_same_bits_of_starts_that_end_one_by_one(self):
+        def fitted(ranks=1, **options):
+            return bits_of(self.fit("kmeans", self.data, 24, ranks, init="random", n_init=4, seed=3, tol=1e-4, max_iter=60,
+                                    **options).file)
+
+        expected = fitted(memory="400K")
+        for ranks in (1, 3):
+            self.assertEqual(fitted(ranks), expected)
+
     def test_same_bits_after_a_resume(self):
         folder = self.path("")
         self.fit("kmeans", self.data, 24, init=self.start_file, weights=self.weights, tol=0, max_iter=20, checkpoint=folder)

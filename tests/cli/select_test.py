@@ -122,6 +122,20 @@ class Results(Select):
         with open(log, encoding="utf-8") as lines:
             self.assertEqual(json.loads(lines.readlines()[-1]), {"event": "result", **result})
 
+    def test_the_picture_in_the_docs_is_what_the_command_beside_it_makes(self):
+        source = os.environ["TALLY_SOURCE_DIR"]
+        with open(os.path.join(source, "docs", "choosing_a_model.md"), encoding="utf-8") as page:
+            line = re.search(r"\$ tally (select gmm tests/data/cases/gmm_faithful.*\\\n.*)--plot faithful.svg", page.read()).group(1)
+        plot = self.path(".svg")
+        subprocess.run([command, *line.replace("\\\n", " ").split(), "--plot", plot, "--quiet"], cwd=source, check=True,
+                       capture_output=True, timeout=200)
+        drawn, shown = (list(xml.etree.ElementTree.parse(file).getroot().iter())
+                        for file in (plot, os.path.join(source, "docs", "pictures", "faithful.svg")))
+        self.assertEqual([(element.tag, element.text) for element in drawn], [(element.tag, element.text) for element in shown])
+        for one, other in zip(drawn, shown):
+            for name in ("x", "y", "x1", "y1", "cx", "cy"):
+                self.assertLess(abs(float(one.get(name, 0)) - float(other.get(name, 0))), 0.5, one.attrib)
+
     def test_the_table_marks_the_best_and_the_plot_shows_every_shape(self):
         plot = self.path(".svg")
         done = self.succeed("select", "gmm", self.data, "-k", "1:4", "--covariance", "full,diag", "--plot", plot, "--quiet",
