@@ -205,7 +205,7 @@ void add_check_device_command(CLI::App& app, const Choose& choose) {
       "check-device", "Check the devices of all ranks: every model against the CPU, and the same bits in every way");
   const auto request = std::make_shared<CheckRequest>();
   command->add_option("--device", request->device, "cuda, or another backend")->capture_default_str();
-  command->add_option("--model", request->model, "Check this model alone");
+  command->add_option("--model", request->model, "Check this model alone, of hmm also one emission: \"hmm poisson\"");
   command->add_flag("--json", request->json, "Print the verdicts as JSON");
   command->callback([request, choose] {
     choose([request](CommandContext& context) { return check_device(*request, context); });

@@ -136,7 +136,9 @@ double CheckResult::severity() const noexcept {
   return tolerance > 0 ? measured / tolerance : measured > 0 ? std::numeric_limits<double>::max() : 0;
 }
 
-std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& name) {
+std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& words) {
+  const std::size_t space = words.find(' ');
+  const std::string name = words.substr(0, space), chosen = space == std::string::npos ? "" : words.substr(space + 1);
   if (!name.empty()) registry.find(name);  // an error that lists what there is
   std::vector<CheckedModel> models;
   for (const Precision precision : {Precision::double_precision, Precision::single_precision, Precision::tf32})
@@ -147,8 +149,11 @@ std::vector<CheckedModel> models_to_check(const Registry& registry, const std::s
         continue;
       }
       for (const EmissionEntry& emission : registry.emissions())
-        add_choices({&entry, {{"emission", emission.word}}, precision}, emission.options, models);
+        if (chosen.empty() || emission.word == chosen)
+          add_choices({&entry, {{"emission", emission.word}}, precision}, emission.options, models);
     }
+  if (models.empty() || (!chosen.empty() && !models.front().entry->of_sequences))
+    throw UsageError("--model " + words + ": " + name + " has no emission '" + chosen + "'");
   return models;
 }
 

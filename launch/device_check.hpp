@@ -20,8 +20,8 @@ struct CheckedModel {
   Precision precision = Precision::double_precision;
 };
 // Every choice of every model (mixtures' of what data are like in double alone), of hidden Markov models every emission, or
-// those of the model that is named; in double, then in single, then in tf32. Throws UsageError.
-std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& name);
+// those of the model that is named, as "gmm", "hmm" or "hmm poisson"; in double, then in single, then in tf32. Throws UsageError.
+std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& words);
 
 // What one check found: a difference and what is allowed, or why there is none.
 struct CheckResult {

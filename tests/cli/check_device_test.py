@@ -4,7 +4,7 @@ import json
 import os
 import unittest
 
-from tally_cli import TallyTest, run
+from tally_cli import TallyTest, run, usage_status
 
 device_status, communication_status = 4, 5
 models = ["gmm full", "gmm tied", "gmm diag", "gmm spherical", "kmeans", "poisson", "bernoulli", "categorical", "exponential",
@@ -67,6 +67,12 @@ class ARightDevice(CheckDevice):
             verdict, _ = self.verdicts(0, "--model", word)
             self.assert_all_passed(verdict, 1, self.named(word))
 
+    def test_one_emission_alone(self):
+        verdict, _ = self.verdicts(0, "--model", "hmm poisson")
+        self.assertEqual([(model["model"], model["options"]["emission"]) for model in verdict["models"]], [("hmm", "poisson")] * 3)
+        for words in ("hmm nothing", "gmm full"):
+            self.refuse("check-device", "--device", "generic", "--model", words, status=usage_status, says="has no emission")
+
     def test_passes_on_several_ranks_that_sum_by_mpi(self):
         verdict, _ = self.verdicts(0, "--model", "poisson", ranks=2)
         self.assert_all_passed(verdict, 2, self.named("poisson"))
@@ -97,7 +103,7 @@ class AWrongDevice(CheckDevice):
         self.assertFalse(verdict["passed"])
         failing, of_ranks = [], set()
         for checked in verdict["models"]:
-            self.assertEqual(checked["model"], model)
+            self.assertEqual(checked["model"], model.split()[0])
             failed = [check for check in checked["checks"] if not check["passed"]]
             self.assertEqual(checked["passed"], not failed)
             failing.append((checked["precision"], {check["check"] for check in failed}))
@@ -124,7 +130,7 @@ class AWrongDevice(CheckDevice):
         self.assertIn("on rank 1 (generic 1: host memory on ", error)
 
     def test_messages_of_a_cut_sequence_that_are_off_are_found(self):
-        failing, _, error = self.failing("messages", "hmm")
+        failing, _, error = self.failing("messages", "hmm gaussian")
         for precision, checks in failing:
             self.assertEqual(checks & {"first M-step", *same_bits}, {"candidates"})  # the first of several is off
             if precision == "double":
