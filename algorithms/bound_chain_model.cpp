@@ -547,21 +547,26 @@ class BoundChainModel final : public BoundModel {
     }
   }
 
-  // Messages by composition: what each piece does to any message, all pieces at once, brought to all ranks.
-  void compose(Shard& shard, std::span<const int> candidates, MessageExchange& exchange, const Shard::Pulse& pulse) {
+  // Calls work(lane, block, pieces) for the blocks that hold pieces of cut sequences.
+  template <class Work>
+  void for_each_cut_block(Shard& shard, MessageExchange& exchange, const Shard::Pulse& pulse, const Work& work) {
     exchange.locally([&] {
       shard.for_each_block(
           cut_blocks(shard),
           [&](int index, const StoredBlock& block) {
-            Lane& lane = lanes_[static_cast<std::size_t>(index)];
-            const std::vector<Piece> pieces = shard.plan().pieces_of(block.number);
-            for (const int c : candidates) {
-              emit(lane, block, shard.given_columns(), c);
-              for (const Piece& piece : pieces)
-                compose(lane, block, shard.given_columns(), piece, c, products_->at(c, piece.number));
-            }
+            work(lanes_[static_cast<std::size_t>(index)], block, shard.plan().pieces_of(block.number));
           },
           pulse);
+    });
+  }
+
+  // Messages by composition: what each piece does to any message, all pieces at once, brought to all ranks.
+  void compose(Shard& shard, std::span<const int> candidates, MessageExchange& exchange, const Shard::Pulse& pulse) {
+    for_each_cut_block(shard, exchange, pulse, [&](Lane& lane, const StoredBlock& block, const std::vector<Piece>& pieces) {
+      for (const int c : candidates) {
+        emit(lane, block, shard.given_columns(), c);
+        for (const Piece& piece : pieces) compose(lane, block, shard.given_columns(), piece, c, products_->at(c, piece.number));
+      }
     });
     exchange.share(products_->values());
     exchange.locally([&] { products_->scan(candidates, cut_pieces(shard.plan()), messages_); });
@@ -701,19 +706,12 @@ class BoundChainModel final : public BoundModel {
 
   // What was given for the last step of each piece that goes on.
   void pass_given(Shard& shard, MessageExchange& exchange, const Shard::Pulse& pulse) {
-    exchange.locally([&] {
-      shard.for_each_block(
-          cut_blocks(shard),
-          [&](int index, const StoredBlock& block) {
-            Lane& lane = lanes_[static_cast<std::size_t>(index)];
-            const std::vector<Piece> pieces = shard.plan().pieces_of(block.number);
-            take_given(lane, block, shard.given_columns(), {});
-            for (const Piece& piece : pieces)
-              if (!piece.ends)
-                std::copy_n(gamma_of(lane, block.rows).row(piece.first + piece.steps - 1), states_,
-                            messages_.incoming(0, piece.number + 1).begin());
-          },
-          pulse);
+    for_each_cut_block(shard, exchange, pulse, [&](Lane& lane, const StoredBlock& block, const std::vector<Piece>& pieces) {
+      take_given(lane, block, shard.given_columns(), {});
+      for (const Piece& piece : pieces)
+        if (!piece.ends)
+          std::copy_n(gamma_of(lane, block.rows).row(piece.first + piece.steps - 1), states_,
+                      messages_.incoming(0, piece.number + 1).begin());
     });
     exchange.share(messages_.values());
   }

@@ -121,7 +121,7 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
       CandidateWork<Real> work = work_of(lane, tile, 0);
       double objective = 0;
       kernel_->expect(lane.compute, tile, MatrixView<const Real>(features_of(lane, tile)), work,
-                     lane.row_objectives.data() + first, &objective);
+                      lane.row_objectives.data() + first, &objective);
       if (wanted.labels) kernel_->labels(tile, work, lane.row_labels.data() + first);
       if (wanted.responsibilities)
         kernel_->responsibilities(tile, work, lane.row_weights.data() + first * components_);

@@ -132,7 +132,7 @@ class KernelEngine final : public LaneEngine<Real, DeviceLane> {
     const Index rows = tile.rows();
     CandidateWork<Real> work = work_of(index, rows, 0);
     kernel_->expect(lane, tile, features_of(index, tile), work, workspace.row_objectives.data(),
-                   workspace.objective.data());
+                    workspace.objective.data());
     if (outputs.objectives) lane.download(workspace.row_objectives.data(), outputs.objectives + first, rows);
     if (!outputs.labels && !outputs.responsibilities) return;
     CandidateWork<Real> seen = host_work(index, rows);
