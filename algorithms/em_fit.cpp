@@ -7,14 +7,11 @@
 
 #include "algorithms/em_m_step.hpp"
 #include "algorithms/em_pass.hpp"
+#include "comm/in_seconds.hpp"
 #include "core/error.hpp"
 
 namespace tally {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 // Takes the objective of the E-step just done and says whether the candidate ends with it.
 void judge(Candidate& candidate, double objective, double weight, const FitOptions& options) {

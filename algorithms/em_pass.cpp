@@ -11,6 +11,7 @@
 #include "algorithms/bound_device_model.hpp"
 #include "comm/agreement.hpp"
 #include "comm/device_wait.hpp"
+#include "comm/in_seconds.hpp"
 #include "core/error.hpp"
 #include "core/hash.hpp"
 
@@ -18,10 +19,6 @@ namespace tally {
 namespace {
 
 __extension__ typedef __int128 WideInteger;
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 // Of all threads of this process.
 double processor_seconds() {

@@ -10,5 +10,6 @@ shift 2
 if [ ! -f "$build/CMakeCache.txt" ] && [ -z "${CMAKE_GENERATOR:-}" ] && command -v ninja >/dev/null; then
   export CMAKE_GENERATOR=Ninja
 fi
-cmake -S "$root" -B "$build" "$@"
+# Several files of a target are compiled as one, which takes half of the time.
+cmake -S "$root" -B "$build" -DCMAKE_UNITY_BUILD=ON "$@"
 cmake --build "$build" --target "$target" --parallel "$(nproc)"

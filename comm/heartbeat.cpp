@@ -19,7 +19,7 @@ constexpr std::chrono::milliseconds shortest_timeout = 200ms;
 
 }  // namespace
 
-Heartbeat::Heartbeat(MPI_Comm comm, std::chrono::milliseconds timeout, Clock clock)
+Heartbeat::Heartbeat(MPI_Comm comm, std::chrono::milliseconds timeout, TimeNow clock)
     : comm_(comm),
       timeout_(timeout),
       interval_(std::clamp<std::chrono::milliseconds>(timeout / 20, 50ms, 2s)),

@@ -11,7 +11,7 @@
 
 namespace tally {
 
-using Clock = std::function<std::chrono::steady_clock::time_point()>;
+using TimeNow = std::function<std::chrono::steady_clock::time_point()>;
 
 // Signs of life between the ranks of an MPI communicator, in a ring: each rank sends a byte to the next and watches
 // the one before, so a rank that stops is noticed by exactly one other. Point-to-point messages only; no thread.
@@ -26,7 +26,7 @@ class Heartbeat {
 
   // `comm` outlives this object and carries no other point-to-point messages. Throws UsageError where `timeout` is
   // below 200 ms.
-  Heartbeat(MPI_Comm comm, std::chrono::milliseconds timeout, Clock clock);
+  Heartbeat(MPI_Comm comm, std::chrono::milliseconds timeout, TimeNow clock);
   // Abandons what is in flight without waiting; leave() first where the neighbours are well.
   ~Heartbeat();
   Heartbeat(const Heartbeat&) = delete;
@@ -73,7 +73,7 @@ class Heartbeat {
   bool alone_ = false;
   std::chrono::milliseconds timeout_;
   std::chrono::steady_clock::duration interval_;
-  Clock clock_;
+  TimeNow clock_;
   std::chrono::steady_clock::time_point next_beat_;
   std::chrono::steady_clock::time_point last_look_;
   std::chrono::steady_clock::duration silence_{};

@@ -11,4 +11,8 @@ inline std::string in_seconds(std::chrono::milliseconds time) {
   return text + " s";
 }
 
+inline double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 }  // namespace tally

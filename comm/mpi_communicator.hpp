@@ -18,7 +18,7 @@ namespace tally {
 struct MpiCommunicatorOptions {
   // How long a rank may give no sign of life while another waits for it. At least 200 ms.
   std::chrono::milliseconds timeout = std::chrono::seconds(60);
-  Clock clock = std::chrono::steady_clock::now;
+  TimeNow clock = std::chrono::steady_clock::now;
 };
 
 // All ranks of an MPI communicator. Calls come from the thread that initialised MPI. Collectives are nonblocking MPI

@@ -38,7 +38,7 @@ bool none_can_get_on(const std::vector<RollCall::Answer>& answers) {
 
 }  // namespace
 
-RollCall::RollCall(MPI_Comm parent, std::chrono::milliseconds timeout, Clock clock)
+RollCall::RollCall(MPI_Comm parent, std::chrono::milliseconds timeout, TimeNow clock)
     : timeout_(timeout),
       interval_(std::clamp<std::chrono::milliseconds>(timeout / 20, 50ms, 2s)),
       clock_(std::move(clock)) {

@@ -30,7 +30,7 @@ class RollCall {
   };
 
   // Works on a duplicate of `parent`. Collective.
-  RollCall(MPI_Comm parent, std::chrono::milliseconds timeout, Clock clock);
+  RollCall(MPI_Comm parent, std::chrono::milliseconds timeout, TimeNow clock);
   // Abandons what is pending; close() first where the other ranks are well.
   ~RollCall();
   RollCall(const RollCall&) = delete;
@@ -57,7 +57,7 @@ class RollCall {
   int rank_ = 0;
   std::chrono::milliseconds timeout_;
   std::chrono::steady_clock::duration interval_;
-  Clock clock_;
+  TimeNow clock_;
   Answer own_;
   std::int64_t moves_ = 0;
   std::int64_t moves_at_last_answer_ = -1;

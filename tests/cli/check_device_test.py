@@ -40,6 +40,24 @@ class CheckDevice(TallyTest):
         self.assertEqual(done.stderr.count("tally: error:"), 0 if status == 0 else 1, done.stderr)
         return json.loads(done.stdout), done.stderr
 
+    def assert_table(self, models, *words):
+        """Of two ranks that sum on the devices."""
+        log = self.path(".log")
+        self.with_environment(TALLY_GENERIC_SUM="on", TALLY_GENERIC_LOG=log)
+        done = run("check-device", "--device", "generic", *words, ranks=2, timeout=600)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for precision in ("double", "single", "tf32"):
+            for name in names_in(models, precision):
+                self.assertRegex(done.stdout, rf"(?m)^{name} +{precision}  passed, worst on rank [01] ")
+        self.assertIn("rank 1: generic 1: host memory on ", done.stdout)
+        checked = sum(len(names_in(models, precision)) for precision in ("double", "single", "tf32"))
+        self.assertIn(f"all {10 * checked} checks passed\n", done.stdout)
+        with open(log, encoding="utf-8") as file:
+            sums = file.read().split()
+        self.assertEqual(len(sums), 2)
+        self.assertEqual(sums[0], sums[1])
+        self.assertGreater(int(sums[0]), 5 * 3 * len(models))
+
 
 class ARightDevice(CheckDevice):
     def assert_all_passed(self, verdict, ranks, models):
@@ -77,22 +95,9 @@ class ARightDevice(CheckDevice):
         verdict, _ = self.verdicts(0, "--model", "poisson", ranks=2)
         self.assert_all_passed(verdict, 2, self.named("poisson"))
 
-    def test_the_table_names_every_model_and_rank_that_sum_on_the_devices(self):
-        log = self.path(".log")
-        self.with_environment(TALLY_GENERIC_SUM="on", TALLY_GENERIC_LOG=log)
-        done = run("check-device", "--device", "generic", ranks=2, timeout=600)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        for precision in ("double", "single", "tf32"):
-            for name in names_in(models, precision):
-                self.assertRegex(done.stdout, rf"(?m)^{name} +{precision}  passed, worst on rank [01] ")
-        self.assertIn("rank 1: generic 1: host memory on ", done.stdout)
-        checked = sum(len(names_in(models, precision)) for precision in ("double", "single", "tf32"))
-        self.assertIn(f"all {10 * checked} checks passed\n", done.stdout)
-        with open(log, encoding="utf-8") as file:
-            sums = file.read().split()
-        self.assertEqual(len(sums), 2)
-        self.assertEqual(sums[0], sums[1])
-        self.assertGreater(int(sums[0]), 5 * 3 * len(models))
+    def test_the_table_names_models_and_ranks_that_sum_on_the_devices(self):
+        self.assert_table(["hmm student-t full", "hmm student-t diag", "hmm student-t spherical"], "--model", "hmm student-t")
+        self.assert_table(["bernoulli"], "--model", "bernoulli")
 
 
 class AWrongDevice(CheckDevice):

@@ -14,6 +14,7 @@
 #include "core/error.hpp"
 #include "core/hdf5_handle.hpp"
 #include "core/io_executor.hpp"
+#include "tests/unit/message_of.hpp"
 #include "tests/unit/temporary_folder.hpp"
 
 namespace tally {

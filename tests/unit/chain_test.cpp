@@ -16,6 +16,7 @@
 #include "algorithms/latent/mixture.hpp"
 #include "algorithms/pair_model.hpp"
 #include "core/error.hpp"
+#include "tests/unit/message_of.hpp"
 
 namespace tally {
 namespace {
@@ -79,16 +80,6 @@ ChainOptions with_topology(const std::string& topology) {
   ChainOptions options;
   options.topology = topology;
   return options;
-}
-
-template <class Thrown>
-std::string message_of(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const Thrown& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 void expect_contains(const std::string& text, const std::string& part) {

@@ -9,6 +9,7 @@
 #include "algorithms/registry.hpp"
 #include "core/error.hpp"
 #include "launch/fit_rows.hpp"
+#include "tests/unit/message_of.hpp"
 #include "tests/unit/temporary_folder.hpp"
 
 namespace tally {

@@ -12,6 +12,7 @@
 #include "core/hdf5_rows.hpp"
 #include "core/io_executor.hpp"
 #include "core/memory_rows.hpp"
+#include "tests/unit/message_of.hpp"
 #include "tests/unit/temporary_folder.hpp"
 
 namespace tally {

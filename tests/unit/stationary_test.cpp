@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "tests/unit/message_of.hpp"
 
 namespace tally {
 namespace {
@@ -19,15 +20,6 @@ using Numbers = std::vector<double>;
 void expect_near(const Numbers& a, const Numbers& b, double tolerance) {
   ASSERT_EQ(a.size(), b.size());
   for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], tolerance) << "element " << i;
-}
-
-std::string message_of(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const DataError& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 void expect_contains(const std::string& text, const std::string& part) {
@@ -54,8 +46,8 @@ TEST(StationaryDistribution, KeepsDigitsWhereStatesAreHardlyEverLeft) {
 }
 
 TEST(StationaryDistribution, SaysWhichStatesNeverMeet) {
-  expect_contains(message_of([] { stationary({1, 0, 0, 0.5, 0, 0.5, 0, 0, 1}, 3); }), "states 0 and 2");
-  expect_contains(message_of([] { stationary({0.5, 0.25, 0.25, 0, 1, 0, 0, 0, 1}, 3); }), "states 1 and 2");
+  expect_contains(message_of<DataError>([] { stationary({1, 0, 0, 0.5, 0, 0.5, 0, 0, 1}, 3); }), "states 0 and 2");
+  expect_contains(message_of<DataError>([] { stationary({0.5, 0.25, 0.25, 0, 1, 0, 0, 0, 1}, 3); }), "states 1 and 2");
 }
 
 double stationary_objective(const Numbers& starts, const Numbers& counts, const Numbers& transitions, Index K) {
