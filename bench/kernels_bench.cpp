@@ -2,14 +2,18 @@
 #include <cmath>
 #include <cstdint>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
 #include "core/backends/cpu_kernels.hpp"
 #include "core/backends/nearest.hpp"
+#include "core/backends/products.hpp"
+#include "core/blas.hpp"
+#include "core/block.hpp"
 
-// Time a row (`time_per_row`) of the kernels on blocks of 256 rows, D features and K columns.
+// Time a row (`time_per_row`) of the kernels on blocks of 256 rows, D features and K columns; operations a second of products.
 namespace tally::cpu {
 namespace {
 
@@ -120,18 +124,46 @@ void add_by_label(benchmark::State& state) {
   report(state);
 }
 
-template <class Real>
-void add_statistics(benchmark::State& state) {
-  const Index count = state.range(0);
-  const auto from = normal<Real>(count);
-  std::vector<double> to(static_cast<std::size_t>(count));
+// Products of a tile: P features, K components; by Tally's kernels and by the library's, which packs for each call.
+enum class By { tally, library };
+
+template <class Real, By by, bool transposed>
+void product(benchmark::State& state) {
+  const Index P = state.range(0), K = state.range(1);
+  const auto features = normal<Real>(tile_rows * P), weights = normal<Real>(tile_rows * K), coefficients = normal<Real>(K * P);
+  std::vector<Real> logits(static_cast<std::size_t>(tile_rows * K)), rounded(static_cast<std::size_t>(K * P));
+  std::vector<double> sums(static_cast<std::size_t>(K * P));
+  const MatrixView<const Real> x(features.data(), tile_rows, P), posterior(weights.data(), tile_rows, K), eta(coefficients.data(), K, P);
+  const MatrixView<Real> out(logits.data(), tile_rows, K);
   for (auto _ : state) {
-    add_to_double<Real>(from.data(), to.data(), count);
+    if constexpr (transposed && by == By::tally)
+      add_multiply_tn(posterior, x, MatrixView<double>(sums.data(), K, P));
+    else if constexpr (transposed)
+      blas::multiply_tn(posterior, x, Real(1), MatrixView<Real>(rounded.data(), K, P));
+    else if constexpr (by == By::tally)
+      multiply_nt(x, eta, out);
+    else
+      blas::multiply_nt(x, eta, out);
     benchmark::ClobberMemory();
   }
+  state.counters["flops"] = benchmark::Counter(2.0 * static_cast<double>(tile_rows * P * K),
+                                               benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
 }
 
 const std::vector<std::int64_t> widths{9, 17, 32, 128}, columns{16, 50, 64, 1024};
+
+void shapes(benchmark::internal::Benchmark* bench) {
+  for (const auto& [P, K] : std::vector<std::pair<Index, Index>>{{17, 4}, {33, 1}, {33, 64}, {45, 16}, {65, 64}, {171, 50},
+                                                                 {528, 1}, {561, 32}, {561, 64}, {257, 1024}})
+    bench->Args({P, K});
+}
+#define TALLY_PRODUCTS(Real)                                                                    \
+  BENCHMARK_TEMPLATE(product, Real, By::tally, false)->Apply(shapes);                           \
+  BENCHMARK_TEMPLATE(product, Real, By::library, false)->Apply(shapes);                         \
+  BENCHMARK_TEMPLATE(product, Real, By::tally, true)->Apply(shapes);                            \
+  BENCHMARK_TEMPLATE(product, Real, By::library, true)->Apply(shapes)
+TALLY_PRODUCTS(double);
+TALLY_PRODUCTS(float);
 
 BENCHMARK_TEMPLATE(quadratic, double)->ArgsProduct({widths});
 BENCHMARK_TEMPLATE(quadratic, float)->ArgsProduct({widths});
@@ -143,10 +175,12 @@ BENCHMARK_TEMPLATE(nearest, double)->ArgsProduct({widths, columns});
 BENCHMARK_TEMPLATE(nearest, float)->ArgsProduct({widths, columns});
 BENCHMARK_TEMPLATE(add_by_label, double)->ArgsProduct({widths, columns});
 BENCHMARK_TEMPLATE(add_by_label, float)->ArgsProduct({widths, columns});
-BENCHMARK_TEMPLATE(add_statistics, double)->Arg(561 * 64);
-BENCHMARK_TEMPLATE(add_statistics, float)->Arg(561 * 64);
 
 }  // namespace
 }  // namespace tally::cpu
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  tally::blas::use_one_thread();
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+}

@@ -27,7 +27,6 @@ struct KernelTable {
   void (*indicator_features)(MatrixView<const Real>, MatrixView<Real>);
   double (*softmax_rows)(MatrixView<Real>, const RowTerms&);
   double (*argmax_rows)(MatrixView<Real>, const RowTerms&, std::int32_t*);
-  void (*add_to_double)(const Real*, double*, Index);
   void (*standardise_rows)(MatrixView<const double>, const double*, const double*, MatrixView<Real>);
 };
 
@@ -282,15 +281,6 @@ double argmax_rows(MatrixView<Real> logits, const RowTerms& terms, std::int32_t*
 }
 
 template <class Real>
-void add_to_double(const Real* from, double* to, Index count) {
-  const DoubleLanes d;
-  for (Index j = 0; j < count; j += lanes_of(d)) {
-    store_part(d, hn::Add(load_part(d, to + j, count - j), load_as_double(d, from + j, count - j)), to + j,
-               count - j);
-  }
-}
-
-template <class Real>
 void standardise_rows(MatrixView<const double> raw, const double* centre, const double* scale,
                       MatrixView<Real> out) {
   const DoubleLanes d;
@@ -308,7 +298,7 @@ const KernelTable<Real>* kernels() {
   static constexpr KernelTable<Real> table{
       quadratic_features<Real>, square_features<Real>, norm_features<Real>,
       linear_features<Real>,    indicator_features<Real>, softmax_rows<Real>,
-      argmax_rows<Real>,        add_to_double<Real>,   standardise_rows<Real>,
+      argmax_rows<Real>,        standardise_rows<Real>,
   };
   return &table;
 }
@@ -375,11 +365,6 @@ double argmax_rows(MatrixView<Real> logits, const RowTerms& terms, std::int32_t*
 }
 
 template <class Real>
-void add_to_double(const Real* from, double* to, Index count) {
-  kernels_of_processor<Real>().add_to_double(from, to, count);
-}
-
-template <class Real>
 void standardise_rows(MatrixView<const double> raw, const double* centre, const double* scale,
                       MatrixView<Real> out) {
   kernels_of_processor<Real>().standardise_rows(raw, centre, scale, out);
@@ -393,7 +378,6 @@ void standardise_rows(MatrixView<const double> raw, const double* centre, const 
   template void indicator_features(MatrixView<const Real>, MatrixView<Real>);                  \
   template double softmax_rows(MatrixView<Real>, const RowTerms&);                             \
   template double argmax_rows(MatrixView<Real>, const RowTerms&, std::int32_t*);               \
-  template void add_to_double(const Real*, double*, Index);                                    \
   template void standardise_rows(MatrixView<const double>, const double*, const double*, MatrixView<Real>);
 TALLY_INSTANTIATE(float)
 TALLY_INSTANTIATE(double)

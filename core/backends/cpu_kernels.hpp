@@ -47,10 +47,6 @@ double softmax_rows(MatrixView<Real> logits, const RowTerms& terms);
 template <class Real>
 double argmax_rows(MatrixView<Real> logits, const RowTerms& terms, std::int32_t* labels);
 
-// to[i] += from[i], i < count.
-template <class Real>
-void add_to_double(const Real* from, double* to, Index count);
-
 // Centres, scales and converts raw rows: out(i, d) = Real((raw(i, d) - centre[d]) * scale[d]).
 template <class Real>
 void standardise_rows(MatrixView<const double> raw, const double* centre, const double* scale, MatrixView<Real> out);

@@ -6,8 +6,8 @@
 #include "core/backends/chain.hpp"
 #include "core/backends/cpu_kernels.hpp"
 #include "core/backends/nearest.hpp"
+#include "core/backends/products.hpp"
 #include "core/backends/symbols.hpp"
-#include "core/blas.hpp"
 #include "core/view.hpp"
 
 namespace tally {
@@ -25,16 +25,12 @@ class CpuLane {
   // c = a b'
   template <class Real>
   void multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<Real> c) {
-    blas::multiply_nt(a, b, c);
+    cpu::multiply_nt(a, b, c);
   }
   // c += a' b, summed over at most tile_rows rows in Real and beyond that in double.
-  void add_multiply_tn(MatrixView<const double> a, MatrixView<const double> b, MatrixView<double> c) {
-    blas::multiply_tn(a, b, 1, c);
-  }
-  void add_multiply_tn(MatrixView<const float> a, MatrixView<const float> b, MatrixView<double> c) {
-    product_.resize(static_cast<std::size_t>(c.rows * c.cols));
-    blas::multiply_tn(a, b, 0, MatrixView<float>(product_.data(), c.rows, c.cols));
-    for (Index i = 0; i < c.rows; ++i) cpu::add_to_double(product_.data() + i * c.cols, c.row(i), c.cols);
+  template <class Real>
+  void add_multiply_tn(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<double> c) {
+    cpu::add_multiply_tn(a, b, c);
   }
 
   template <class Real>
@@ -136,7 +132,6 @@ class CpuLane {
   }
 
  private:
-  std::vector<float> product_;
   std::tuple<std::vector<double>, std::vector<float>> workspaces_;
 };
 

@@ -239,25 +239,6 @@ TYPED_TEST(CpuKernels, ArgmaxTakesTheFirstMaximum) {
   });
 }
 
-TYPED_TEST(CpuKernels, BlocksAddToDoubles) {
-  using Real = TypeParam;
-  on_every_target([] {
-    for (Index count = 0; count <= 70; ++count) {
-      Padded<Real> from(1, count, 0, count % 3);
-      from.fill(normal(count));
-      Padded<double> to(1, count, 1, count % 2);
-      to.fill(normal(count + 1));
-      std::vector<double> expected = to.elements();
-      for (Index j = 0; j < count; ++j) expected[j] += static_cast<double>(from(0, j));
-
-      add_to_double<Real>(from.view().data, to.view().data, count);
-
-      ASSERT_EQ(to.elements(), expected);
-      EXPECT_TRUE(to.canaries_live());
-    }
-  });
-}
-
 TYPED_TEST(CpuKernels, RowsAreCentredThenScaledThenRoundedOnce) {
   using Real = TypeParam;
   on_every_target([] {
