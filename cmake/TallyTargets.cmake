@@ -20,9 +20,9 @@ endif()
 add_library(tally_warnings INTERFACE)
 target_compile_options(tally_warnings INTERFACE
   "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Wconversion;-Wno-sign-conversion>")
-if(NOT CMAKE_UNITY_BUILD)  # where files are compiled as one, the constants of one are no business of another's locals
-  target_compile_options(tally_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wshadow>)
-endif()
+# Where files are compiled as one, the constants of one are no business of another's locals.
+target_compile_options(tally_warnings INTERFACE
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<NOT:$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>>>:-Wshadow>)
 # At -O3, GCC 12 sees overlapping copies in std::string's operator+ (its bug 105651) and writes past the end in
 # std::vector's resize where there are none.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)

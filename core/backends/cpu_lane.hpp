@@ -27,7 +27,7 @@ class CpuLane {
   void multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<Real> c) {
     cpu::multiply_nt(a, b, c);
   }
-  // c += a' b, summed over at most tile_rows rows in Real and beyond that in double.
+  // c += a' b, summed over at most summed_rows rows in Real and beyond that in double.
   template <class Real>
   void add_multiply_tn(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<double> c) {
     cpu::add_multiply_tn(a, b, c);

@@ -134,10 +134,10 @@ HWY_INLINE void transpose(MatrixView<const float> rows, Index depth, float* to, 
 #if HWY_TARGET != HWY_SCALAR
   const hn::Full128<float> d;
   const hn::Full128<double> pairs;
-  const auto lower = [&](auto a, auto b) {
+  const auto lower = [&](auto a, auto b) HWY_ATTR {
     return hn::BitCast(d, hn::InterleaveLower(pairs, hn::BitCast(pairs, a), hn::BitCast(pairs, b)));
   };
-  const auto upper = [&](auto a, auto b) {
+  const auto upper = [&](auto a, auto b) HWY_ATTR {
     return hn::BitCast(d, hn::InterleaveUpper(pairs, hn::BitCast(pairs, a), hn::BitCast(pairs, b)));
   };
   for (; c + 4 <= rows.rows; c += 4) {
@@ -242,7 +242,7 @@ void multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<
   do {
     const Index depth = std::min(panel_depth, a.cols - first);
     const MatrixView<const Real> part(a.data + first, a.rows, depth, a.stride);
-    for_each_strip(d, c.cols, [&](Index column, Index columns, auto vectors) {
+    for_each_strip(d, c.cols, [&](Index column, Index columns, auto vectors) HWY_ATTR {
       const Index width = vectors() * lanes_of(d);
       transpose(MatrixView<const Real>(b.row(column) + first, columns, depth, b.stride), depth, panel, width);
       if (columns < width)
@@ -317,7 +317,7 @@ HWY_INLINE void add_groups(D d, MatrixView<const Real> a, const Columns& columns
 template <class D, class Real>
 HWY_INLINE void add_last_columns(D d, MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<double> c) {
   const Real* x[2] = {b.data, b.data + b.cols - 1};
-  for_each_strip(d, a.cols, [&](Index first, Index columns, auto vectors) {
+  for_each_strip(d, a.cols, [&](Index first, Index columns, auto vectors) HWY_ATTR {
     Sums<D, 2, vectors()> sums;
     for (int r = 0; r < 2; ++r)
       for (int v = 0; v < vectors(); ++v) sums[r][v] = hn::Zero(d);
@@ -345,7 +345,7 @@ void add_multiply_tn(MatrixView<const Real> a, MatrixView<const Real> b, MatrixV
     if (last > 0)
       add_last_columns(d, part, MatrixView<const Real>(b.row(first) + full, depth, last, b.stride),
                        MatrixView<double>(c.data + full, c.rows, last, c.stride));
-    for_each_strip(d, full, [&](Index column, Index columns, auto vectors) {
+    for_each_strip(d, full, [&](Index column, Index columns, auto vectors) HWY_ATTR {
       const MatrixView<double> out(c.data + column, c.rows, columns, c.stride);
       const Strip<vectors(), Real> strip{{b.row(first) + column, depth, columns, b.stride}};
       if (c.rows <= 6) return add_groups<vectors()>(d, part, strip, out);

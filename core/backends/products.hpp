@@ -2,11 +2,12 @@
 #include "core/view.hpp"
 
 // Matrix products of the shapes that E-steps have: many rows, or many rows summed, and few of all else. Every element is a chain of
-// fused multiply-adds in the order of what is summed, so that its bits depend on no vector width, no blocking and no
+// fused multiply-adds in the order of what is summed, or several where said, so that its bits depend on no vector width, no blocking and no
 // library (where a processor has no fused multiply-add, on two roundings).
 namespace tally::cpu {
 
-// c = a b' : a (m, k), b (n, k), c (m, n). Each element is one chain over k.
+// c = a b' : a (m, k), b (n, k), c (m, n). Each element is one chain over k; where b has one row, as many as fill 128 bytes,
+// term j in chain j modulo their number, and halves are added to halves.
 template <class Real>
 void multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<Real> c);
 
