@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "comm/in_seconds.hpp"
 #include "comm/share.hpp"
 
 namespace tally {
@@ -36,7 +37,7 @@ void RankExchange::locally(const std::function<void()>& work) {
 void RankExchange::share(std::span<double> values) {
   const auto start = std::chrono::steady_clock::now();
   tally::share(communicator_, values);
-  seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  seconds_ += seconds_since(start);
 }
 
 }  // namespace tally

@@ -10,6 +10,7 @@
 #include "algorithms/batch_plan.hpp"
 #include "algorithms/em_m_step.hpp"
 #include "algorithms/em_pass.hpp"
+#include "comm/in_seconds.hpp"
 #include "core/error.hpp"
 
 namespace tally {
@@ -54,7 +55,7 @@ class StepwiseFit {
       for (const int c : running) advance(c, report);
       const bool ended = std::ranges::none_of(state_.candidates, [](const Candidate& each) { return each.active(); });
       ++state_.iteration;
-      report.maximize_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - maximizing).count();
+      report.maximize_seconds = seconds_since(maximizing);
       if (report.best >= 0) observer_.iterated(report);
       const FitTask task{&model_, &state_};
       observer_.advanced(std::span(&task, 1), pass_.stopping() || ended);

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "comm/agreement.hpp"
+#include "comm/in_seconds.hpp"
 #include "core/blas.hpp"
 #include "core/block.hpp"
 #include "core/error.hpp"
@@ -29,8 +30,6 @@ namespace tally {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 // The best of some rounds counts: what else the machine does now and then is not what is looked for.
 constexpr int rounds = 3;

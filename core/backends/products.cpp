@@ -46,6 +46,12 @@ constexpr Index largest_panel =
 template <class D, int rows, int vectors>
 using Sums = hn::Vec<D>[rows][vectors];
 
+template <class D, int rows, int vectors>
+HWY_INLINE void clear(D d, hn::Vec<D> (&sums)[rows][vectors]) {
+  for (int r = 0; r < rows; ++r)
+    for (int v = 0; v < vectors; ++v) sums[r][v] = hn::Zero(d);
+}
+
 // Columns that were copied together, aligned and filled up with zeros.
 template <int vectors, class Real>
 struct Panel {
@@ -196,11 +202,7 @@ HWY_INLINE Real sum_of_chains(Real* values) {
 template <class Real>
 void multiply_row(MatrixView<const Real> a, const Real* b, MatrixView<Real> c) {
   constexpr int rows = 4;
-#if HWY_MAX_BYTES > 128
-  const hn::CappedTag<Real, chains<Real>> d;
-#else
   const hn::ScalableTag<Real> d;
-#endif
   constexpr int vectors = chains<Real> / static_cast<int>(hn::MaxLanes(decltype(d)()));
   const Index n = lanes_of(d);
   for (Index i = 0; i < a.rows; i += rows) {
@@ -210,8 +212,7 @@ void multiply_row(MatrixView<const Real> a, const Real* b, MatrixView<Real> c) {
     HWY_ALIGN Real sums[rows][chains<Real>] = {};
     if constexpr (vectors <= 8) {
       Sums<decltype(d), rows, vectors> kept;
-      for (int r = 0; r < rows; ++r)
-        for (int v = 0; v < vectors; ++v) kept[r][v] = hn::Zero(d);
+      clear(d, kept);
       Index j = 0;
       for (; j + chains<Real> <= a.cols; j += chains<Real>)
         for (int v = 0; v < vectors; ++v) {
@@ -276,8 +277,7 @@ HWY_INLINE void add_group(D d, MatrixView<const Real> a, const Columns& columns,
   const Real* x[rows];  // those beyond the last repeat it
   for (int r = 0; r < rows; ++r) x[r] = a.data + std::min(r, used - 1);
   Sums<D, rows, vectors> sums;
-  for (int r = 0; r < rows; ++r)
-    for (int v = 0; v < vectors; ++v) sums[r][v] = hn::Zero(d);
+  clear(d, sums);
   add_products<rows, vectors>(d, x, a.stride, a.rows, columns, sums);
   for (int r = 0; r < rows; ++r)
     for (int v = 0; v < vectors; ++v)
@@ -319,8 +319,7 @@ HWY_INLINE void add_last_columns(D d, MatrixView<const Real> a, MatrixView<const
   const Real* x[2] = {b.data, b.data + b.cols - 1};
   for_each_strip(d, a.cols, [&](Index first, Index columns, auto vectors) HWY_ATTR {
     Sums<D, 2, vectors()> sums;
-    for (int r = 0; r < 2; ++r)
-      for (int v = 0; v < vectors(); ++v) sums[r][v] = hn::Zero(d);
+    clear(d, sums);
     add_products<2, vectors()>(d, x, b.stride, b.rows, Strip<vectors(), Real>{{a.data + first, a.rows, columns, a.stride}}, sums);
     for (Index r = 0; r < b.cols; ++r)
       for (int v = 0; v < vectors(); ++v) {

@@ -26,6 +26,34 @@ const std::vector<Shape> shapes{{0, 3, 2},   {1, 1, 1},   {1, 7, 9},     {2, 5, 
                                 {33, 64, 4}, {65, 20, 64}, {127, 6, 33}, {128, 12, 16}, {129, 193, 50}, {200, 9, 34}, {385, 11, 65},
                                 {561, 7, 32}, {40, 130, 18}, {193, 260, 41}};
 
+// Random operands and their product, c = a b' or c = before + a' b.
+template <class Real>
+struct Nt {
+  Padded<Real> a, b, c;
+
+  explicit Nt(const Shape& shape)
+      : a(shape.rows, shape.inner, 3, 1), b(shape.columns, shape.inner, 2), c(shape.rows, shape.columns, 1, 2) {
+    a.fill(normal(1));
+    b.fill(normal(2));
+    multiply_nt(std::as_const(a).view(), std::as_const(b).view(), c.view());
+  }
+};
+
+template <class Real>
+struct Tn {
+  Padded<Real> a, b;
+  Padded<double> before, c;
+
+  explicit Tn(const Shape& shape)
+      : a(shape.inner, shape.rows, 1, 2), b(shape.inner, shape.columns, 2, 1), before(shape.rows, shape.columns, 3), c(before) {
+    a.fill(normal(3));
+    b.fill(normal(4));
+    c.fill(normal(5, 10));
+    before = c;
+    add_multiply_tn(std::as_const(a).view(), std::as_const(b).view(), c.view());
+  }
+};
+
 // Elements of exact products in extended precision, and how far rounding may move a chain of `inner` products: gamma_n
 // of the sum of magnitudes (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1).
 template <class Real>
@@ -44,14 +72,11 @@ TYPED_TEST(Products, NtIsTheSumOfProductsAndTouchesNothingElse) {
   on_every_target([] {
     for (const auto& [inner, rows, columns] : shapes) {
       SCOPED_TRACE(testing::Message() << rows << " x " << inner << " x " << columns);
-      Padded<Real> a(rows, inner, 3, 1), b(columns, inner, 2), c(rows, columns, 1, 2);
-      a.fill(normal(1));
-      b.fill(normal(2));
-      multiply_nt(std::as_const(a).view(), std::as_const(b).view(), c.view());
+      const Nt<Real> nt({inner, rows, columns});
       for (Index i = 0; i < rows; ++i)
         for (Index j = 0; j < columns; ++j)
-          expect_near<Real>(c(i, j), [&](Index l) { return std::pair(a(i, l), b(j, l)); }, inner, 0);
-      EXPECT_TRUE(c.canaries_live());
+          expect_near<Real>(nt.c(i, j), [&](Index l) { return std::pair(nt.a(i, l), nt.b(j, l)); }, inner, 0);
+      EXPECT_TRUE(nt.c.canaries_live());
     }
   });
 }
@@ -61,17 +86,11 @@ TYPED_TEST(Products, TnAddsTheSumOfProductsAndTouchesNothingElse) {
   on_every_target([] {
     for (const auto& [inner, rows, columns] : shapes) {
       SCOPED_TRACE(testing::Message() << rows << " x " << inner << " x " << columns);
-      Padded<Real> a(inner, rows, 1, 2), b(inner, columns, 2, 1);
-      Padded<double> c(rows, columns, 3);
-      a.fill(normal(3));
-      b.fill(normal(4));
-      c.fill(normal(5, 10));
-      const Padded<double> before = c;
-      add_multiply_tn(std::as_const(a).view(), std::as_const(b).view(), c.view());
+      const Tn<Real> tn({inner, rows, columns});
       for (Index i = 0; i < rows; ++i)
         for (Index j = 0; j < columns; ++j)
-          expect_near<Real>(c(i, j), [&](Index l) { return std::pair(a(l, i), b(l, j)); }, inner, before(i, j));
-      EXPECT_TRUE(c.canaries_live());
+          expect_near<Real>(tn.c(i, j), [&](Index l) { return std::pair(tn.a(l, i), tn.b(l, j)); }, inner, tn.before(i, j));
+      EXPECT_TRUE(tn.c.canaries_live());
     }
   });
 }
@@ -94,42 +113,34 @@ TYPED_TEST(Products, BitsAreThoseOfAPlainLoopWhateverTheVectors) {
     ++compared;
     for (const auto& [inner, rows, columns] : shapes) {
       SCOPED_TRACE(testing::Message() << rows << " x " << inner << " x " << columns);
-      Padded<Real> a(rows, inner, 3, 1), b(columns, inner, 2), c(rows, columns, 1, 2);
-      a.fill(normal(1));
-      b.fill(normal(2));
-      multiply_nt(std::as_const(a).view(), std::as_const(b).view(), c.view());
+      const Nt<Real> nt({inner, rows, columns});
       for (Index i = 0; columns > 1 && i < rows; ++i)
         for (Index j = 0; j < columns; ++j) {
           Real sum = 0;
-          for (Index l = 0; l < inner; ++l) sum = std::fma(a(i, l), b(j, l), sum);
-          ASSERT_EQ(c(i, j), sum) << "row " << i << ", column " << j;
+          for (Index l = 0; l < inner; ++l) sum = std::fma(nt.a(i, l), nt.b(j, l), sum);
+          ASSERT_EQ(nt.c(i, j), sum) << "row " << i << ", column " << j;
         }
       for (Index i = 0; columns == 1 && i < rows; ++i) {
         std::vector<Real> sums(128 / sizeof(Real));
         for (std::size_t l = 0; l < static_cast<std::size_t>(inner); ++l) {
           Real& sum = sums[l % sums.size()];
-          sum = std::fma(a(i, static_cast<Index>(l)), b(0, static_cast<Index>(l)), sum);
+          sum = std::fma(nt.a(i, static_cast<Index>(l)), nt.b(0, static_cast<Index>(l)), sum);
         }
         for (std::size_t count = sums.size() / 2; count > 0; count /= 2)
           for (std::size_t l = 0; l < count; ++l) sums[l] += sums[l + count];
-        ASSERT_EQ(c(i, 0), sums[0]) << "row " << i;
+        ASSERT_EQ(nt.c(i, 0), sums[0]) << "row " << i;
       }
 
-      Padded<Real> left(inner, rows, 1, 2), right(inner, columns, 2, 1);
-      Padded<double> total(rows, columns, 3);
-      left.fill(normal(3));
-      right.fill(normal(4));
-      total.fill(normal(5));
-      Padded<double> expected = total;
-      add_multiply_tn(std::as_const(left).view(), std::as_const(right).view(), total.view());
+      const Tn<Real> tn({inner, rows, columns});
+      Padded<double> expected = tn.before;
       for (Index first = 0; first < inner; first += summed_rows)
         for (Index i = 0; i < rows; ++i)
           for (Index j = 0; j < columns; ++j) {
             Real sum = 0;
-            for (Index l = first; l < std::min(first + summed_rows, inner); ++l) sum = std::fma(left(l, i), right(l, j), sum);
+            for (Index l = first; l < std::min(first + summed_rows, inner); ++l) sum = std::fma(tn.a(l, i), tn.b(l, j), sum);
             expected(i, j) += static_cast<double>(sum);
           }
-      EXPECT_TRUE(same_bits(total.elements(), expected.elements()));
+      EXPECT_TRUE(same_bits(tn.c.elements(), expected.elements()));
     }
   });
 #if HWY_ARCH_X86_64
