@@ -23,7 +23,7 @@ class FamilyKernel {
   // Adds rows weighted by posterior weights (rows, K); `coefficients` are null where these were given.
   virtual void add_weighted(Lane& lane, MatrixView<const Real> features, const Real* coefficients,
                             MatrixView<const Real> posterior, double* statistics) const = 0;
-  // Adds what does not ask for the component, of rows with these weights; only where has_unlabelled().
+  // Adds what does not ask for the component, of rows with these weights (null: 1 each); only where has_unlabelled().
   virtual bool has_unlabelled() const = 0;
   virtual void add_unlabelled(Lane& lane, MatrixView<const Real> features, const Real* weights, double* statistics) const = 0;
   // What it takes of a CPU lane's workspace, where that is much.

@@ -36,22 +36,24 @@ class Work:
         return sum(kernel.seconds for kernel in self.kernels)
 
 
-def mixture(D, K, width, size, shared=0):
-    """`width` monomials in products with K columns; `shared` more of them with one column, as in tied covariance."""
+def mixture(D, K, width, size, tied=False):
+    """`width` monomials in products with K columns; with a tied covariance, two more products with D columns."""
     products, vector = (FP64_PRODUCTS, FP64) if size == 8 else (FP32_PRODUCTS, FP32)
     kernels = [
-        Kernel("features", width + shared, vector, size * (width + shared + D), size * D),
+        Kernel("features", width, vector, size * (width + D), size * D),
         Kernel("E product", 2 * K * width, products, size * (width + K)),
         Kernel("softmax", K * (70 if size == 8 else 40), vector, 2 * size * K + 8),
         Kernel("M products", 2 * K * width, products, size * (width + K + K * width / SLICE_ROWS)),
         Kernel("add slices", K * width / SLICE_ROWS, vector, size * K * width / SLICE_ROWS),
     ]
-    if shared:
-        kernels += [Kernel("row products", 2 * shared, vector, size * shared),
-                    Kernel("row sums", 2 * shared, vector, size * shared * (1 + 1 / SLICE_ROWS))]
-    tile = int(TILE_BYTES / (size * (width + shared + K))) // SLICE_ROWS * SLICE_ROWS
-    flops = 4 * K * width + 4 * shared
-    return Work(kernels, 13 if shared else 7, max(SLICE_ROWS, min(1 << 17, tile)), flops, products, size * D)
+    if tied:
+        kernels += [Kernel("whitening", 2 * D * D, products, 2 * size * D),
+                    Kernel("norms", 2 * D, vector, size * D),
+                    Kernel("sums of products", 2 * D * D, products, size * (2 * D + D * D / SLICE_ROWS)),
+                    Kernel("add slices", D * D / SLICE_ROWS, vector, size * D * D / SLICE_ROWS)]
+    tile = int(TILE_BYTES / (size * (width + K))) // SLICE_ROWS * SLICE_ROWS
+    flops = 4 * K * width + (2 * D * (D + 1) if tied else 0)
+    return Work(kernels, 14 if tied else 7, max(SLICE_ROWS, min(1 << 17, tile)), flops, products, size * D)
 
 
 def after_search(D, size):
@@ -107,7 +109,7 @@ SHAPES = [
     ("GMM full f64, 1e6 x 32, K 64", 1e6, mixture(32, 64, full(32), 8)),
     ("GMM full f64, 100k x 64, K 32", 1e5, mixture(64, 32, full(64), 8)),
     ("GMM full f32, 2e6 x 64, K 32", 2e6, mixture(64, 32, full(64), 4)),
-    ("GMM tied f64, 1e6 x 32, K 64", 1e6, mixture(32, 64, 33, 8, full(32) - 33)),
+    ("GMM tied f64, 1e6 x 32, K 64", 1e6, mixture(32, 64, 33, 8, tied=True)),
     ("GMM diag f64, 200k x 32, K 64", 2e5, mixture(32, 64, 65, 8)),
     ("GMM spherical f32, 2e6 x 64, K 32", 2e6, mixture(64, 32, 66, 4)),
     ("Poisson f64, 1e6 x 32, K 64", 1e6, mixture(32, 64, 33, 8)),

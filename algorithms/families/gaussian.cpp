@@ -354,7 +354,7 @@ Index GaussianFamily::coefficient_stride() const noexcept {
 }
 
 Index GaussianFamily::coefficient_count() const noexcept {
-  return components_ * coefficient_stride() + (has_tied_kernel() ? packed() : 0);
+  return components_ * coefficient_stride() + (has_tied_kernel() ? columns_ * columns_ : 0);
 }
 
 void GaussianFamily::coefficients(const Layout& layout, std::span<const double> parameters,
@@ -377,14 +377,19 @@ void GaussianFamily::coefficients(const Layout& layout, std::span<const double> 
       for (Index d = 0; d < D; ++d) log_determinant += 2 * std::log(L(d, d));
       blas::invert_lower(L);
       // -1/2 S^-1 packed, off-diagonal products counted twice: S^-1 = L^-T L^-1.
-      double* packed_out = has_full_kernel() ? eta + 1 + D : out.data() + K * stride;
-      for (Index a = 0; a < D; ++a)
+      for (Index a = 0; a < D && has_full_kernel(); ++a)
         for (Index b = a; b < D; ++b) {
           double sum = 0;
           for (Index c = b; c < D; ++c) sum += L(c, a) * L(c, b);
-          packed_out[packed_index(a, b, D)] = a == b ? -0.5 * sum : -sum;
+          eta[1 + D + packed_index(a, b, D)] = a == b ? -0.5 * sum : -sum;
         }
     }
+    if (has_tied_kernel() && k == 0)
+      for (Index a = 0; a < D; ++a)
+        for (Index b = 0; b < D; ++b) {
+          const auto at = static_cast<std::size_t>(a * D + b);
+          out[static_cast<std::size_t>(K * stride) + at] = b <= a ? inverse[at] : 0;
+        }
     if (completes_rows()) {
       if (tied && k > 0) std::copy_n(out.data() + 1 + D, packed(), eta + 1 + D);
       for (Index a = 0; a < D; ++a)

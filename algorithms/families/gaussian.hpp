@@ -95,7 +95,7 @@ class GaussianFamily {
   using DrawValue = std::function<void(Index k, RandomKey key, Index row, double* out)>;
   DrawValue sampler(const Layout& layout, std::span<const double> parameters) const;
 
-  // Natural parameters (K, coefficient_stride()), the constant first; tied: then what all components share. With missing values,
+  // Natural parameters (K, coefficient_stride()), the constant first; tied: then the inverse of the Cholesky factor (D, D). With missing values,
   // full and tied: the precision matrix (D, D) after them; diag and spherical: the constants of the columns.
   Index coefficient_stride() const noexcept;
   Index coefficient_count() const noexcept;

@@ -116,9 +116,10 @@ class ChainKernel {
                      MatrixView<const Real> posterior, Real* row_values, double* statistics) const {
     family_->add_weighted(lane, features, coefficients, posterior, statistics);
     if (!family_->has_unlabelled()) return;
-    lane.for_each(tile.rows(), WeightRow<Real>{tile.weights, row_values});
+    const bool weighted = tile.weights || tile.missing;
+    if (weighted) lane.for_each(tile.rows(), WeightRow<Real>{tile.weights, row_values});
     if (tile.missing) lane.for_each(tile.rows(), WeighRows<Real>{nullptr, tile.missing, {row_values, tile.rows(), 1}});
-    family_->add_unlabelled(lane, features, row_values, statistics);
+    family_->add_unlabelled(lane, features, weighted ? row_values : nullptr, statistics);
   }
 
   Index workspace_bytes() const { return family_->workspace_bytes(); }

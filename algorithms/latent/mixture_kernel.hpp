@@ -63,8 +63,8 @@ class MixtureKernel final : public TileKernel<Lane, Real> {
            double* statistics) const {
     family_->add_weighted(lane, features, coefficients, work.posterior, statistics);
     if (!family_->has_unlabelled()) return;
-    lane.for_each(tile.rows(), WeightRow<Real>{tile.weights, work.row_values});
-    family_->add_unlabelled(lane, features, work.row_values, statistics);
+    if (tile.weights) lane.for_each(tile.rows(), WeightRow<Real>{tile.weights, work.row_values});
+    family_->add_unlabelled(lane, features, tile.weights ? work.row_values : nullptr, statistics);
   }
 
   const std::shared_ptr<const FamilyKernel<Lane, Real>> family_;

@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <span>
 #include <tuple>
 #include <vector>
@@ -123,16 +124,16 @@ class CpuLane {
   // Of so many calls of for_each, how many may be under way at once: what they need rows of a workspace for.
   static constexpr Index calls_at_once(Index) { return 1; }
 
-  // A matrix of the lane's own, whose values the next call of this may change.
-  template <class Real>
+  // A matrix of the lane's own, one of two of each type, whose values the next call for that one may change.
+  template <class Real, int which = 0>
   MatrixView<Real> workspace(Index rows, Index cols) {
-    std::vector<Real>& values = std::get<std::vector<Real>>(workspaces_);
+    std::vector<Real>& values = std::get<std::array<std::vector<Real>, 2>>(workspaces_)[which];
     if (static_cast<Index>(values.size()) < rows * cols) values.resize(static_cast<std::size_t>(rows * cols));
     return {values.data(), rows, cols};
   }
 
  private:
-  std::tuple<std::vector<double>, std::vector<float>> workspaces_;
+  std::tuple<std::array<std::vector<double>, 2>, std::array<std::vector<float>, 2>> workspaces_;
 };
 
 }  // namespace tally

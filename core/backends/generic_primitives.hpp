@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <tuple>
 #include <type_traits>
@@ -194,7 +195,8 @@ class GenericPrimitives {
   // Bytes of scratch.
   Index scratch_bytes() const noexcept {
     return products_.bytes() + float_products_.bytes() + row_sums_.bytes() + run_sums_.bytes() + sorted_.bytes() +
-           pieces_.bytes() + std::get<0>(workspaces_).bytes() + std::get<1>(workspaces_).bytes();
+           pieces_.bytes() + std::get<0>(workspaces_)[0].bytes() + std::get<0>(workspaces_)[1].bytes() +
+           std::get<1>(workspaces_)[0].bytes() + std::get<1>(workspaces_)[1].bytes();
   }
 
   // products[s] (a.cols, b.cols), one behind the other, becomes the product of the s-th slice_rows rows. A backend that
@@ -215,10 +217,10 @@ class GenericPrimitives {
   // Of so many calls of for_each, how many may be under way at once: what they need rows of a workspace for.
   static constexpr Index calls_at_once(Index calls) { return calls; }
 
-  // A matrix of the lane's own, whose values the next call of this may change.
-  template <class Real>
+  // A matrix of the lane's own, one of two of each type, whose values the next call for that one may change.
+  template <class Real, int which = 0>
   MatrixView<Real> workspace(Index rows, Index cols) {
-    Memory<Real>& values = std::get<Memory<Real>>(workspaces_);
+    Memory<Real>& values = std::get<std::array<Memory<Real>, 2>>(workspaces_)[which];
     values.reserve(rows * cols);
     return {values.data(), rows, cols};
   }
@@ -297,7 +299,7 @@ class GenericPrimitives {
   bool tf32_ = false;
   Memory<double> products_;
   Memory<float> float_products_;
-  std::tuple<Memory<double>, Memory<float>> workspaces_;
+  std::tuple<std::array<Memory<double>, 2>, std::array<Memory<float>, 2>> workspaces_;
   Memory<double> row_sums_, run_sums_, pieces_;
   Memory<std::int32_t> sorted_;
 };
