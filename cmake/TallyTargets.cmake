@@ -9,7 +9,7 @@ target_compile_options(tally_numerics INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off> $<$<COMPILE_LANGUAGE:CXX>:-fno-math-errno>)
 if(TALLY_SANITIZE)
   target_compile_options(tally_numerics INTERFACE
-    "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${TALLY_SANITIZE};-fno-sanitize-recover=all;-fno-omit-frame-pointer;-g>")
+    "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${TALLY_SANITIZE};-fno-sanitize-recover=all;-fno-omit-frame-pointer;-g1>")
   target_link_options(tally_numerics INTERFACE -fsanitize=${TALLY_SANITIZE})
 endif()
 

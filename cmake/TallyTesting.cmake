@@ -1,9 +1,7 @@
 # Every test has a time limit and a label: unit, mpi, cli, slow, cuda or build.
 find_package(GTest REQUIRED)
-include(GoogleTest)
 set(TALLY_MPIRUN "${PROJECT_SOURCE_DIR}/tests/mpirun.sh")
 set(TALLY_MPI_ENVIRONMENT "TALLY_MPIEXEC=${MPIEXEC_EXECUTABLE}" OMP_NUM_THREADS=1)
-# One variable alone: gtest_discover_tests would drop all but the first of a list.
 set(TALLY_TEST_ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1")
 if(TALLY_SANITIZE MATCHES thread)
   set(TALLY_TEST_ENVIRONMENT
@@ -13,12 +11,12 @@ endif()
 list(APPEND TALLY_MPI_ENVIRONMENT ASAN_OPTIONS=detect_leaks=0 ${TALLY_TEST_ENVIRONMENT})
 
 # tally_add_test(name SOURCES ... [LIBRARIES ...] [RANKS 1 2 4] [LABELS ...] [TIMEOUT seconds]) builds a GoogleTest
-# program. Without RANKS each of its tests is one ctest; with RANKS the whole program runs once per count under
+# program. Without RANKS a few of its tests are one of ctest's (group_tests.cmake); with RANKS the whole program runs once per count under
 # mpirun, and SOURCES must define main.
 function(tally_add_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LIBRARIES;RANKS;LABELS" ${ARGN})
   if(NOT arg_TIMEOUT)
-    set(arg_TIMEOUT 120)
+    set(arg_TIMEOUT 300)
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} GTest::gmock)
@@ -27,8 +25,14 @@ function(tally_add_test name)
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # two thirds of the time to compile; libraries have -O3
   if(NOT arg_RANKS)
     target_link_libraries(${name} PRIVATE GTest::gtest_main)
-    gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-      PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${TALLY_TEST_ENVIRONMENT}")
+    file(GENERATE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/${name}_groups.cmake" CONTENT
+"set(program \"$<TARGET_FILE:${name}>\")
+set(labels \"${arg_LABELS}\")
+set(environment \"${TALLY_TEST_ENVIRONMENT}\")
+set(timeout ${arg_TIMEOUT})
+include(\"${PROJECT_SOURCE_DIR}/cmake/group_tests.cmake\")
+")
+    set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${CMAKE_CURRENT_BINARY_DIR}/${name}_groups.cmake")
     return()
   endif()
   target_link_libraries(${name} PRIVATE tally::mpi)

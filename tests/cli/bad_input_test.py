@@ -9,7 +9,7 @@ import unittest
 import h5py
 import numpy as np
 
-from tally_cli import TallyTest, command, data_status, mpirun, option_words, usage_status
+from tally_cli import TallyTest, command, data_status, killing_at_once, mpirun, option_words, usage_status
 
 rank_counts = (1, 3)
 rows, columns, components = 9001, 3, 3  # three blocks, one for each of three ranks
@@ -43,7 +43,7 @@ class BadInput(TallyTest):
     def expect(self, line, says, status=data_status, ranks=1):
         """Runs a command line that must be refused."""
         before = files_below(self.folder)
-        done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **killing_at_once})
         said = words_of_tally(done.stderr)
         self.assertEqual(done.returncode, status, done.stderr)
         self.assertEqual(len(said), 1, done.stderr)

@@ -25,13 +25,13 @@ models = {
     "bernoulli": ("bernoulli", {}),
 }
 data_sets = {"poisson": "counts", "categorical": "symbols", "bernoulli": "bits"}  # of others: x
-settings = list(itertools.product(("double", "single"), (1, 3)))
+settings = [("double", 1), ("single", 3)]
 places = list(itertools.product((1, 2), ("in memory", "streamed")))  # threads, rows
 
 
 def ways_of_setting(setting):
-    """One way for each number of ranks: every model meets all 16 ways in its four settings."""
-    return [(ranks, *places[(setting + ranks) % 4]) for ranks in (1, 2, 3, 4)]
+    """One way for each number of ranks: every model meets each of them in both places, and with both numbers of threads."""
+    return [(ranks, *places[(3 * setting + ranks) % 4]) for ranks in (1, 2, 3, 4)]
 
 
 def make_data(path, rows):
@@ -112,9 +112,8 @@ class SameBits(ManyWays):
             for ranks, threads, rows in ways_of_setting(setting):
                 with self.subTest(precision=precision, restarts=restarts, ranks=ranks, threads=threads, rows=rows):
                     self.assert_same(self.fit_file(model, ranks, threads, rows, **options), expected)
-            if (precision == "double") == (restarts == 1):
-                with self.subTest(precision=precision, restarts=restarts, resumed=True):
-                    self.assert_same(self.resumed(model, 2, 3, **options), expected)
+            with self.subTest(precision=precision, restarts=restarts, resumed=True):
+                self.assert_same(self.resumed(model, 2, 3, **options), expected)
 
     def test_of_full_mixtures(self):
         self.check_model("gmm full")

@@ -29,9 +29,12 @@ class Emission:
         x = np.asarray(x, float)
         missing = missing_rows(x)
         densities = np.zeros((len(x), self.components(parameters)))
+        known = {}  # equal rows have equal densities
         for t in np.flatnonzero(~missing):
-            for component in range(densities.shape[1]):
-                densities[t, component] = self.log_density(x[t], component, parameters)
+            row = x[t].tobytes()
+            if row not in known:
+                known[row] = [self.log_density(x[t], component, parameters) for component in range(densities.shape[1])]
+            densities[t] = known[row]
         return densities
 
     def maximize(self, x, weights, parameters):

@@ -33,7 +33,7 @@ def forbid_system_call(number):
         raise OSError(ctypes.get_errno(), "no filter of system calls")
 
 
-class LaunchTest(TallyTest):
+class Launching(TallyTest):
     def setUp(self):
         super().setUp()
         self.data = self.write_data(np.random.default_rng(3).normal(size=(30000, 6)))
@@ -60,6 +60,15 @@ class LaunchTest(TallyTest):
     def assert_all_gone(self, word):
         self.wait_until("all of it is gone", lambda: not processes_with(word), 20)
 
+    def script(self, text):
+        path = self.path("")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\n" + text)
+        os.chmod(path, 0o755)
+        return path
+
+
+class LaunchTest(Launching):
     def test_same_bits_as_without(self):
         alone, launched = self.path(), self.path()
         self.succeed(*self.fit_words(alone, "--max-iter", 4))
@@ -101,13 +110,6 @@ class LaunchTest(TallyTest):
         self.assertEqual(shown.returncode, 0, shown.stderr)
         self.assertIn(f"-H {','.join(['gpu0'] * 8 + ['gpu2'] * 3)} -n 11 ", shown.stdout)
         self.assertIn("gpu2             cores 16-31            numa 0  gpu 1", shown.stdout)
-
-    def script(self, text):
-        path = self.path("")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write("#!/bin/sh\n" + text)
-        os.chmod(path, 0o755)
-        return path
 
     def hosts_named(self, name):
         """What reaches other hosts: this one under other names; `name` is made of $1, by which the host is asked for."""
@@ -292,24 +294,6 @@ class LaunchTest(TallyTest):
         self.assertIn("rank 0 gave no sign of life for 2 s", errors)
         self.assert_all_gone(out)
 
-    def test_a_process_that_cannot_be_killed_is_not_waited_for(self):
-        """As in the midst of a call to a disk: here its tracer does not let its parent see that it has ended."""
-        mark = self.path("")
-        mpirun = self.script('[ "$1" != --version ] || exec echo "mpirun (Open MPI) 4.1.4"\n'
-                             f'echo $$ >{mark}\nmv {mark} {mark}-\nwhile :; do sleep 1; done\n')
-        process = self.start("--mpirun", mpirun, "-n", "2", job=["models"])
-        self.wait_until("it runs", lambda: os.path.exists(mark + "-"))
-        with open(mark + "-", encoding="utf-8") as file:
-            number = int(file.read())
-        seize = 0x4206  # of ptrace
-        if ctypes.CDLL(None).ptrace(seize, number, None, None) != 0:
-            self.skipTest("no process can be traced here")
-        self.addCleanup(os.waitpid, number, 0)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-        self.assertIn(f"process {number} cannot be ended: it waits for a disk or a network file system to answer", errors)
-        self.assertEqual(process.returncode, 128 + signal.SIGKILL, errors)
-
     def test_ranks_that_cannot_reach_the_launcher_end_at_once(self):
         with unittest.mock.patch.dict(os.environ, TALLY_LIFE_LINE="127.0.0.1:1:90:token"):
             self.refuse("models", status=5, says="rank 0 cannot reach the launcher at 127.0.0.1, which would take the job for dead")
@@ -332,18 +316,6 @@ class LaunchTest(TallyTest):
         self.assertNotEqual(process.returncode, 0)
         self.assertIn("wrote the last completed parameters", errors)
         self.assert_all_gone(out)
-
-    def test_an_interrupt_while_the_hosts_are_looked_at(self):
-        mark = self.path("")
-        agent = self.script(f"touch {mark}\nwhile [ -e {mark} ]; do sleep 0.2; done\n")
-        with unittest.mock.patch.dict(os.environ, OMPI_MCA_plm_rsh_agent=agent):
-            process = self.start("--hosts", "one,two", job=["models"])
-        self.addCleanup(os.remove, mark)
-        self.wait_until("the hosts are looked at", lambda: os.path.exists(mark))
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
-        self.assertEqual(process.returncode, 128 + signal.SIGINT)
-        self.assert_all_gone(agent)
 
     def test_sigusr1_stops_with_a_checkpoint(self):
         out, folder = self.path(), self.path("")
