@@ -32,9 +32,6 @@ World& world() {
   return instance;
 }
 
-double now() {
-  return simgrid::s4u::Engine::get_clock();
-}
 void pass(double seconds) {
   if (seconds > 0) simgrid::s4u::this_actor::sleep_for(seconds);
 }
@@ -192,6 +189,10 @@ class Collective {
 };
 
 }  // namespace
+
+double now() {
+  return simgrid::s4u::Engine::get_clock();
+}
 
 void set_costs(const Costs& costs) {
   world().costs = costs;

@@ -27,6 +27,8 @@ struct Traffic {
   int peers = 0;  // ranks that it has sent to or received from
 };
 
+// Seconds of the simulation.
+double now();
 // Sets the costs; before the first collective.
 void set_costs(const Costs& costs);
 // Of a rank of MPI_COMM_WORLD, so far.

@@ -8,7 +8,7 @@
 #include <numeric>
 #include <optional>
 
-#include <CLI/App.hpp>
+#include <CLI/CLI.hpp>
 #include <mpi.h>
 #include <nlohmann/json.hpp>
 #include <simgrid/s4u.hpp>
@@ -46,10 +46,6 @@ struct Request {
   std::uint64_t seed = 1;
   Costs costs;
 };
-
-double now() {
-  return simgrid::s4u::Engine::get_clock();
-}
 
 double thread_seconds() {
   timespec spent{};
