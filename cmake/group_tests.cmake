@@ -1,15 +1,18 @@
 # Read by ctest, where `program`, a GoogleTest program, `labels`, `environment` and `timeout` are set: up to 16 tests of a suite
-# are one test of ctest, as most take less time than the program's start.
+# are one test of ctest, as most take less time than the program's start. One alone: PROGRAM --gtest_filter=Suite.Test.
 cmake_minimum_required(VERSION 3.22)
 if(NOT EXISTS "${program}")
   add_test("${program}" "${program}")  # which fails
   return()
 endif()
-execute_process(COMMAND "${program}" --gtest_list_tests OUTPUT_VARIABLE listed RESULT_VARIABLE status)
+execute_process(COMMAND "${program}" --gtest_list_tests OUTPUT_VARIABLE listed RESULT_VARIABLE status TIMEOUT 60)
 if(NOT status EQUAL 0)
   message(FATAL_ERROR "${program} --gtest_list_tests: ${status}")
 endif()
 string(REGEX REPLACE "[ \t]*#[^\n]*" "" listed "${listed}")  # what parameters are
+if(listed MATCHES "DISABLED_")
+  message(FATAL_ERROR "${program} has disabled tests, which would pass unseen")
+endif()
 string(REGEX MATCHALL "[^\n]+" lines "${listed}")
 
 macro(add_group)
@@ -20,7 +23,7 @@ macro(add_group)
     endif()
     add_test("${group}" "${program}" "--gtest_filter=${filter}")
     set_tests_properties("${group}" PROPERTIES LABELS "${labels}" ENVIRONMENT "${environment}" TIMEOUT "${timeout}"
-      SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
+      SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\][^[]*$")  # GoogleTest lists failures behind
   endif()
   set(count 0)
   set(filter "")

@@ -1,6 +1,7 @@
 #pragma once
 #include "algorithms/families/exponential_family.hpp"
 #include "algorithms/families/packed_index.hpp"
+#include "core/block.hpp"
 
 namespace tally {
 
@@ -19,7 +20,8 @@ struct HalfNorm {
     Index d = 0;
     for (; d + sums <= x.cols; d += sums)
       for (Index s = 0; s < sums; ++s) squares[s] += static_cast<double>(row[d + s]) * static_cast<double>(row[d + s]);
-    for (Index s = 0; d + s < x.cols; ++s) squares[s] += static_cast<double>(row[d + s]) * static_cast<double>(row[d + s]);
+    for (Index s = 0; s < sums; ++s)
+      if (d + s < x.cols) squares[s] += static_cast<double>(row[d + s]) * static_cast<double>(row[d + s]);
     for (Index half = sums / 2; half > 0; half /= 2)
       for (Index s = 0; s < half; ++s) squares[s] += squares[s + half];
     out[i] = static_cast<Real>(-0.5 * squares[0]);
@@ -88,8 +90,8 @@ struct GaussianSphericalKernel : ExponentialKernel {
 struct GaussianTiedKernel : LinearKernel {
   GaussianTiedKernel(Index component_count, Index columns) : LinearKernel{{component_count, 1 + columns}} {}
   Index columns() const { return width - 1; }
-  // Of a CPU lane, whose tiles have so few rows that those weighted do not count.
-  Index workspace_bytes() const { return 8 * columns() * columns(); }
+  // Of a CPU lane.
+  Index workspace_bytes() const { return 8 * columns() * (tile_rows + columns()); }
 
   template <class Real>
   MatrixView<const Real> rows_of(MatrixView<const Real> features) const {

@@ -30,8 +30,8 @@ places = list(itertools.product((1, 2), ("in memory", "streamed")))  # threads, 
 
 
 def ways_of_setting(setting):
-    """One way for each number of ranks: every model meets each of them in both places, and with both numbers of threads."""
-    return [(ranks, *places[(3 * setting + ranks) % 4]) for ranks in (1, 2, 3, 4)]
+    """One way for each number of ranks: in the two settings all of them have one thread and two, in memory and streamed."""
+    return [(ranks, *places[(ranks % 4) ^ (3 * setting)]) for ranks in (1, 2, 3, 4)]
 
 
 def make_data(path, rows):

@@ -428,5 +428,74 @@ class BernoulliReference(TallyTest):
         self.check(lambda fitted: fitted["probabilities"][:, :, 1], "categorical")
 
 
+class StudentReference(TallyTest):
+    """Tally's path to the maximum is another than the case's (docs/models/student_t.md); densities and maximum are not."""
+
+    def setUp(self):
+        super().setUp()
+        self.case = Case("tmix_faithful_k2")
+        self.assertEqual(self.case.golden["tolerance"], "1e-10 rel")
+
+    def fit_from(self, theta, ranks=1, **options):
+        start = self.start(weights=theta["w"], means=theta["mu"], scales=theta["Sigma"], degrees_of_freedom=theta["nu"])
+        return self.fit("student-t", self.case.place("X"), 2, ranks, init=start, reg_covar=0, tol=0, **options)
+
+    def test_densities(self):
+        for name, golden in self.case.golden["models"].items():
+            for iteration, theta in golden["theta"].items():
+                with self.subTest(name=name, iteration=iteration):
+                    fitted = self.fit_from(theta, max_iter=0)
+                    self.assert_close(fitted.trace[0], golden["loglik_trace"][int(iteration)], 1e-10)
+
+    def test_maxima_where_degrees_of_freedom_are_given(self):
+        for name in ("nu4_fixed", "nu30_fixed"):
+            golden = self.case.golden["models"][name]
+            converged = golden["converged"]
+            for ranks in ranks_of_reference:
+                with self.subTest(name=name, ranks=ranks):
+                    fitted = self.fit_from(golden["theta"]["0"], ranks, max_iter=200, freeze="degrees_of_freedom")
+                    self.assert_close(fitted.trace[-1], converged["loglik"], 1e-10)
+                    # The case stops where its log-likelihood does not grow: half of its parameters' digits are left.
+                    for array, key in (("weights", "w"), ("means", "mu"), ("scales", "Sigma")):
+                        self.assert_close(fitted[array], converged[key], 2e-5)
+
+    def test_the_maximum_where_they_are_estimated(self):
+        golden = self.case.golden["models"]["nu_estimated_from_10"]
+        fitted = self.fit_from(golden["theta"]["0"], max_iter=5000)
+        # One component is normal: its degrees of freedom grow for ever, and the case's 5000 iterations are on their way.
+        self.assertGreater(fitted.trace[-1], golden["converged"]["loglik"])
+        self.assert_close(fitted.trace[-1], golden["converged"]["loglik"], 1e-5)
+        self.assert_close(fitted["weights"], golden["converged"]["w"], 1e-3)
+
+
+class VonMisesFisherReference(TallyTest):
+    def test_household(self):
+        case = Case("vmf_mix_household")
+        golden = case.golden
+        self.assertEqual(golden["tolerance"], "1e-10 rel trace; published 1e-4")
+        for components in range(1, 6):
+            expected = golden["models"][f"K{components}"]
+            options = {"init": "labels:" + case.place(f"start_labels_K{components}"), "tol": 0}
+            for ranks in ranks_of_reference:
+                fitted = self.fit("von-mises-fisher", case.place("X"), components, ranks,
+                                  max_iter=len(expected["loglik_trace"]) - 1, **options)
+                self.assert_close(fitted.trace, expected["loglik_trace"], 1e-10)
+            for iteration, theta in expected["theta"].items():
+                fitted = self.fit("von-mises-fisher", case.place("X"), components, max_iter=int(iteration), **options)
+                self.check_parameters(fitted, theta, 1e-8)
+            fitted = self.fit("von-mises-fisher", case.place("X"), components, max_iter=3000, **options)
+            self.assert_close(fitted.trace[-1], expected["converged"]["loglik"], 1e-10)
+            self.check_parameters(fitted, expected["converged"], 1e-5)
+            # movMF's densities are relative to the uniform one on the sphere.
+            bic = fitted.training["free_parameters"] * np.log(40) - 2 * (fitted.trace[-1] + 40 * np.log(4 * np.pi))
+            if components <= 3:  # of more there are several optima
+                self.assert_printed(bic, golden["published"]["BIC"][components - 1], 1e-4)
+
+    def check_parameters(self, fitted, expected, relative):
+        self.assert_close(fitted["weights"], expected["w"], relative)
+        self.assert_close(fitted["mean_directions"], expected["mu"], relative)
+        self.assert_close(fitted["concentrations"], expected["kappa"], relative)
+
+
 if __name__ == "__main__":
     unittest.main()

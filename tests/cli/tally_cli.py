@@ -23,12 +23,12 @@ usage_status, data_status = 2, 3
 killing_at_once = {"OMPI_MCA_odls_base_sigkill_timeout": "0", "PRTE_MCA_odls_base_sigkill_timeout": "0"}
 
 
-def run(*words, ranks=1, timeout=120):
-    """The finished process of `tally words...`, alone or behind mpirun."""
+def run(*words, ranks=1, timeout=120, grace=False):
+    """The finished process of `tally words...`, alone or behind mpirun, which with `grace` lets ranks end when one has ended the job."""
     line = [command, *(str(word) for word in words)]
     if ranks > 1:
         line = [mpirun, "-n", str(ranks), *line]
-    return subprocess.run(line, capture_output=True, text=True, timeout=timeout, check=False, env={**os.environ, **killing_at_once})
+    return subprocess.run(line, capture_output=True, text=True, timeout=timeout, check=False, env={**os.environ, **({} if grace else killing_at_once)})
 
 
 def option_words(options):
