@@ -33,6 +33,7 @@ class BoundChainModel final : public BoundModel {
   BoundChainModel(Kernel kernel, Coefficients coefficients, const Layout& statistics, const BindOptions& options)
       : kernel_(std::move(kernel)),
         coefficients_(std::move(coefficients)),
+        farthest_(farthest_from_centre<Real>(options)),
         statistics_(statistics),
         states_(kernel_.shape().states),
         starts_at_(statistics["starts"].offset),
@@ -52,7 +53,7 @@ class BoundChainModel final : public BoundModel {
   void prepare(int candidate, std::span<const double> parameters) override {
     Parameters& to = parameters_[static_cast<std::size_t>(candidate)];
     to.exact.resize(static_cast<std::size_t>(coefficients_.count));
-    coefficients_.compute(parameters, std::span(to.exact));
+    to.about_means = coefficients_.compute_within(farthest_, parameters, std::span(to.exact));
     to.rounded.assign(to.exact.begin(), to.exact.end());
     to.mix = cpu::states_mix(weights_of(candidate));
   }
@@ -151,7 +152,8 @@ class BoundChainModel final : public BoundModel {
   struct Parameters {
     std::vector<double> exact;
     std::vector<Real> rounded;
-    bool mix = false;  // cpu::states_mix
+    std::vector<Index> about_means;  // components whose coefficients are
+    bool mix = false;                // cpu::states_mix
   };
   struct Lane {
     CpuLane compute;
@@ -261,12 +263,17 @@ class BoundChainModel final : public BoundModel {
   bool mixes(int candidate) const { return parameters_[static_cast<std::size_t>(candidate)].mix; }
   const double* transitions_of(int candidate) const { return start_of(candidate) + states_; }
 
+  FamilyCoefficients<Real> coefficients_of(int candidate) const {
+    const Parameters& of = parameters_[static_cast<std::size_t>(candidate)];
+    return {of.rounded.data(), of.exact.data(), of.about_means};
+  }
+
   // Log-densities of the family's components (rows, components) and what belongs to a row whatever its state, tile by
   // tile; `then` gets a tile's part of them and its first row.
   template <class Then>
   void emit_logits(Lane& lane, const StoredBlock& block, Index known_columns, int candidate, MatrixView<Real> all,
                    const Then& then) {
-    const Real* const coefficients = parameters_[static_cast<std::size_t>(candidate)].rounded.data();
+    const FamilyCoefficients<Real> coefficients = coefficients_of(candidate);
     lane.reader->for_each_tile(block, known_columns, [&](const Tile<Real>& tile) {
       const Index first = tile.first_row - block.first_row;
       const MatrixView<Real> logits = part(all, first, tile.rows());
@@ -506,7 +513,7 @@ class BoundChainModel final : public BoundModel {
   void add_emissions(Lane& lane, const StoredBlock& block, PassKind kind, int candidate) {
     const bool given = kind == PassKind::given;
     const MatrixView<Real> posterior = given ? columns_of(lane, block.rows) : posterior_of(lane, block.rows);
-    const Real* const coefficients = given ? nullptr : parameters_[static_cast<std::size_t>(candidate)].rounded.data();
+    const FamilyCoefficients<Real> coefficients = given ? FamilyCoefficients<Real>() : coefficients_of(candidate);
     lane.reader->for_each_tile(block, 0, [&](const Tile<Real>& tile) {
       const MatrixView<Real> weights = part(posterior, tile.first_row - block.first_row, tile.rows());
       if (tile.weights || tile.missing)
@@ -758,6 +765,7 @@ class BoundChainModel final : public BoundModel {
 
   const Kernel kernel_;
   const Coefficients coefficients_;
+  const double farthest_;
   const Layout& statistics_;
   Index states_, starts_at_, transitions_at_;
   int candidates_;

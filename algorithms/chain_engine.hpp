@@ -178,7 +178,7 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
     const MatrixView<Real> all(work.logits.data(), rows.count, kernel_.shape().components());
     for_each_tile(rows, [&](const Tile<Real>& tile) {
       const MatrixView<Real> logits = part(all, tile, rows);
-      kernel_.emit(lane, tile, features_of(index, tile), this->candidate(candidate).rounded.data(), logits,
+      kernel_.emit(lane, tile, features_of(index, tile), coefficients_of(candidate), logits,
                    work.row_values.data(), work.offsets.data() + (tile.first_row - rows.first_row));
       if (tile.given.data) lane.for_each(tile.rows(), KeepKnown<Real>{tile.given, kernel_.shape().mixtures, logits});
     });
@@ -214,8 +214,7 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
       lane.add_transitions(before_of(index, rows), MatrixView<const Real>(block.emissions), block.exact_transitions,
                            sums + transitions_at_);
       if (mixed()) lane.for_each(rows.count, ShareAmongColumns<Real>{block.gamma, block.columns});
-      const Real* const coefficients = this->candidate(candidate).rounded.data();
-      add_emissions(index, rows, coefficients, mixed() ? block.columns : block.gamma, sums);
+      add_emissions(index, rows, coefficients_of(candidate), mixed() ? block.columns : block.gamma, sums);
     }
   }
 
@@ -229,7 +228,12 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
                                          workspace_of(index).alpha.data()});
   }
 
-  void add_emissions(int index, Rows& rows, const Real* coefficients, MatrixView<Real> posterior, double* sums) {
+  FamilyCoefficients<Real> coefficients_of(int candidate) {
+    auto& of = this->candidate(candidate);
+    return {of.rounded.data(), of.exact.data(), of.about_means};
+  }
+
+  void add_emissions(int index, Rows& rows, const FamilyCoefficients<Real>& coefficients, MatrixView<Real> posterior, double* sums) {
     DeviceLane& lane = this->compute_of(index);
     for_each_tile(rows, [&](const Tile<Real>& tile) {
       const MatrixView<Real> weights = part(posterior, tile, rows);
@@ -258,7 +262,7 @@ class ChainEngine final : public LaneEngine<Real, DeviceLane> {
         if (weights) lane.for_each(rows.count, WeighRows<Real>{weights, nullptr, block.gamma});
         lane.add_transitions(before_of(index, rows), MatrixView<const Real>(block.gamma), nullptr, sums + transitions_at_);
       }
-      add_emissions(index, rows, nullptr, block.columns, sums);
+      add_emissions(index, rows, {}, block.columns, sums);
     }
   }
 

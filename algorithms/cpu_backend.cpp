@@ -23,7 +23,11 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
   // `statistics` is the model's and must outlive this.
   BoundCpuModel(std::shared_ptr<const Kernel> kernel, Coefficients coefficients, const Layout& statistics,
                 Index components, const BindOptions& options)
-      : kernel_(std::move(kernel)), coefficients_(std::move(coefficients)), statistics_(statistics), components_(components) {
+      : kernel_(std::move(kernel)),
+        coefficients_(std::move(coefficients)),
+        statistics_(statistics),
+        components_(components),
+        farthest_(farthest_from_centre<Real>(options)) {
     const auto count = static_cast<std::size_t>(coefficients_.count);
     candidates_.resize(static_cast<std::size_t>(options.candidates));
     for (Candidate& candidate : candidates_) {
@@ -52,7 +56,7 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
   void prepare(int candidate, std::span<const double> parameters) override {
     Candidate& to = candidates_[static_cast<std::size_t>(candidate)];
     const std::vector<double> before = to.rows.empty() ? std::vector<double>() : to.exact;
-    coefficients_.compute(parameters, std::span(to.exact));
+    to.about_means = coefficients_.compute_within(farthest_, parameters, std::span(to.exact));
     std::transform(to.exact.begin(), to.exact.end(), to.rounded.begin(), [](double value) { return static_cast<Real>(value); });
     if (!before.empty()) kernel_->follow(before.data(), to.exact.data(), to.moved.data());
   }
@@ -140,6 +144,7 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
     std::vector<Real> rounded;
     std::vector<cpu::RememberedRow> rows;  // where rows are remembered
     std::vector<double> moved;             // (components)
+    std::vector<Index> about_means;        // components whose coefficients are
   };
   struct Lane {
     CpuLane compute;
@@ -172,7 +177,7 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
     Candidate& of = candidates_[static_cast<std::size_t>(candidate)];
     return {of.rounded.data(), of.exact.data(),
             MatrixView<Real>(lane.posterior.data(), tile.rows(), components_), lane.labels.data(),
-            lane.row_values.data(), lane.row_offsets.data()};
+            lane.row_values.data(), lane.row_offsets.data(), of.about_means};
   }
 
   cpu::RememberedRows remembered_of(const Tile<Real>& tile, int candidate) {
@@ -203,6 +208,7 @@ class BoundCpuModel final : public BoundModel, public BlockByBlock {
   const Coefficients coefficients_;
   const Layout& statistics_;
   Index components_;
+  double farthest_;
   Index bytes_ = 0;
   std::vector<Candidate> candidates_;
   Index remembered_bytes_ = 0;  // of a row

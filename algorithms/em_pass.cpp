@@ -90,7 +90,8 @@ PassPart::PassPart(const Model& model, const Shard& shard, const DataSummary& su
 
 void PassPart::bind(const FitOptions& options, int lanes) {
   bound_ = bind_model(
-      model_, {options.precision, lanes, candidates_, options.summation, options.device, options.row_memory});
+      model_, {options.precision, lanes, candidates_, options.summation, options.device, options.row_memory,
+               options.stepwise.has_value()});
   block_by_block_ = dynamic_cast<BlockByBlock*>(bound_.get());
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "algorithms/model.hpp"
 #include "core/backends/nearest.hpp"
@@ -19,7 +20,24 @@ namespace tally {
 struct Coefficients {
   Index count = 0;
   std::function<void(std::span<const double> parameters, std::span<double> out)> compute;
+  // Where a family has a form about a component's mean, in place of compute: takes it for the components that are farther from
+  // the data's centre than this, as the square of the distance in their own widths. Returns which these are, ascending.
+  std::function<std::vector<Index>(std::span<const double> parameters, std::span<double> out, double farthest)> compute_either = {};
+
+  // Which components' are about their means.
+  std::vector<Index> compute_within(double farthest, std::span<const double> parameters, std::span<double> out) const {
+    if (compute_either) return compute_either(parameters, out, farthest);
+    compute(parameters, out);
+    return {};
+  }
 };
+
+// Where logits, in which so large squares cancel, would be off by more than 1e-10 in double, 1e-3 in float.
+template <class Real>
+double farthest_from_centre(const BindOptions& options) {
+  if (options.adds_passes) return std::numeric_limits<double>::infinity();
+  return (sizeof(Real) == sizeof(double) ? 1e-10 : 1e-3) / static_cast<double>(std::numeric_limits<Real>::epsilon());
+}
 
 // Binds a model's kernel to the backend that its source was compiled for. `statistics` is the model's and must outlive
 // what this returns.
@@ -42,6 +60,7 @@ struct CandidateWork {
   std::int32_t* labels = nullptr;      // (rows)
   Real* row_values = nullptr;          // (rows), scratch
   double* row_offsets = nullptr;       // (rows), scratch
+  std::span<const Index> about_means = {};  // components whose coefficients are (see Coefficients)
   cpu::RememberedRows remembered = {};  // on the CPU, of rows that come again in every pass
 };
 

@@ -82,7 +82,7 @@ class KernelEngine final : public LaneEngine<Real, DeviceLane> {
     return {of.rounded.data(),      of.exact.data(),
             MatrixView<Real>(work.posterior.data(), rows, components_),
             work.labels.data(),     work.row_values.data(),
-            work.row_offsets.data()};
+            work.row_offsets.data(), of.about_means};
   }
 
   // What a kernel's host functions see.

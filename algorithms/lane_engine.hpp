@@ -36,6 +36,7 @@ class LaneEngine : public DeviceEngine {
   LaneEngine(Coefficients coefficients, const Layout& statistics, const BindOptions& options)
       : statistics_(statistics),
         coefficients_(std::move(coefficients)),
+        farthest_(farthest_from_centre<Real>(options)),
         row_memory_(options.row_memory),
         candidates_(static_cast<std::size_t>(options.candidates)),
         lanes_(static_cast<std::size_t>(options.lanes)) {
@@ -59,7 +60,7 @@ class LaneEngine : public DeviceEngine {
   void prepare(int candidate, std::span<const double> parameters) override {
     Candidate& to = candidates_[static_cast<std::size_t>(candidate)];
     std::vector<double> exact(static_cast<std::size_t>(coefficients_.count));
-    coefficients_.compute(parameters, std::span(exact));
+    to.about_means = coefficients_.compute_within(farthest_, parameters, std::span(exact));
     const std::vector<Real> rounded(exact.begin(), exact.end());
     DeviceLane& lane = first_lane();
     lane.upload(exact.data(), to.exact.data(), coefficients_.count);
@@ -153,6 +154,7 @@ class LaneEngine : public DeviceEngine {
   struct Candidate {
     Memory<double> exact;
     Memory<Real> rounded;
+    std::vector<Index> about_means;
   };
   // The rows of one block on the device.
   struct Rows {
@@ -382,6 +384,7 @@ class LaneEngine : public DeviceEngine {
   }
 
   const Coefficients coefficients_;
+  const double farthest_;
   Index row_memory_;
   std::vector<Candidate> candidates_;
   std::vector<Lane> lanes_;

@@ -80,6 +80,7 @@ struct BindOptions {
   Summation summation = Summation::exact;
   Device* device = nullptr;  // null: the CPU
   Index row_memory = 0;      // bytes of rows that a device may keep; 0: what it has
+  bool adds_passes = false;  // statistics of several parameters will be added to one another
 };
 
 // A model as the EM loop sees it: its parameters, its statistics and how they are maximised, on the host and in

@@ -54,6 +54,7 @@ class PairModel final : public Model, public KeepsZeros {
         latent_(std::move(latent)),
         family_(std::move(family)),
         feature_width_(kernel.feature_width()),
+        has_kernel_about_means_(requires { kernel.about_means(); }),
         bind_(latent_.template bind<RunsOn>(kernel)),
         standardisation_(Standardisation::none(family_.columns())),
         frozen_(std::move(frozen)) {
@@ -256,7 +257,7 @@ class PairModel final : public Model, public KeepsZeros {
 
   std::unique_ptr<BoundModel> bind(const BindOptions& options) const override {
     const Index of_family = family_.coefficient_count();
-    const Coefficients coefficients{
+    Coefficients coefficients{
         of_family + latent_.coefficient_count(),
         [this, of_family](std::span<const double> parameters, std::span<double> out) {
           const auto first = out.first(static_cast<std::size_t>(of_family));
@@ -264,6 +265,14 @@ class PairModel final : public Model, public KeepsZeros {
           latent_.add_to_coefficients(parameters_, parameters, family_.coefficient_stride(), first,
                                       out.subspan(first.size()));
         }};
+    if constexpr (has_form_about_means)
+      if (has_kernel_about_means_)
+        coefficients.compute_either = [this, of_family](std::span<const double> parameters, std::span<double> out, double farthest) {
+          const auto first = out.first(static_cast<std::size_t>(of_family));
+          std::vector<Index> about_means = family_.either_coefficients(parameters_, parameters, first, farthest);
+          latent_.add_to_coefficients(parameters_, parameters, family_.coefficient_stride(), first, out.subspan(first.size()));
+          return about_means;
+        };
     BindOptions settled = options;
     if (!rounds_products && options.precision == Precision::tf32) settled.precision = Precision::single_precision;
     return bind_(coefficients, statistics_, family_.components(), settled);
@@ -271,6 +280,9 @@ class PairModel final : public Model, public KeepsZeros {
 
  private:
   static constexpr bool rounds_products = !requires { requires !Family::rounds_products; };
+  static constexpr bool has_form_about_means = requires(const Family& family, const Layout& layout, std::span<double> out) {
+    family.either_coefficients(layout, std::span<const double>(), out, 0.0);
+  };
   static constexpr bool of_mixture = requires { Latent::has_weights; };
   static constexpr bool splits = requires(const Family& family, const Layout& layout, std::span<double> parameters) {
     family.split(layout, parameters, Index{}, Index{});
@@ -328,6 +340,7 @@ class PairModel final : public Model, public KeepsZeros {
   Latent latent_;
   Family family_;
   Index feature_width_;
+  bool has_kernel_about_means_;
   BindKernel bind_;
   Standardisation standardisation_;
   Layout parameters_, statistics_;

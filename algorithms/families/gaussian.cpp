@@ -34,11 +34,12 @@ const Array* find(const NamedArrays& arrays, const std::string& name, const std:
 
 }  // namespace
 
-GaussianFamily::GaussianFamily(const GaussianOptions& options, Index components, Index columns)
+GaussianFamily::GaussianFamily(const GaussianOptions& options, Index components, Index columns, bool about_means)
     : options_(options),
       form_(form_of(options.covariance)),
       components_(components),
       columns_(columns),
+      about_means_(about_means && !options.missing_values),
       standardisation_(Standardisation::none(columns)) {
   if (!(options.reg_covar >= 0) || !std::isfinite(options.reg_covar))
     throw UsageError("--reg-covar must be a number from 0 on");
@@ -142,6 +143,11 @@ void GaussianFamily::add_statistics(Layout& layout) const {
     layout.add("moments", {components_, moment_width()});
     if (completes_rows()) layout.add("missing", {components_, columns_});
   }
+  if (about_means_) layout.add("about_means", {components_});
+}
+
+bool GaussianFamily::are_about_mean(const Layout& statistics_layout, std::span<const double> statistics, Index component) const {
+  return about_means_ && statistics_layout["about_means"].in(statistics)[static_cast<std::size_t>(component)] > 0;
 }
 
 std::vector<double> GaussianFamily::bounds(const DataSummary& summary) const {
@@ -158,7 +164,9 @@ std::vector<double> GaussianFamily::bounds(const DataSummary& summary) const {
   if (completes_rows()) bound *= 4;  // a guess: what is missing may be expected further out
   Layout statistics;
   add_statistics(statistics);
-  return std::vector<double>(statistics.fields().size(), bound);
+  std::vector<double> bounds(statistics.fields().size(), bound);
+  if (about_means_) bounds.back() = std::min(1 / summary.largest_weight, 1e300);  // tiles are counted, whatever their rows weigh
+  return bounds;
 }
 
 void GaussianFamily::set_defaults(const Layout& layout, std::span<double> parameters) const {
@@ -357,14 +365,23 @@ Index GaussianFamily::coefficient_count() const noexcept {
   return components_ * coefficient_stride() + (has_tied_kernel() ? columns_ * columns_ : 0);
 }
 
-void GaussianFamily::coefficients(const Layout& layout, std::span<const double> parameters,
-                                  std::span<double> out) const {
+std::vector<Index> GaussianFamily::either_coefficients(const Layout& layout, std::span<const double> parameters,
+                                                       std::span<double> out, double farthest) const {
+  std::vector<Index> about_means =
+      write_coefficients(layout, parameters, out, about_means_ ? farthest : std::numeric_limits<double>::infinity());
+  if (form_ == CovarianceForm::tied && !about_means.empty()) return write_coefficients(layout, parameters, out, -1);
+  return about_means;
+}
+
+std::vector<Index> GaussianFamily::write_coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out,
+                                                      double farthest) const {
   const Index K = components_, D = columns_, stride = coefficient_stride();
   const MatrixView<const double> means = layout["means"].matrix(parameters);
   const auto covariances = layout["covariances"].in(parameters);
   const bool full = form_ == CovarianceForm::full, tied = form_ == CovarianceForm::tied;
   std::vector<double> inverse, whitened(static_cast<std::size_t>(D));
   double log_determinant = 0;
+  std::vector<Index> about_means;
   for (Index k = 0; k < K; ++k) {
     double* eta = out.data() + k * stride;
     const double* m = means.row(k);
@@ -430,7 +447,19 @@ void GaussianFamily::coefficients(const Layout& layout, std::span<const double> 
       }
     }
     eta[0] = observes_columns() ? 0 : -0.5 * (static_cast<double>(D) * log_two_pi + log_determinant + quadratic);
+    if (!(quadratic > farthest)) continue;
+    about_means.push_back(k);
+    eta[0] = -0.5 * (static_cast<double>(D) * log_two_pi + log_determinant);
+    std::copy_n(m, D, eta + 1);
+    double* scale = eta + 1 + D;
+    if (form_ == CovarianceForm::full)
+      for (Index a = 0; a < D; ++a) scale = std::copy_n(inverse.data() + a * D, a + 1, scale);
+    else if (form_ == CovarianceForm::diag)
+      for (Index d = 0; d < D; ++d) scale[d] = 1 / std::sqrt(covariances[static_cast<std::size_t>(k * D + d)]);
+    else if (form_ == CovarianceForm::spherical)
+      scale[0] = 1 / std::sqrt(covariances[static_cast<std::size_t>(k)]);
   }
+  return about_means;
 }
 
 }  // namespace tally

@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <limits>
 #include <map>
 #include <set>
 #include <span>
@@ -36,8 +37,9 @@ struct GaussianOptions {
 // Machine Learning, 2006, section 2.3). This is the host half, shared by all covariances.
 class GaussianFamily {
  public:
-  // Throws UsageError: numbers out of range, priors of covariances that share parts.
-  GaussianFamily(const GaussianOptions& options, Index components, Index columns);
+  // `about_means`: the kernel is an EitherForm, whose sums may be about the components' means, which the statistics then say. Throws UsageError: numbers out of range,
+  // priors of covariances that share parts.
+  GaussianFamily(const GaussianOptions& options, Index components, Index columns, bool about_means = false);
 
   Index components() const noexcept { return components_; }
   Index columns() const noexcept { return columns_; }
@@ -56,7 +58,7 @@ class GaussianFamily {
   // "moments" (K, width of T): sums of posterior weight times T(x); tied also "scatter": sums of weight times x x'. With missing
   // values, tied as full: what T(x) is expected to be, and "missing" (K, D): where the posterior is what was given, its weights of
   // values for which 0 stood; diag and spherical: of zeros for what is missing, then the posterior weights of what is observed
-  // of each column.
+  // of each column. Where "about_means" (K) is not 0, a component's sums are about the mean that it had: of x - m_k in the place of x.
   void add_statistics(Layout& layout) const;
   // How wide T is.
   Index width() const noexcept;
@@ -104,7 +106,14 @@ class GaussianFamily {
     return form_ == CovarianceForm::full || (form_ == CovarianceForm::tied && options_.missing_values);
   }
   bool has_tied_kernel() const noexcept { return form_ == CovarianceForm::tied && !has_full_kernel(); }
-  void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const;
+  void coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out) const {
+    write_coefficients(layout, parameters, out, std::numeric_limits<double>::infinity());
+  }
+  // The same; but of components for which |L_k^-1 m_k|^2 is above `farthest`, where L_k L_k' is the covariance, coefficients about the
+  // mean (tied: of all, where it is of one): the constant of the density, the mean (D) and, in the place of the quadratic ones, L_k^-1: its
+  // lower rows, one behind the other; diag and spherical: 1 over the standard deviations; tied as above. Returns those components.
+  std::vector<Index> either_coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out,
+                                         double farthest) const;
 
  private:
   double reg(Index d) const;  // reg_covar, standardised
@@ -112,15 +121,22 @@ class GaussianFamily {
   double prior_scale(Index d) const;  // of the covariances' prior, standardised
   double prior_rows() const;          // how many rows' densities have the powers of a covariance that its priors have
 
+  std::vector<Index> write_coefficients(const Layout& layout, std::span<const double> parameters, std::span<double> out,
+                                        double farthest) const;
+  bool are_about_mean(const Layout& statistics_layout, std::span<const double> statistics, Index component) const;
+
   struct Sums;
   // Its second moments (D) go to `second`.
   void maximize_covariance(const Sums& sums, std::span<double> covariance, std::span<double> second) const;
+  // `shifts` (K, D): the means, less what the sums are about.
   void maximize_tied(MatrixView<const double> moments, std::span<const double> scatter, double total_weight,
-                     MatrixView<const double> means, bool about_other_means, std::span<double> covariance) const;
+                     MatrixView<const double> shifts, MatrixView<const double> means, bool about_other_means,
+                     std::span<double> covariance) const;
   void complete_start(MatrixView<double> moments, MatrixView<const double> missing) const;
   // Sums of weight times x x', packed.
   std::vector<double> scatter_of(const Layout& statistics_layout, std::span<const double> statistics) const;
-  std::vector<Index> varying_columns(MatrixView<const double> moments) const;
+  // `origins` (K, D): what the moments are about.
+  std::vector<Index> varying_columns(MatrixView<const double> moments, MatrixView<const double> origins) const;
   Index collapsed_column(const Sums& sums, std::span<const Index> columns) const;
   void check_covariance(Index component, std::span<const double> covariance, std::span<const double> second) const;
   void check_shared(std::span<const double> counts, std::span<const double> seconds,
@@ -134,6 +150,7 @@ class GaussianFamily {
   GaussianOptions options_;
   CovarianceForm form_;
   Index components_, columns_;
+  bool about_means_;
   Standardisation standardisation_;
 };
 

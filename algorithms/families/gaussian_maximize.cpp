@@ -35,12 +35,13 @@ struct GaussianFamily::Sums {
   double count;
   const double* linear;     // (D)
   const double* quadratic;  // as T(x) has them
+  const double* shift;      // (D), of the parameters' mean from what the sums are about
   const double* mean;       // (D), of the parameters
   bool about_other_mean;    // not the rows' own
 
   // What a mean product of columns a and b loses when it is taken about `mean`.
   double about_mean(Index a, Index b) const {
-    return about_other_mean ? linear[a] / count * mean[b] + mean[a] * (linear[b] / count - mean[b]) : mean[a] * mean[b];
+    return about_other_mean ? linear[a] / count * shift[b] + shift[a] * (linear[b] / count - shift[b]) : shift[a] * shift[b];
   }
 };
 
@@ -54,7 +55,8 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
   const MatrixView<const double> moments = statistics_layout["moments"].matrix(statistics);
   const MatrixView<double> means = layout["means"].matrix(parameters);
   const std::span<double> covariances = layout["covariances"].in(parameters);
-  std::vector<double> previous, counts, second(static_cast<std::size_t>(D)), seconds;
+  std::vector<double> previous, counts, second(static_cast<std::size_t>(D)), seconds, all_shifts(static_cast<std::size_t>(K * D));
+  const MatrixView<double> shifts(all_shifts.data(), K, D);
   if (shared) {
     previous.assign(covariances.begin(), covariances.end());
     counts.assign(static_cast<std::size_t>(K), 0.0);
@@ -62,10 +64,19 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
   }
   for (Index k = 0; k < K; ++k) {
     const bool empty = is_empty(moments(k, 0), total_weight);
-    const Sums sums{empty ? 0 : moments(k, 0), moments.row(k) + 1, moments.row(k) + 1 + D, means.row(k),
+    const Sums sums{empty ? 0 : moments(k, 0), moments.row(k) + 1, moments.row(k) + 1 + D, shifts.row(k), means.row(k),
                     means_frozen || prior.on_means()};
-    if (!means_frozen && (!empty || prior.on_means()))  // a prior is about the data's mean, which is 0
-      for (Index d = 0; d < D; ++d) means(k, d) = empty ? 0 : sums.linear[d] / (sums.count + prior.mean_precision);
+    const bool moves = !means_frozen && (!empty || prior.on_means()), about_mean = are_about_mean(statistics_layout, statistics, k);
+    for (Index d = 0; d < D; ++d) {
+      const double kappa = prior.mean_precision, rows = sums.count + kappa;  // a prior is about the data's mean, which is 0
+      if (!about_mean) {
+        if (moves) means(k, d) = empty ? 0 : sums.linear[d] / rows;
+        shifts(k, d) = means(k, d);
+      } else if (moves) {
+        shifts(k, d) = empty ? -means(k, d) : (sums.linear[d] - kappa * means(k, d)) / rows;
+        means(k, d) += shifts(k, d);
+      }
+    }
     if (covariances_frozen || form_ == CovarianceForm::tied || (empty && !prior.on_covariances())) continue;
     const auto size = static_cast<std::size_t>(size_of(form_, D));
     const auto own = covariances.subspan(static_cast<std::size_t>(k) * size, size);
@@ -77,7 +88,7 @@ void GaussianFamily::maximize(const Layout& statistics_layout, std::span<const d
   }
   if (covariances_frozen) return;
   if (form_ == CovarianceForm::tied)
-    maximize_tied(moments, scatter_of(statistics_layout, statistics), total_weight, means,
+    maximize_tied(moments, scatter_of(statistics_layout, statistics), total_weight, shifts, means,
                   means_frozen || prior.on_means(), covariances);
   if (!shared) return;
   share_covariances(options_.covariance, {counts, seconds, previous, D}, covariances);
@@ -203,7 +214,7 @@ void GaussianFamily::maximize_covariance(const Sums& sums, std::span<double> cov
 }
 
 void GaussianFamily::maximize_tied(MatrixView<const double> moments, std::span<const double> scatter, double total_weight,
-                                   MatrixView<const double> means, bool about_other_means,
+                                   MatrixView<const double> shifts, MatrixView<const double> means, bool about_other_means,
                                    std::span<double> covariance) const {
   const Index D = columns_;
   const double rows = prior_rows(), kappa = options_.prior.mean_precision;
@@ -211,13 +222,13 @@ void GaussianFamily::maximize_tied(MatrixView<const double> moments, std::span<c
   for (Index k = 0; k < components_; ++k) {
     const bool empty = is_empty(moments(k, 0), total_weight);
     const double count = moments(k, 0);
-    const double* m = means.row(k);
+    const double* s = shifts.row(k);
     const double* f = moments.row(k) + 1;
     for (Index a = 0; a < D; ++a)
       for (Index b = a; b < D; ++b) {
         double& sum = pooled[static_cast<std::size_t>(packed_index(a, b, D))];
-        if (!empty) sum -= about_other_means ? f[a] * m[b] + m[a] * (f[b] - count * m[b]) : f[a] * m[b];
-        if (rows > 0) sum += kappa * m[a] * m[b];
+        if (!empty) sum -= about_other_means ? f[a] * s[b] + s[a] * (f[b] - count * s[b]) : f[a] * s[b];
+        if (rows > 0) sum += kappa * means(k, a) * means(k, b);
       }
   }
   const MatrixView<double> S(covariance.data(), D, D);
@@ -242,32 +253,46 @@ std::vector<Index> GaussianFamily::collapsed_columns(const Layout& statistics_la
     return result;
   const MatrixView<const double> moments = statistics_layout["moments"].matrix(statistics);
   const MatrixView<const double> means = layout["means"].matrix(parameters);
-  const std::vector<Index> columns = varying_columns(moments);
-  std::vector<double> mean(static_cast<std::size_t>(D));
+  const bool means_frozen = frozen.contains("means");
+  std::vector<double> all_origins(static_cast<std::size_t>(K * D));
+  const MatrixView<double> origins(all_origins.data(), K, D);
+  for (Index k = 0; k < K; ++k)
+    if (are_about_mean(statistics_layout, statistics, k)) std::copy_n(means.row(k), D, origins.row(k));
+  const std::vector<Index> columns = varying_columns(moments, origins);
+  std::vector<double> shift(static_cast<std::size_t>(D)), mean(shift);
   for (Index k = 0; k < K; ++k) {
     const double count = moments(k, 0);
     if (!(count > 0)) continue;
     for (Index d = 0; d < D; ++d)
-      mean[static_cast<std::size_t>(d)] = frozen.contains("means") ? means(k, d) : moments(k, 1 + d) / count;
-    const Sums sums{count, moments.row(k) + 1, moments.row(k) + 1 + D, mean.data(), frozen.contains("means")};
+      shift[static_cast<std::size_t>(d)] = means_frozen ? means(k, d) - origins(k, d) : moments(k, 1 + d) / count;
+    for (Index d = 0; d < D; ++d) mean[static_cast<std::size_t>(d)] = origins(k, d) + shift[static_cast<std::size_t>(d)];
+    const Sums sums{count, moments.row(k) + 1, moments.row(k) + 1 + D, shift.data(), mean.data(), means_frozen};
     result[static_cast<std::size_t>(k)] = collapsed_column(sums, columns);
   }
   return result;
 }
 
 // Those in which the data vary by more than the ridge: where none of the components can, none has collapsed.
-std::vector<Index> GaussianFamily::varying_columns(MatrixView<const double> moments) const {
-  std::vector<double> sums(static_cast<std::size_t>(moments.cols));
-  for (Index k = 0; k < moments.rows; ++k)
-    for (Index j = 0; j < moments.cols; ++j) sums[static_cast<std::size_t>(j)] += moments(k, j);
+std::vector<Index> GaussianFamily::varying_columns(MatrixView<const double> moments, MatrixView<const double> origins) const {
+  const bool spherical = form_ == CovarianceForm::spherical;
   std::vector<Index> columns;
-  for (Index d = 0; d < (form_ == CovarianceForm::spherical ? 1 : columns_); ++d) {
-    double squares = 0;
-    for (Index b = form_ == CovarianceForm::spherical ? 0 : d; b < (form_ == CovarianceForm::spherical ? columns_ : d + 1); ++b)
-      squares += std::pow(sums[static_cast<std::size_t>(1 + b)] / sums[0], 2);
-    const Index place = form_ == CovarianceForm::full ? packed_index(d, d, columns_) : d;
-    const double moment = sums[static_cast<std::size_t>(1 + columns_ + place)] / sums[0];
-    const double width = form_ == CovarianceForm::spherical ? static_cast<double>(columns_) : 1.0;
+  for (Index d = 0; d < (spherical ? 1 : columns_); ++d) {
+    const Index place = 1 + columns_ + (form_ == CovarianceForm::full ? packed_index(d, d, columns_) : d);
+    double weight = 0, moment = 0, squares = 0;
+    for (Index k = 0; k < moments.rows; ++k) {
+      weight += moments(k, 0);
+      moment += moments(k, place);
+    }
+    for (Index b = spherical ? 0 : d; b < (spherical ? columns_ : d + 1); ++b) {
+      double linear = 0;
+      for (Index k = 0; k < moments.rows; ++k) {
+        linear += moments(k, 1 + b) + moments(k, 0) * origins(k, b);
+        moment += origins(k, b) * (2 * moments(k, 1 + b) + moments(k, 0) * origins(k, b));
+      }
+      squares += std::pow(linear / weight, 2);
+    }
+    moment /= weight;
+    const double width = spherical ? static_cast<double>(columns_) : 1.0;
     if ((moment - squares) / width > std::max(reg(d), moment_rounding * moment / width)) columns.push_back(d);
   }
   return columns;

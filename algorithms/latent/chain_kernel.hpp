@@ -102,20 +102,20 @@ class ChainKernel {
   void features(Lane& lane, const Tile<Real>& tile, MatrixView<Real> out) const { family_->features(lane, tile.x, out); }
 
   // Log-densities of a tile (rows, components()), and what belongs to a row whatever its state.
-  void emit(Lane& lane, const Tile<Real>& tile, Features features, const Real* coefficients, MatrixView<Real> logits,
+  void emit(Lane& lane, const Tile<Real>& tile, Features features, const FamilyCoefficients<Real>& of, MatrixView<Real> logits,
             Real* row_values, double* offsets) const {
-    family_->log_densities(lane, features, coefficients, logits);
-    const bool shared = family_->row_log_densities(lane, features, coefficients, row_values);
+    family_->log_densities(lane, features, of, logits);
+    const bool shared = family_->row_log_densities(lane, features, of, row_values);
     lane.for_each(tile.rows(), OffsetRow<Real>{tile.offsets, shared ? row_values : nullptr, offsets});
     if (tile.missing) lane.for_each(tile.rows(), ForgetMissing<Real>{tile.missing, shape_.mixtures, logits, offsets});
   }
 
   // Adds a tile's emissions, weighted by posterior weights (rows, components()), to the family's statistics; without
   // coefficients where these were given.
-  void add_emissions(Lane& lane, const Tile<Real>& tile, Features features, const Real* coefficients,
+  void add_emissions(Lane& lane, const Tile<Real>& tile, Features features, const FamilyCoefficients<Real>& of,
                      MatrixView<const Real> posterior, Real* row_values, double* statistics) const {
-    family_->add_weighted(lane, features, coefficients, posterior, statistics);
-    if (!family_->has_unlabelled()) return;
+    family_->add_weighted(lane, features, of, posterior, statistics);
+    if (!family_->has_unlabelled(of)) return;
     const bool weighted = tile.weights || tile.missing;
     if (weighted) lane.for_each(tile.rows(), WeightRow<Real>{tile.weights, row_values});
     if (tile.missing) lane.for_each(tile.rows(), WeighRows<Real>{nullptr, tile.missing, {row_values, tile.rows(), 1}});

@@ -25,10 +25,11 @@ class MixtureKernel final : public TileKernel<Lane, Real> {
 
   void expect(Lane& lane, const Tile<Real>& tile, Features features, Work& work, double* row_objectives,
               double* objective) const override {
-    family_->log_densities(lane, features, work.coefficients, work.posterior);
+    const FamilyCoefficients<Real> of{work.coefficients, work.exact, work.about_means};
+    family_->log_densities(lane, features, of, work.posterior);
     if (tile.given.cols == 1) lane.for_each(tile.rows(), KeepKnown<Real>{tile.given, 1, work.posterior});
     const double* offsets = tile.offsets;
-    if (family_->row_log_densities(lane, features, work.coefficients, work.row_values)) {
+    if (family_->row_log_densities(lane, features, of, work.row_values)) {
       lane.for_each(tile.rows(), OffsetRow<Real>{tile.offsets, work.row_values, work.row_offsets});
       offsets = work.row_offsets;
     }
@@ -37,13 +38,13 @@ class MixtureKernel final : public TileKernel<Lane, Real> {
 
   void add_statistics(Lane& lane, const Tile<Real>& tile, Features features, const Work& work,
                       double* statistics) const override {
-    add(lane, tile, features, work, work.coefficients, statistics);
+    add(lane, tile, features, work, {work.coefficients, work.exact, work.about_means}, statistics);
   }
 
   void take_given(Lane&, const Tile<Real>& tile, Work& work) const override { posterior_from_given(tile, work.posterior); }
   void add_given_statistics(Lane& lane, const Tile<Real>& tile, Features features, const Work& work,
                             double* statistics) const override {
-    add(lane, tile, features, work, nullptr, statistics);
+    add(lane, tile, features, work, {}, statistics);
   }
 
   void labels(const Tile<Real>& tile, const Work& work, std::int32_t* out) const override {
@@ -59,10 +60,10 @@ class MixtureKernel final : public TileKernel<Lane, Real> {
   Index workspace_bytes() const override { return family_->workspace_bytes(); }
 
  private:
-  void add(Lane& lane, const Tile<Real>& tile, Features features, const Work& work, const Real* coefficients,
+  void add(Lane& lane, const Tile<Real>& tile, Features features, const Work& work, const FamilyCoefficients<Real>& of,
            double* statistics) const {
-    family_->add_weighted(lane, features, coefficients, work.posterior, statistics);
-    if (!family_->has_unlabelled()) return;
+    family_->add_weighted(lane, features, of, work.posterior, statistics);
+    if (!family_->has_unlabelled(of)) return;
     if (tile.weights) lane.for_each(tile.rows(), WeightRow<Real>{tile.weights, work.row_values});
     family_->add_unlabelled(lane, features, tile.weights ? work.row_values : nullptr, statistics);
   }

@@ -11,7 +11,7 @@ namespace {
 template <class Make>
 std::unique_ptr<Model> with_gaussian(Index components, Index columns, const GaussianOptions& options,
                                      const Make& make) {
-  const GaussianFamily family(options, components, columns);
+  const GaussianFamily family(options, components, columns, true);
   const ExponentialKernel shape{components, family.width()};
   if (options.missing_values) {
     if (family.has_full_kernel()) return make(family, IncompleteGaussianKernel(GaussianFullKernel{shape}, columns));
@@ -19,10 +19,10 @@ std::unique_ptr<Model> with_gaussian(Index components, Index columns, const Gaus
     return make(family, ObservedColumns(GaussianSphericalKernel{shape}, columns));
   }
   switch (family.form()) {
-    case CovarianceForm::full: return make(family, GaussianFullKernel{shape});
-    case CovarianceForm::tied: return make(family, GaussianTiedKernel{components, columns});
-    case CovarianceForm::diag: return make(family, GaussianDiagKernel{shape});
-    case CovarianceForm::spherical: return make(family, GaussianSphericalKernel{shape});
+    case CovarianceForm::full: return make(family, EitherForm(GaussianFullKernel{shape}, columns));
+    case CovarianceForm::tied: return make(family, EitherForm(GaussianTiedKernel{components, columns}, columns));
+    case CovarianceForm::diag: return make(family, EitherForm(GaussianDiagKernel{shape}, columns));
+    case CovarianceForm::spherical: return make(family, EitherForm(GaussianSphericalKernel{shape}, columns));
   }
   return nullptr;
 }
