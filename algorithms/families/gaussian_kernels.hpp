@@ -223,17 +223,12 @@ struct GaussianAboutMeans {
   static constexpr bool whitens = tied || std::is_same_v<Kernel, GaussianFullKernel>;
   static constexpr bool diag = std::is_same_v<Kernel, GaussianDiagKernel>;
 
-  Index feature_width() const { return at_centre.feature_width(); }
   // Of a CPU lane.
   Index workspace_bytes() const {
     const Index D = columns;
     return whitens ? 8 * (tile_rows * 2 * (1 + D) + (1 + D) * (1 + D) + D * D) : 8 * tile_rows * (D + at_centre.width);
   }
 
-  template <class Lane, class Real>
-  void features(Lane& lane, MatrixView<const Real> x, MatrixView<Real> out) const {
-    at_centre.features(lane, x, out);
-  }
   template <class Real>
   MatrixView<const Real> rows_of(MatrixView<const Real> features) const {
     return {features.data + 1, features.rows, columns, features.stride};
