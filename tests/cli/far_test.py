@@ -85,6 +85,13 @@ class FarComponents(TallyTest):
             with self.subTest(shape=shape):
                 self.check(x, centres, shape, 1e-9)
 
+    def test_on_a_device(self):
+        """The host, as the tests' stand-in for one."""
+        x, centres = make_rows(1e6)
+        for shape in shapes:
+            with self.subTest(shape=shape):
+                self.check(x, centres, shape, 1e-9, device="generic")
+
     def test_with_frozen_means(self):
         x, centres = make_rows(1e6)
         for shape in shapes:
