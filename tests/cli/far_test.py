@@ -5,7 +5,7 @@ import unittest
 
 import numpy as np
 
-from tally_cli import Model, TallyTest, covariance_matrices
+from tally_cli import Model, TallyTest, bits_of, covariance_matrices
 
 columns = 3
 weights = np.array([0.5, 0.2, 0.3])
@@ -13,7 +13,7 @@ iterations = 6
 shapes = ("full", "tied", "diag", "spherical")
 
 
-def make_rows(distance, offset=0.0, rows=2000):
+def make_rows(distance, offset=0.0, rows=9000):
     """Two components that overlap, and one as far on the other side, of width 1 or so."""
     random = np.random.default_rng(17)
     centres = np.array([[distance, 0, 1], [distance + 1.5, 1, 0], [-distance, distance, -distance]])
@@ -65,12 +65,15 @@ class FarComponents(TallyTest):
         trace, expected = em(x, shape, start, freeze_means)
         data = self.write_data(x)
         words = {"init": self.start(**start), "covariance": shape, "reg_covar": 0, "tol": 0, "max_iter": iterations, **options}
-        for ranks in (1, 3):
-            fitted = self.fit("gmm", data, 3, ranks, **words)
+        bits = []
+        for ranks, threads in ((1, 1), (3, 2)):
+            fitted = self.fit("gmm", data, 3, ranks, threads=threads, **words)
+            bits.append(bits_of(fitted.file))
             self.assert_close(fitted.trace, trace, relative)
             self.assert_close(fitted["weights"], expected["weights"], 10 * relative)
             self.assert_close(fitted["means"], expected["means"], 0, absolute=100 * relative)  # in widths
             self.assert_close(fitted["covariances"], expected["covariances"], 100 * relative, absolute=100 * relative)
+        self.assertEqual(bits[0], bits[1])
         return fitted
 
     def test_a_million_widths_apart(self):
@@ -134,7 +137,7 @@ class FarComponents(TallyTest):
     def test_covariances_that_share_parts(self):
         """A full covariance each is what a component alone has, whatever it shares with none."""
         x, centres = make_rows(1e6)
-        own = self.write_data(x[:1000])
+        own = self.write_data(x[:2000])
         start = {"means": centres[:1], "covariances": np.eye(columns)[None]}
         expected = self.fit("gmm", own, 1, init=self.start(**start), reg_covar=0, tol=0, max_iter=3)
         for shape in ("VEV", "VVE", "EVV"):
