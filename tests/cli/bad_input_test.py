@@ -9,7 +9,7 @@ import unittest
 import h5py
 import numpy as np
 
-from tally_cli import TallyTest, command, data_status, killing_at_once, mpirun, option_words, usage_status
+from tally_cli import TallyTest, command, data_status, environment, mpirun, option_words, usage_status
 
 rank_counts = (1, 3)
 rows, columns, components = 9001, 3, 3  # three blocks, one for each of three ranks
@@ -40,13 +40,13 @@ class BadInput(TallyTest):
         x[row, column] = value
         return self.write_data(x)
 
-    grace = False  # of mpirun, as of tally_cli.run
+    grace = False  # of mpirun (tally_cli.environment)
 
     def expect(self, line, says, status=data_status, ranks=1):
         """Runs a command line that must be refused."""
         before = files_below(self.folder)
         done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False,
-                              env={**os.environ, **({} if self.grace else killing_at_once)})
+                              env=environment(self.grace))
         said = words_of_tally(done.stderr)
         self.assertEqual(done.returncode, status, done.stderr)
         self.assertEqual(len(said), 1, done.stderr)

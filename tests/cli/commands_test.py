@@ -10,7 +10,7 @@ import unittest
 import h5py
 import numpy as np
 
-from tally_cli import killing_at_once
+from tally_cli import environment
 
 TALLY = os.environ["TALLY"]
 MPIRUN = os.environ["TALLY_MPIRUN"]
@@ -23,7 +23,7 @@ ROUNDING = 1e-9
 def run(*words, ranks=1, status=0, **options):
     launcher = [] if ranks == 1 else [MPIRUN, "-n", str(ranks)]
     done = subprocess.run(launcher + [TALLY, *map(str, words)], capture_output=True, text=True, timeout=120,
-                          **{"env": {**os.environ, **killing_at_once}, **options})
+                          **{"env": environment(), **options})
     if done.returncode != status:
         raise AssertionError(f"status {done.returncode}, not {status}: {words}\n{done.stdout}{done.stderr}")
     return done

@@ -76,36 +76,26 @@ class FarComponents(TallyTest):
         self.assertEqual(bits[0], bits[1])
         return fitted
 
-    def test_a_million_widths_apart(self):
-        x, centres = make_rows(1e6)
+    def check_every_shape(self, rows_and_centres, relative, **options):
         for shape in shapes:
             with self.subTest(shape=shape):
-                self.check(x, centres, shape, 1e-9)
+                self.check(*rows_and_centres, shape, relative, **options)
+
+    def test_a_million_widths_apart(self):
+        self.check_every_shape(make_rows(1e6), 1e-9)
 
     def test_beside_an_offset(self):
-        x, centres = make_rows(1e4, 1e8)
-        for shape in shapes:
-            with self.subTest(shape=shape):
-                self.check(x, centres, shape, 1e-9)
+        self.check_every_shape(make_rows(1e4, 1e8), 1e-9)
 
     def test_on_a_device(self):
         """The host, as the tests' stand-in for one."""
-        x, centres = make_rows(1e6)
-        for shape in shapes:
-            with self.subTest(shape=shape):
-                self.check(x, centres, shape, 1e-9, device="generic")
+        self.check_every_shape(make_rows(1e6), 1e-9, device="generic")
 
     def test_with_frozen_means(self):
-        x, centres = make_rows(1e6)
-        for shape in shapes:
-            with self.subTest(shape=shape):
-                self.check(x, centres, shape, 1e-9, freeze_means=True, freeze="means")
+        self.check_every_shape(make_rows(1e6), 1e-9, freeze_means=True, freeze="means")
 
     def test_in_single_precision(self):
-        x, centres = make_rows(3e2)
-        for shape in shapes:
-            with self.subTest(shape=shape):
-                self.check(x, centres, shape, 2e-4, precision="single")
+        self.check_every_shape(make_rows(3e2), 2e-4, precision="single")
 
     def test_means_in_single_precision_are_not_rounded_to_it(self):
         """Rows are, to 0.006 widths, which averages out over a thousand of them."""

@@ -19,16 +19,22 @@ mpirun = os.environ.get("TALLY_MPIRUN", os.path.join(source_folder, "tests", "mp
 command = os.environ.get("TALLY", "tally")
 
 usage_status, data_status = 2, 3
-# When a rank has ended the job, Open MPI's mpirun gives the others a second or two before it kills them: not in hundreds of refusals.
-killing_at_once = {"OMPI_MCA_odls_base_sigkill_timeout": "0", "PRTE_MCA_odls_base_sigkill_timeout": "0"}
+
+
+def environment(grace=False):
+    """For mpirun. When a rank has ended the job, Open MPI's gives the others a second or two before it kills them: not in hundreds of
+    refusals, but with `grace`."""
+    at_once = {"OMPI_MCA_odls_base_sigkill_timeout": "0", "PRTE_MCA_odls_base_sigkill_timeout": "0"}
+    return {**os.environ, **({} if grace else at_once)}
 
 
 def run(*words, ranks=1, timeout=120, grace=False):
-    """The finished process of `tally words...`, alone or behind mpirun, which with `grace` lets ranks end when one has ended the job."""
+    """The finished process of `tally words...`, alone or behind mpirun, with `grace` as above."""
     line = [command, *(str(word) for word in words)]
     if ranks > 1:
         line = [mpirun, "-n", str(ranks), *line]
-    return subprocess.run(line, capture_output=True, text=True, timeout=timeout, check=False, env={**os.environ, **({} if grace else killing_at_once)})
+    return subprocess.run(line, capture_output=True, text=True, timeout=timeout, check=False,
+                          env=environment(grace))
 
 
 def option_words(options):
