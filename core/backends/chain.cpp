@@ -123,8 +123,13 @@ void scale_emissions(MatrixView<Real> logits, double* maxima) {
   scale_emissions_within<HWY_LANES(Real)>(logits, maxima);
 }
 
-// Sums that the registers hold beside the weights.
-#if HWY_ARCH_X86 && HWY_MAX_BYTES < 64
+// Sums that the registers hold beside the weights; fewer, which are sooner compiled, without vectors, which few processors lack, and
+// with a sanitizer's code between.
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+constexpr int held_sums = 2;
+#elif TALLY_SANITIZED
+constexpr int held_sums = 4;
+#elif HWY_ARCH_X86 && HWY_MAX_BYTES < 64
 constexpr int held_sums = 8;  // 16 registers
 #else
 constexpr int held_sums = 16;  // 32
@@ -560,8 +565,9 @@ HWY_INLINE void with_shape(Index K, const Body& body) {
   const Index width = (K + n - 1) / n * n;
   if (width == n) return body(Shape<2, held_sums / 2>(), d, width);
   if constexpr (max_lanes == HWY_LANES(Real)) {
-    if (width <= 4 * n) return body(Shape<2, 4>(), d, width);
-    body(Shape<1, 4>(), d, width);
+    constexpr int group = std::min(4, held_sums / 2);
+    if (width <= 4 * n) return body(Shape<2, group>(), d, width);
+    body(Shape<1, group>(), d, width);
   }
 }
 
