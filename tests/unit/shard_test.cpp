@@ -178,7 +178,7 @@ TEST_P(AnyShard, AShardWithoutBlocksVisitsNone) {
 }
 
 TEST_P(AnyShard, WaitingForRowsIsTimed) {
-  constexpr auto delay = std::chrono::milliseconds(2);
+  constexpr auto delay = std::chrono::milliseconds(10);  // far more than it takes to start lanes
   x.delay = delay;
   Shard shard(io, {&x, nullptr, nullptr}, plan, {0, blocks}, options());
   const double before = shard.read_seconds();
