@@ -21,7 +21,7 @@ namespace {
 
 struct CheckRequest {
   std::string device = "cuda";
-  std::string model;  // empty: all
+  std::string model, precision;  // empty: all
   bool json = false;
 };
 
@@ -174,7 +174,7 @@ class Report {
 int check_device(const CheckRequest& request, CommandContext& context) {
   if (request.device == "cpu" || request.device == "auto")
     throw UsageError("--device " + request.device + " names no backend to check: cuda, or one of your own");
-  const std::vector<CheckedModel> models = models_to_check(context.registry, request.model);
+  const std::vector<CheckedModel> models = models_to_check(context.registry, request.model, request.precision);
   Communicator& communicator = context.communicator;
   const DeviceChoice choice = choose_device(request.device, context);
   const std::unique_ptr<Device> alone = choice.alone();
@@ -206,6 +206,7 @@ void add_check_device_command(CLI::App& app, const Choose& choose) {
   const auto request = std::make_shared<CheckRequest>();
   command->add_option("--device", request->device, "cuda, or another backend")->capture_default_str();
   command->add_option("--model", request->model, "Check this model alone, of hmm also one emission: \"hmm poisson\"");
+  command->add_option("--precision", request->precision, "Check in this precision alone: double, single or tf32");
   command->add_flag("--json", request->json, "Print the verdicts as JSON");
   command->callback([request, choose] {
     choose([request](CommandContext& context) { return check_device(*request, context); });

@@ -136,21 +136,23 @@ double CheckResult::severity() const noexcept {
   return tolerance > 0 ? measured / tolerance : measured > 0 ? std::numeric_limits<double>::max() : 0;
 }
 
-std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& words) {
+std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& words, const std::string& precision) {
   const std::size_t space = words.find(' ');
   const std::string name = words.substr(0, space), chosen = space == std::string::npos ? "" : words.substr(space + 1);
   if (!name.empty()) registry.find(name);  // an error that lists what there is
+  std::vector<Precision> precisions{Precision::double_precision, Precision::single_precision, Precision::tf32};
+  if (!precision.empty()) precisions = {precision_named(precision)};
   std::vector<CheckedModel> models;
-  for (const Precision precision : {Precision::double_precision, Precision::single_precision, Precision::tf32})
+  for (const Precision each : precisions)
     for (const ModelEntry& entry : registry.entries()) {
       if (!name.empty() && entry.name != name) continue;
       if (!entry.of_sequences) {
-        add_choices({&entry, {}, precision}, entry.options, models);
+        add_choices({&entry, {}, each}, entry.options, models);
         continue;
       }
       for (const EmissionEntry& emission : registry.emissions())
         if (chosen.empty() || emission.word == chosen)
-          add_choices({&entry, {{"emission", emission.word}}, precision}, emission.options, models);
+          add_choices({&entry, {{"emission", emission.word}}, each}, emission.options, models);
     }
   if (models.empty() || (!chosen.empty() && !models.front().entry->of_sequences))
     throw UsageError("--model " + words + ": " + name + " has no emission '" + chosen + "'");

@@ -20,8 +20,9 @@ struct CheckedModel {
   Precision precision = Precision::double_precision;
 };
 // Every choice of every model (mixtures' of what data are like in double alone), of hidden Markov models every emission, or
-// those of the model that is named, as "gmm", "hmm" or "hmm poisson"; in double, then in single, then in tf32. Throws UsageError.
-std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& words);
+// those of the model that is named, as "gmm", "hmm" or "hmm poisson"; in double, then in single, then in tf32, or in the one
+// precision that is named. Throws UsageError.
+std::vector<CheckedModel> models_to_check(const Registry& registry, const std::string& words, const std::string& precision);
 
 // What one check found: a difference and what is allowed, or why there is none.
 struct CheckResult {

@@ -16,6 +16,7 @@ models = ["gmm full", "gmm tied", "gmm diag", "gmm spherical", "kmeans", "poisso
           "hmm student-t full", "hmm student-t diag", "hmm student-t spherical"]
 from_the_cpu = ["first M-step", "parameters", "trace", "objectives", "responsibilities", "labels"]
 same_bits = ["lanes", "streamed", "candidates"]
+precisions = ("double", "single", "tf32")
 
 
 def names_in(models, precision):
@@ -46,11 +47,11 @@ class CheckDevice(TallyTest):
         self.with_environment(TALLY_GENERIC_SUM="on", TALLY_GENERIC_LOG=log)
         done = run("check-device", "--device", "generic", *words, ranks=2, timeout=600)
         self.assertEqual(done.returncode, 0, done.stderr)
-        for precision in ("double", "single", "tf32"):
+        for precision in precisions:
             for name in names_in(models, precision):
                 self.assertRegex(done.stdout, rf"(?m)^{name} +{precision}  passed, worst on rank [01] ")
         self.assertIn("rank 1: generic 1: host memory on ", done.stdout)
-        checked = sum(len(names_in(models, precision)) for precision in ("double", "single", "tf32"))
+        checked = sum(len(names_in(models, precision)) for precision in precisions)
         self.assertIn(f"all {10 * checked} checks passed\n", done.stdout)
         with open(log, encoding="utf-8") as file:
             sums = file.read().split()
@@ -60,12 +61,12 @@ class CheckDevice(TallyTest):
 
 
 class ARightDevice(CheckDevice):
-    def assert_all_passed(self, verdict, ranks, models):
+    def assert_all_passed(self, verdict, ranks, models, precisions=precisions):
         self.assertTrue(verdict["passed"])
         self.assertEqual(len(verdict["devices"]), ranks)
         chosen = [[model["model"]] + [model["options"].get(option) for option in ("emission", "covariance", "missing")]
                   for model in verdict["models"]]
-        expected = [(name, precision) for precision in ("double", "single", "tf32") for name in names_in(models, precision)]
+        expected = [(name, precision) for precision in precisions for name in names_in(models, precision)]
         self.assertEqual([(" ".join(filter(None, words)), model["precision"]) for words, model in zip(chosen, verdict["models"])],
                          expected)
         for model in verdict["models"]:
@@ -81,31 +82,32 @@ class ARightDevice(CheckDevice):
 
     def test_passes_alone_also_in_blocks_larger_than_the_cpus(self):
         self.with_environment(TALLY_GENERIC_BLOCKS="2")
-        for word in ("poisson", "kmeans", "categorical"):  # kinds of kernels; gmm's shapes are every_model_test's; blocks of sequences are the CPU's
-            verdict, _ = self.verdicts(0, "--model", word)
-            self.assert_all_passed(verdict, 1, self.named(word))
+        # Kinds of kernels; gmm's shapes and other precisions are every_model_test's; blocks of sequences are the CPU's.
+        for word, precision in (("poisson", "single"), ("kmeans", "double"), ("categorical", "tf32")):
+            verdict, _ = self.verdicts(0, "--model", word, "--precision", precision)
+            self.assert_all_passed(verdict, 1, self.named(word), (precision,))
 
     def test_one_emission_alone(self):
-        verdict, _ = self.verdicts(0, "--model", "hmm categorical")
-        self.assertEqual([(model["model"], model["options"]["emission"]) for model in verdict["models"]],
-                         [("hmm", "categorical")] * 3)
+        verdict, _ = self.verdicts(0, "--model", "hmm categorical", "--precision", "double")
+        self.assertEqual([(model["model"], model["options"]["emission"], model["precision"]) for model in verdict["models"]],
+                         [("hmm", "categorical", "double")])
         for words in ("hmm nothing", "gmm full"):
             self.refuse("check-device", "--device", "generic", "--model", words, status=usage_status, says="has no emission")
+        self.refuse("check-device", "--device", "generic", "--precision", "half", status=usage_status, says="no precision 'half'")
 
     def test_passes_on_several_ranks_that_sum_by_mpi(self):
-        verdict, _ = self.verdicts(0, "--model", "poisson", ranks=2)
-        self.assert_all_passed(verdict, 2, self.named("poisson"))
+        verdict, _ = self.verdicts(0, "--model", "poisson", "--precision", "double", ranks=2)
+        self.assert_all_passed(verdict, 2, self.named("poisson"), ("double",))
 
     def test_the_table_names_models_and_ranks_that_sum_on_the_devices(self):
-        self.assert_table(["hmm poisson"], "--model", "hmm poisson")
         self.assert_table(["bernoulli"], "--model", "bernoulli")
 
 
 class AWrongDevice(CheckDevice):
-    def failing(self, fault, model, ranks=1):
+    def failing(self, fault, model, *words, ranks=1):
         """(precision, checks that fail) of each way of the model, the ranks whose differences fail, and the message."""
         self.with_environment(TALLY_GENERIC_FAULT=fault)
-        verdict, error = self.verdicts(device_status, "--model", model, ranks=ranks)
+        verdict, error = self.verdicts(device_status, "--model", model, *words, ranks=ranks)
         self.assertFalse(verdict["passed"])
         failing, of_ranks = [], set()
         for checked in verdict["models"]:
@@ -117,13 +119,12 @@ class AWrongDevice(CheckDevice):
         return failing, of_ranks, error
 
     def test_bits_that_depend_on_lanes_rows_or_candidates_fail_that_check_alone(self):
-        for fault, model, first in (("lanes", "bernoulli", "bernoulli"), ("streamed", "poisson", "poisson"),
-                                    ("candidates", "poisson", "poisson")):
+        for fault, model in (("lanes", "bernoulli"), ("streamed", "poisson"), ("candidates", "poisson")):
             with self.subTest(fault=fault):
-                failing, _, error = self.failing(fault, model)
+                failing, _, error = self.failing(fault, model, "--precision", "double")
                 for _, checks in failing:
                     self.assertEqual(checks, {fault})
-                self.assertIn(f"first {first}, double: {fault} change", error)
+                self.assertIn(f"first {model}, double: {fault} change", error)
 
     def test_a_statistic_that_is_off_fails_in_double_precision_on_its_rank(self):
         failing, of_ranks, error = self.failing("statistic:1", "bernoulli", ranks=2)
@@ -136,11 +137,10 @@ class AWrongDevice(CheckDevice):
         self.assertIn("on rank 1 (generic 1: host memory on ", error)
 
     def test_messages_of_a_cut_sequence_that_are_off_are_found(self):
-        failing, _, error = self.failing("messages", "hmm exponential")
-        for precision, checks in failing:
+        failing, _, error = self.failing("messages", "hmm exponential", "--precision", "double")
+        for _, checks in failing:
             self.assertEqual(checks & {"first M-step", *same_bits}, {"candidates"})  # the first of several is off
-            if precision == "double":
-                self.assertLessEqual({"parameters", "trace", "objectives", "responsibilities"}, checks)
+            self.assertLessEqual({"parameters", "trace", "objectives", "responsibilities"}, checks)
         self.assertIn("first hmm exponential, double: parameters differ by ", error)
 
     def test_a_label_that_is_off_is_found(self):
