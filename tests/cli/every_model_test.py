@@ -1,4 +1,4 @@
-"""What takes minutes, as it is done with every model: `tally check-device` on two ranks, and fits on a device."""
+"""What takes minutes, as it is done with every model: `tally check-device` on two ranks, and fits in many ways, on a device too."""
 
 import unittest
 
@@ -10,6 +10,13 @@ import device_test
 class EveryModelIsChecked(check_device_test.CheckDevice):
     def test_the_table_names_them(self):
         self.assert_table(check_device_test.models)
+
+
+class EveryModel(bits_test.FitsInManyWays):
+    def test_has_the_same_bits_however_a_fit_is_cut(self):
+        for model in bits_test.models:
+            with self.subTest(model=model):
+                self.check_model(model)
 
 
 class EveryModelOnADevice(device_test.FitsOnADevice):

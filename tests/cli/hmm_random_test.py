@@ -69,7 +69,7 @@ class RandomChains(HmmTest):
     def places(self, problem):
         return self.write_data(problem.x), {"lengths": self.write(lengths=lengths) + ":/lengths"}
 
-    def check_fit(self, problem, naive_options=None, ranks=(1, 2), **options):
+    def check_fit(self, problem, naive_options=None, ranks=(2,), **options):
         data, places = self.places(problem)
         trace, models = naive.baum_welch(problem.model(), problem.sequences(), iterations, **(naive_options or {}))
         for rank_count in ranks:
@@ -83,7 +83,7 @@ class RandomChains(HmmTest):
     def test_of_every_emission(self):
         for problem in problems():
             with self.subTest(problem.name, states=problem.states, **problem.options):
-                self.check_fit(problem)
+                self.check_fit(problem, ranks=(1, 2))
 
     def test_with_missing_rows(self):
         for problem in problems():
@@ -131,7 +131,7 @@ class RandomChains(HmmTest):
                 self.check_fit(Problem(31, "gaussian", 2, shape=shape, mixtures=3))
 
     def test_decode_predict_and_score_as_the_naive_ones(self):
-        for problem in problems():
+        for number, problem in enumerate(problems()):
             problem.x[problem.random.choice(rows, 9, replace=False)] = np.nan
             data, places = self.places(problem)
             fitted = self.fit_from(problem.name, data, problem.parameters, **problem.options, **places)
@@ -140,7 +140,7 @@ class RandomChains(HmmTest):
             gamma = np.concatenate([model.smooth(x)[1] for x in sequences])
             log_likelihoods = [model.log_likelihood(x) for x in sequences]
 
-            for ranks in (1, 2):
+            for ranks in (1, 2) if number == 0 else (2,):
                 with self.subTest(problem.name, states=problem.states, ranks=ranks, **problem.options):
                     states, log_probability = self.decode(fitted, data, ranks, **places)
                     np.testing.assert_array_equal(states, np.concatenate([path for _, path in paths]))
