@@ -2,7 +2,7 @@
 
 #include <stdexcept>
 
-#include <CLI/App.hpp>
+#include <CLI/CLI.hpp>  // all of it once in a program, as launch/command.cpp has it in tally
 #include <hdf5.h>
 
 #include "comm/single_process.hpp"
