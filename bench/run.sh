@@ -9,7 +9,7 @@ results=$root/bench/results
 quick=
 [ "${1:-}" = --quick ] && quick=--quick
 
-cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DTALLY_CUDA=OFF -DTALLY_BUILD_TESTS=OFF \
+cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_UNITY_BUILD=ON -DTALLY_CUDA=OFF -DTALLY_BUILD_TESTS=OFF \
   -DTALLY_BUILD_EXAMPLES=OFF -DTALLY_BUILD_BENCHMARKS=ON
 cmake --build "$build" --parallel "$(nproc)"
 mkdir -p "$results"
