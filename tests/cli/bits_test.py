@@ -117,7 +117,7 @@ class FitsInManyWays(ManyWays):
 
 
 class SameBits(FitsInManyWays):
-    """Of one model of each kind; every_model_test.py takes all."""
+    """In many ways of a few models; every_model_test.py takes all."""
 
     def test_of_full_mixtures(self):
         self.check_model("gmm full")

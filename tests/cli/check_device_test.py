@@ -41,7 +41,7 @@ class CheckDevice(TallyTest):
         self.assertEqual(done.stderr.count("tally: error:"), 0 if status == 0 else 1, done.stderr)
         return json.loads(done.stdout), done.stderr
 
-    def assert_table(self, models, *words):
+    def assert_table(self, models, *words, precisions=precisions):
         """Of two ranks that sum on the devices."""
         log = self.path(".log")
         self.with_environment(TALLY_GENERIC_SUM="on", TALLY_GENERIC_LOG=log)
@@ -57,7 +57,7 @@ class CheckDevice(TallyTest):
             sums = file.read().split()
         self.assertEqual(len(sums), 2)
         self.assertEqual(sums[0], sums[1])
-        self.assertGreater(int(sums[0]), 5 * 3 * len(models))
+        self.assertGreater(int(sums[0]), 5 * len(precisions) * len(models))
 
 
 class ARightDevice(CheckDevice):
@@ -83,7 +83,7 @@ class ARightDevice(CheckDevice):
     def test_passes_alone_also_in_blocks_larger_than_the_cpus(self):
         self.with_environment(TALLY_GENERIC_BLOCKS="2")
         # Kinds of kernels; gmm's shapes and other precisions are every_model_test's; blocks of sequences are the CPU's.
-        for word, precision in (("poisson", "single"), ("kmeans", "double"), ("categorical", "tf32")):
+        for word, precision in (("poisson", "double"), ("kmeans", "single"), ("categorical", "tf32")):
             verdict, _ = self.verdicts(0, "--model", word, "--precision", precision)
             self.assert_all_passed(verdict, 1, self.named(word), (precision,))
 
@@ -101,6 +101,7 @@ class ARightDevice(CheckDevice):
 
     def test_the_table_names_models_and_ranks_that_sum_on_the_devices(self):
         self.assert_table(["bernoulli"], "--model", "bernoulli")
+        self.assert_table(["hmm poisson"], "--model", "hmm poisson", "--precision", "double", precisions=("double",))
 
 
 class AWrongDevice(CheckDevice):

@@ -139,7 +139,7 @@ class OnADevice(FitsOnADevice):
 class ChainsOnADevice(hmm_bits_test.HmmBits):
     """Hidden Markov models whose sequences are cut, and not."""
 
-    long_steps, short_sequences, longest = 9000, 100, 6000
+    long_steps, short_sequences, longest = 9000, 100, 17000
     streaming_memory = "20K"
     near = {"double": 1e-9, "single": 2e-3, "tf32": 5e-2}
 
