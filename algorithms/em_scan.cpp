@@ -220,15 +220,14 @@ void leave_out_empty(Sample& sample, Index D) {
   }
 }
 
-// Puts the column's mean in the place of missing values; tells whether there are any.
-bool fill_missing(std::vector<double>& values, const std::vector<double>& mean) {
-  bool any = false;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (!std::isnan(values[i])) continue;
-    values[i] = mean[i % mean.size()];
-    any = true;
-  }
-  return any;
+bool any_missing(const std::vector<double>& values) {
+  return std::any_of(values.begin(), values.end(), [](double value) { return std::isnan(value); });
+}
+
+// Puts the column's mean in the place of missing values.
+void fill_missing(std::vector<double>& values, const std::vector<double>& mean) {
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (std::isnan(values[i])) values[i] = mean[i % mean.size()];
 }
 
 }  // namespace
@@ -346,14 +345,17 @@ Scan scan(Shard& shard, Domain domain, Index sample_rows, std::uint64_t seed, Co
     summary.maximum.push_back(from_ordered(maxima[static_cast<std::size_t>(d)]));
     summary.minimum.push_back(-from_ordered(maxima[static_cast<std::size_t>(D + d)]));
   }
+  result.sample.values.reserve(static_cast<std::size_t>(sampled * D));
   for (Index i = 0; i < sampled; ++i) {
     const std::int64_t* row = sums.data() + sample_at + i * width;
     for (Index d = 0; d < D; ++d) result.sample.values.push_back(std::bit_cast<double>(row[d]));
     result.sample.weights.push_back(std::bit_cast<double>(row[D]));
   }
-  if (domain.takes_nan()) leave_out_empty(result.sample, D);
-  std::vector<double> as_observed = result.sample.values;
-  if (domain.takes_nan() && fill_missing(result.sample.values, summary.mean)) result.sample.observed = std::move(as_observed);
+  if (domain.takes_nan() && any_missing(result.sample.values)) {
+    leave_out_empty(result.sample, D);
+    result.sample.observed = result.sample.values;
+    fill_missing(result.sample.values, summary.mean);
+  }
   describe_sample(result.sample, summary);
   if (known_components > 0) {
     const auto keys = std::span<const std::int64_t>(maxima).subspan(static_cast<std::size_t>(keys_at));
