@@ -13,8 +13,7 @@ else
   set -- -LE slow
 fi
 status=0
-# Half of the time of many tests is waiting for processes that begin and end: more at once than there are processors.
-ctest --test-dir "$build" --output-on-failure --parallel "$(($(nproc) * 3 / 2))" --timeout 600 \
+ctest --test-dir "$build" --output-on-failure --parallel "$(nproc)" --timeout 600 \
   --output-junit "$build/tests.xml" "$@" || status=$?
 "$root/tests/check_skips.sh" "$build/tests.xml" || status=1
 exit $status
