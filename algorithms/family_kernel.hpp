@@ -23,7 +23,7 @@ class FamilyKernel {
  public:
   virtual ~FamilyKernel() = default;
 
-  virtual Index feature_width() const = 0;  // P
+  virtual Index feature_width() const = 0;  // of `features`: P, where they are not made anew as they are multiplied
   virtual void features(Lane& lane, MatrixView<const Real> x, MatrixView<Real> out) const = 0;
   // Of every component (rows, K).
   virtual void log_densities(Lane& lane, MatrixView<const Real> features, const FamilyCoefficients<Real>& of,
@@ -40,8 +40,8 @@ class FamilyKernel {
   virtual Index workspace_bytes() const = 0;
 };
 
-// A kernel of any type, made of shapes alone, as a FamilyKernel. It need not have what not all have: row_log_densities,
-// add_unlabelled, workspace_bytes, the coefficients in add_weighted; about_means(), a kernel whose log_densities and add_weighted take
+// A kernel of any type, made of shapes alone, as a FamilyKernel. It need not have what not all have: feature_width_on<Lane>(),
+// row_log_densities, add_unlabelled, workspace_bytes, the coefficients in add_weighted; about_means(), a kernel whose log_densities and add_weighted take
 // all of FamilyCoefficients and do all that is to be done.
 template <class Kernel, class Lane, class Real>
 class FamilyKernelOf final : public FamilyKernel<Lane, Real> {
@@ -50,7 +50,10 @@ class FamilyKernelOf final : public FamilyKernel<Lane, Real> {
  public:
   explicit FamilyKernelOf(const Kernel& kernel) : kernel_(kernel) {}
 
-  Index feature_width() const override { return kernel_.feature_width(); }
+  Index feature_width() const override {
+    if constexpr (requires { kernel_.template feature_width_on<Lane>(); }) return kernel_.template feature_width_on<Lane>();
+    return kernel_.feature_width();
+  }
   void features(Lane& lane, Rows x, MatrixView<Real> out) const override { kernel_.features(lane, x, out); }
   void log_densities(Lane& lane, Rows features, const FamilyCoefficients<Real>& of, MatrixView<Real> logits) const override {
     if constexpr (has_form_about_means)

@@ -32,4 +32,8 @@ constexpr Index block_rows_for(Index columns) {
 // the 561 monomials of 32 columns take 0.87 MB. Other heights were measured: docs/performance.md.
 constexpr Index tile_rows = 192;
 
+// Of a row of such a tile, the most monomials that are made once for all that reads them. More would leave the cache before they are read:
+// they are made slab_width at a time, each time that they are multiplied.
+constexpr Index most_kept_monomials = 1024, slab_width = 256;
+
 }  // namespace tally

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <type_traits>
@@ -150,12 +151,67 @@ struct AddUpperRow {
 
 // The block half of the Gaussian families: how T(x) is made. Order of T: 1, x, then the squares.
 
+// Where a CPU's rows have more than most_kept_monomials, features are [1, x] and the monomials are made slab by slab as they are multiplied.
+// Sums of two and more components are the same to the last bit: each chain goes on from slab to slab.
 struct GaussianFullKernel : ExponentialKernel {
+  Index feature_width() const { return width; }
+  template <class Lane>
+  Index feature_width_on(Index columns) const {
+    if constexpr (makes_slabs<Lane>)
+      if (width > most_kept_monomials) return 1 + columns;
+    return width;
+  }
+  // Of a CPU lane.
+  Index workspace_bytes() const { return width > most_kept_monomials ? 8 * tile_rows * slab_stride : 0; }
+
   template <class Lane, class Real>
   void features(Lane& lane, MatrixView<const Real> x, MatrixView<Real> out) const {
-    lane.quadratic_features(x, out);
+    if (out.cols == width)
+      lane.quadratic_features(x, out);
+    else
+      lane.linear_features(x, out);
   }
-  Index feature_width() const { return width; }
+  template <class Lane, class Real>
+  void log_densities(Lane& lane, MatrixView<const Real> features, const Real* coefficients, MatrixView<Real> logits) const {
+    if constexpr (makes_slabs<Lane>)
+      if (features.cols < width)
+        return for_each_slab(lane, features, [&](Index first, MatrixView<const Real> monomials) {
+          const MatrixView<const Real> of_slab(coefficients + first, components, monomials.cols, width);
+          if (first == 0)
+            lane.multiply_nt(monomials, of_slab, logits);
+          else
+            lane.add_multiply_nt(monomials, of_slab, logits);
+        });
+    ExponentialKernel::log_densities(lane, features, coefficients, logits);
+  }
+  template <class Lane, class Real>
+  void add_weighted(Lane& lane, MatrixView<const Real> features, MatrixView<const Real> posterior, double* statistics) const {
+    if constexpr (makes_slabs<Lane>)
+      if (features.cols < width)
+        return for_each_slab(lane, features, [&](Index first, MatrixView<const Real> monomials) {
+          lane.add_multiply_tn(posterior, monomials, MatrixView<double>(statistics + first, components, monomials.cols, width));
+        });
+    ExponentialKernel::add_weighted(lane, features, posterior, statistics);
+  }
+
+ private:
+  // Rows that begin a power of two apart share few places of a cache.
+  static constexpr Index slab_stride = slab_width + 8;
+  template <class Lane>
+  static constexpr bool makes_slabs =
+      requires(Lane& lane, MatrixView<const double> x, MatrixView<double> out) { lane.quadratic_features_from(0, x, out); };
+
+  // work(first monomial, a slab of them) of rows [1, x].
+  template <class Lane, class Real, class Work>
+  void for_each_slab(Lane& lane, MatrixView<const Real> features, const Work& work) const {
+    const MatrixView<const Real> x(features.data + 1, features.rows, features.cols - 1, features.stride);
+    const MatrixView<Real> room = lane.template workspace<Real>(x.rows, slab_stride);
+    for (Index first = 0; first < width; first += slab_width) {
+      const MatrixView<Real> slab(room.data, x.rows, std::min(slab_width, width - first), room.stride);
+      lane.quadratic_features_from(first, x, slab);
+      work(first, MatrixView<const Real>(slab));
+    }
+  }
 };
 
 struct GaussianDiagKernel : ExponentialKernel {
@@ -333,6 +389,13 @@ struct EitherForm : Kernel {
   Index columns_of_rows;
 
   EitherForm(const Kernel& at_centre, Index columns) : Kernel(at_centre), columns_of_rows(columns) {}
+  template <class Lane>
+  Index feature_width_on() const {
+    if constexpr (std::is_same_v<Kernel, GaussianFullKernel>)
+      return Kernel::template feature_width_on<Lane>(columns_of_rows);
+    else
+      return Kernel::feature_width();
+  }
   GaussianAboutMeans<Kernel> about_means() const { return {*this, columns_of_rows}; }
 };
 

@@ -21,6 +21,7 @@ namespace tally::cpu {
 template <class Real>
 struct KernelTable {
   void (*quadratic_features)(MatrixView<const Real>, MatrixView<Real>);
+  void (*quadratic_features_from)(Index, MatrixView<const Real>, MatrixView<Real>);
   void (*square_features)(MatrixView<const Real>, MatrixView<Real>);
   void (*norm_features)(MatrixView<const Real>, MatrixView<Real>);
   void (*linear_features)(MatrixView<const Real>, MatrixView<Real>);
@@ -88,6 +89,38 @@ void quadratic_features_within(MatrixView<const Real> x, MatrixView<Real> out) {
 template <class Real>
 void quadratic_features(MatrixView<const Real> x, MatrixView<Real> out) {
   quadratic_features_within<HWY_LANES(Real)>(x, out);
+}
+
+// out[j] = factor x[j], j < count.
+template <class D, class Real>
+HWY_INLINE void write_multiples(D d, Real factor, const Real* x, Index count, Real* out) {
+  const auto factors = hn::Set(d, factor);
+  for (Index j = 0; j < count; j += lanes_of(d)) store_part(d, hn::Mul(factors, load_part(d, x + j, count - j)), out + j, count - j);
+}
+
+template <class Real>
+void quadratic_features_from(Index first, MatrixView<const Real> x, MatrixView<Real> out) {
+  const hn::ScalableTag<Real> d;
+  const Index D = x.cols, end = first + out.cols;
+  // The first product is in the run of x_a, with x_(a + skipped).
+  Index a = 0, skipped = std::max<Index>(0, first - (1 + D));
+  for (; a < D && skipped >= D - a; ++a) skipped -= D - a;
+  for (Index i = 0; i < x.rows; ++i) {
+    const Real* row = x.row(i);
+    Real* to = out.row(i);
+    Index j = first;
+    if (j == 0 && j < end) to[j++] = 1;
+    if (j > 0 && j <= D) {
+      const Index count = std::min(end, 1 + D) - j;
+      std::copy_n(row + j - 1, count, to + j - first);
+      j += count;
+    }
+    for (Index left = a, right = a + skipped; j < end; right = ++left) {
+      const Index count = std::min(D - right, end - j);
+      write_multiples(d, row[left], row + right, count, to + j - first);
+      j += count;
+    }
+  }
 }
 
 template <class Real>
@@ -296,9 +329,8 @@ void standardise_rows(MatrixView<const double> raw, const double* centre, const 
 template <class Real>
 const KernelTable<Real>* kernels() {
   static constexpr KernelTable<Real> table{
-      quadratic_features<Real>, square_features<Real>, norm_features<Real>,
-      linear_features<Real>,    indicator_features<Real>, softmax_rows<Real>,
-      argmax_rows<Real>,        standardise_rows<Real>,
+      quadratic_features<Real>, quadratic_features_from<Real>, square_features<Real>, norm_features<Real>, linear_features<Real>,
+      indicator_features<Real>, softmax_rows<Real>,            argmax_rows<Real>,     standardise_rows<Real>,
   };
   return &table;
 }
@@ -332,6 +364,11 @@ const KernelTable<Real>& kernels_of_processor() {
 template <class Real>
 void quadratic_features(MatrixView<const Real> x, MatrixView<Real> out) {
   kernels_of_processor<Real>().quadratic_features(x, out);
+}
+
+template <class Real>
+void quadratic_features_from(Index first, MatrixView<const Real> x, MatrixView<Real> out) {
+  kernels_of_processor<Real>().quadratic_features_from(first, x, out);
 }
 
 template <class Real>
@@ -372,6 +409,7 @@ void standardise_rows(MatrixView<const double> raw, const double* centre, const 
 
 #define TALLY_INSTANTIATE(Real)                                                                \
   template void quadratic_features(MatrixView<const Real>, MatrixView<Real>);                  \
+  template void quadratic_features_from(Index, MatrixView<const Real>, MatrixView<Real>);      \
   template void square_features(MatrixView<const Real>, MatrixView<Real>);                     \
   template void norm_features(MatrixView<const Real>, MatrixView<Real>);                       \
   template void linear_features(MatrixView<const Real>, MatrixView<Real>);                     \

@@ -12,6 +12,10 @@ namespace tally::cpu {
 template <class Real>
 void quadratic_features(MatrixView<const Real> x, MatrixView<Real> out);
 
+// Those of them that are `first` and as many after it as `out` has columns.
+template <class Real>
+void quadratic_features_from(Index first, MatrixView<const Real> x, MatrixView<Real> out);
+
 // Row i of `out` (rows, 1 + 2D) becomes [1, x_i, x_i squared].
 template <class Real>
 void square_features(MatrixView<const Real> x, MatrixView<Real> out);

@@ -28,6 +28,11 @@ class CpuLane {
   void multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<Real> c) {
     cpu::multiply_nt(a, b, c);
   }
+  // c += a b'
+  template <class Real>
+  void add_multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<Real> c) {
+    cpu::add_multiply_nt(a, b, c);
+  }
   // c += a' b, summed over at most summed_rows rows in Real and beyond that in double.
   template <class Real>
   void add_multiply_tn(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<double> c) {
@@ -49,6 +54,10 @@ class CpuLane {
   template <class Real>
   void quadratic_features(MatrixView<const Real> x, MatrixView<Real> out) {
     cpu::quadratic_features(x, out);
+  }
+  template <class Real>
+  void quadratic_features_from(Index first, MatrixView<const Real> x, MatrixView<Real> out) {
+    cpu::quadratic_features_from(first, x, out);
   }
   template <class Real>
   void indicator_features(MatrixView<const Real> x, MatrixView<Real> out) {

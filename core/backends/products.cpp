@@ -21,6 +21,7 @@ namespace tally::cpu {
 template <class Real>
 struct ProductTable {
   void (*multiply_nt)(MatrixView<const Real>, MatrixView<const Real>, MatrixView<Real>);
+  void (*add_multiply_nt)(MatrixView<const Real>, MatrixView<const Real>, MatrixView<Real>);
   void (*add_multiply_tn)(MatrixView<const Real>, MatrixView<const Real>, MatrixView<double>);
 };
 
@@ -198,8 +199,8 @@ HWY_INLINE Real sum_of_chains(Real* values) {
   return values[0];
 }
 
-// c = a b' for a single row of b: where the columns of a panel would be one.
-template <class Real>
+// c = a b' or c += a b' for a single row of b: where the columns of a panel would be one.
+template <bool adds, class Real>
 void multiply_row(MatrixView<const Real> a, const Real* b, MatrixView<Real> c) {
   constexpr int rows = 4;
   const hn::ScalableTag<Real> d;
@@ -230,13 +231,13 @@ void multiply_row(MatrixView<const Real> a, const Real* b, MatrixView<Real> c) {
       for (Index j = 0; j < a.cols; ++j)
         for (int r = 0; r < rows; ++r) sums[r][j % chains<Real>] += x[r][j] * b[j];
     }
-    for (int r = 0; r < used; ++r) c(i + r, 0) = sum_of_chains(sums[r]);
+    for (int r = 0; r < used; ++r) c(i + r, 0) = (adds ? c(i + r, 0) : Real(0)) + sum_of_chains(sums[r]);
   }
 }
 
-template <class Real>
+template <bool adds, class Real>
 void multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<Real> c) {
-  if (b.rows == 1) return multiply_row(a, b.data, c);
+  if (b.rows == 1) return multiply_row<adds>(a, b.data, c);
   const hn::ScalableTag<Real> d;
   HWY_ALIGN Real panel[largest_panel<Real>];
   Index first = 0;
@@ -248,7 +249,7 @@ void multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<
       transpose(MatrixView<const Real>(b.row(column) + first, columns, depth, b.stride), depth, panel, width);
       if (columns < width)
         for (Index j = 0; j < depth; ++j) std::fill_n(panel + j * width + columns, width - columns, Real(0));
-      multiply_strip<vectors()>(d, part, depth, panel, first > 0, MatrixView<Real>(c.data + column, c.rows, columns, c.stride));
+      multiply_strip<vectors()>(d, part, depth, panel, adds || first > 0, MatrixView<Real>(c.data + column, c.rows, columns, c.stride));
     });
     first += depth;
   } while (first < a.cols);
@@ -357,7 +358,7 @@ void add_multiply_tn(MatrixView<const Real> a, MatrixView<const Real> b, MatrixV
 
 template <class Real>
 const ProductTable<Real>* product_kernels() {
-  static constexpr ProductTable<Real> table{multiply_nt<Real>, add_multiply_tn<Real>};
+  static constexpr ProductTable<Real> table{multiply_nt<false, Real>, multiply_nt<true, Real>, add_multiply_tn<Real>};
   return &table;
 }
 
@@ -393,12 +394,18 @@ void multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<
 }
 
 template <class Real>
+void add_multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<Real> c) {
+  products_of_processor<Real>().add_multiply_nt(a, b, c);
+}
+
+template <class Real>
 void add_multiply_tn(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<double> c) {
   products_of_processor<Real>().add_multiply_tn(a, b, c);
 }
 
 #define TALLY_INSTANTIATE(Real)                                                                       \
   template void multiply_nt(MatrixView<const Real>, MatrixView<const Real>, MatrixView<Real>);        \
+  template void add_multiply_nt(MatrixView<const Real>, MatrixView<const Real>, MatrixView<Real>);    \
   template void add_multiply_tn(MatrixView<const Real>, MatrixView<const Real>, MatrixView<double>);
 TALLY_INSTANTIATE(float)
 TALLY_INSTANTIATE(double)

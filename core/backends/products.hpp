@@ -11,6 +11,10 @@ namespace tally::cpu {
 template <class Real>
 void multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<Real> c);
 
+// c += a b' : as multiply_nt, the chain of each element beginning with what is there (where b has one row, what its chains make is added).
+template <class Real>
+void add_multiply_nt(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<Real> c);
+
 // c += a' b : a (k, m), b (k, n), c (m, n). Chains over summed_rows of the k rows, in Real, are added in double, in their order.
 template <class Real>
 void add_multiply_tn(MatrixView<const Real> a, MatrixView<const Real> b, MatrixView<double> c);

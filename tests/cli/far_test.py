@@ -22,7 +22,16 @@ def make_rows(distance, offset=0.0, rows=9000):
     return random.normal(size=(rows, columns)) @ shear.T + centres[which] + offset, centres + offset
 
 
+def make_wide_rows(distance, wide=48, rows=2500):
+    random = np.random.default_rng(18)
+    centres = distance * random.normal(size=(3, wide)).round(1)
+    centres[1] = centres[0] + np.where(np.arange(wide) < 4, 1, 0)
+    mix = np.eye(wide) + random.normal(size=(wide, wide)) / 20
+    return random.normal(size=(rows, wide)) @ mix + centres[random.choice(3, rows, p=weights)], centres
+
+
 def start_of(shape, centres):
+    columns = centres.shape[1]
     own = {"full": np.array([np.eye(columns) * scale for scale in (1, 2, 3)]), "tied": 2 * np.eye(columns),
            "diag": np.ones((3, columns)) * [[1], [2], [3]], "spherical": np.array([1.0, 2, 3])}[shape]
     return {"weights": np.full(3, 1 / 3), "means": centres + 0.5, "covariances": own}
@@ -30,6 +39,7 @@ def start_of(shape, centres):
 
 def em(x, shape, start, freeze_means=False, iterations=iterations):
     """The log-likelihood at each of the parameters, and the last of these."""
+    columns = x.shape[1]
     w, m, own = (np.array(start[name], float) for name in ("weights", "means", "covariances"))
     trace = []
     for iteration in range(iterations + 1):
@@ -93,6 +103,14 @@ class FarComponents(TallyTest):
 
     def test_with_frozen_means(self):
         self.check_every_shape(make_rows(1e6), 1e-9, freeze_means=True, freeze="means")
+
+    def test_of_many_columns(self):
+        """More monomials than a CPU keeps of a row, about the data's mean and about the components'."""
+        for distance in (3, 1e6):
+            for words in ({}, {"device": "generic"}):
+                with self.subTest(distance=distance, **words):
+                    self.check(*make_wide_rows(distance), "full", 1e-9, **words)
+        self.check(*make_wide_rows(3), "full", 2e-4, precision="single")
 
     def test_in_single_precision(self):
         self.check_every_shape(make_rows(3e2), 2e-4, precision="single")

@@ -59,6 +59,27 @@ TYPED_TEST(CpuKernels, FeaturesAreMonomialsInOrder) {
   });
 }
 
+TYPED_TEST(CpuKernels, SomeOfTheMonomialsAreThoseOfThemAll) {
+  using Real = TypeParam;
+  on_every_target([] {
+    for_ragged_shapes([](Index rows, Index D, Index padding, Index shift) {
+      const Index all = 1 + D + D * (D + 1) / 2;
+      Padded<Real> x(rows, D, padding, shift), whole(rows, all, padding);
+      x.fill(normal(D));
+      quadratic_features<Real>(x.view(), whole.view());
+      for (const Index first : {Index(0), Index(1), D / 2, D, 1 + D, 2 + D, D + all / 3, all - 1})
+        for (const Index count : {Index(1), Index(7), D, all}) {
+          if (first >= all) continue;
+          Padded<Real> part(rows, std::min(count, all - first), padding, shift);
+          quadratic_features_from<Real>(first, x.view(), part.view());
+          for (Index i = 0; i < rows; ++i)
+            for (Index j = 0; j < part.view().cols; ++j) ASSERT_EQ(part(i, j), whole(i, first + j)) << D << " columns, " << first << " and " << j;
+          ASSERT_TRUE(part.canaries_live()) << D << " columns, " << count << " from " << first;
+        }
+    });
+  });
+}
+
 TYPED_TEST(CpuKernels, SoftmaxAgreesWithLongDouble) {
   using Real = TypeParam;
   on_every_target([] {

@@ -92,6 +92,31 @@ TYPED_TEST(Nearest, NearestIsTheArgminOfDistances) {
   });
 }
 
+// Panels that rows pass by in parts, and more rows than do so at once.
+TYPED_TEST(Nearest, NearestOfManyDimensionsIsTheArgminOfDistances) {
+  using Real = TypeParam;
+  on_every_target([] {
+    for (const Index K : {1, 63, 66})
+      for (const Index D : {128, 129, 257, 384, 385}) {
+        constexpr Index rows = 200;
+        Padded<Real> x(rows, D, 2);
+        x.fill(normal(D));
+        Padded<double> centres(K, D, 1);
+        centres.fill(normal(K + 100, 0.1));
+        std::vector<std::int32_t> labels(rows);
+        std::vector<double> distances(rows);
+
+        Prepared<Real>(centres).find(x, {nullptr, nullptr, distances.data()}, labels);
+
+        for (Index i = 0; i < rows; ++i) {
+          ASSERT_EQ(labels[i], nearest_by_definition(x, i, centres)) << K << " centres, " << D << " dimensions, row " << i;
+          const auto expected = static_cast<double>(squared_distance(x, i, centres, labels[i]));
+          ASSERT_NEAR(distances[i], expected, 1e-14 * expected);
+        }
+      }
+  });
+}
+
 // Far from the origin the scores cannot tell the centres apart, yet every difference is a small whole
 // number of units: distances are exact in double and many of them tie.
 TYPED_TEST(Nearest, NearestIsExactFarFromTheOriginAndTiesGoToTheLowest) {
@@ -99,7 +124,7 @@ TYPED_TEST(Nearest, NearestIsExactFarFromTheOriginAndTiesGoToTheLowest) {
   const double offset = sizeof(Real) == 4 ? 0x1p20 : 0x1p48;
   on_every_target([offset] {
     for (const Index K : {2, 3, 17, 50, 70}) {
-      for (const Index D : {1, 2, 9, 33}) {
+      for (const Index D : {1, 2, 9, 33, 300}) {
         auto grid = [draw = normal(K * D, 2.0), offset]() mutable { return offset + std::round(draw()); };
         Padded<Real> x(9, D, 1);
         x.fill(grid);
@@ -123,7 +148,7 @@ TYPED_TEST(Nearest, RememberedRowsChangeNoBit) {
   on_every_target([] {
     for (const double offset : {0.0, sizeof(Real) == 4 ? 0x1p20 : 0x1p48})
       for (const Index K : {1, 2, 17, 70})
-        for (const Index D : {1, 2, 9, 33}) {
+        for (const Index D : {1, 2, 9, 33, 260}) {
           constexpr Index rows = 203;
           auto grid = [draw = normal(K * D, 3.0), offset]() mutable { return offset + std::round(draw()); };
           Padded<Real> x(rows, D, 1);

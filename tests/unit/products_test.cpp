@@ -131,6 +131,22 @@ TYPED_TEST(Products, BitsAreThoseOfAPlainLoopWhateverTheVectors) {
         ASSERT_EQ(nt.c(i, 0), sums[0]) << "row " << i;
       }
 
+      // The rest of a sum goes on from where a part of it stopped.
+      if (columns > 1) {
+        Padded<Real> c(rows, columns, 1, 2);
+        const auto part = [](const Padded<Real>& of, Index first, Index count) {
+          return MatrixView<const Real>(of.view().data + first, of.view().rows, count, of.view().stride);
+        };
+        multiply_nt(part(nt.a, 0, inner / 3), part(nt.b, 0, inner / 3), c.view());
+        add_multiply_nt(part(nt.a, inner / 3, inner - inner / 3), part(nt.b, inner / 3, inner - inner / 3), c.view());
+        EXPECT_TRUE(same_bits(c.elements(), nt.c.elements()) && c.canaries_live());
+      } else {
+        Padded<Real> c = nt.c;
+        add_multiply_nt(std::as_const(nt.a).view(), std::as_const(nt.b).view(), c.view());
+        for (Index i = 0; i < rows; ++i) ASSERT_EQ(c(i, 0), nt.c(i, 0) + nt.c(i, 0)) << "row " << i;
+        EXPECT_TRUE(c.canaries_live());
+      }
+
       const Tn<Real> tn({inner, rows, columns});
       Padded<double> expected = tn.before;
       for (Index first = 0; first < inner; first += summed_rows)
