@@ -16,14 +16,14 @@ struct FamilyCoefficients {
 };
 
 // What an observation family does to a tile, as engines see it: these are compiled once for a kind of lane and a precision,
-// not once more for each family. A call is for a tile of rows, so that it costs nothing. Monomials T(x) (rows, P) are shared
-// by all candidates. Pointers may be a device's, which the lane alone reads through.
+// not once more for each family. A call is for a tile of rows, so that it costs nothing. Features, most often the monomials T(x)
+// (rows, P), are shared by all candidates. Pointers may be a device's, which the lane alone reads through.
 template <class Lane, class Real>
 class FamilyKernel {
  public:
   virtual ~FamilyKernel() = default;
 
-  virtual Index feature_width() const = 0;  // of `features`: P, where they are not made anew as they are multiplied
+  virtual Index feature_width() const = 0;  // P, or less where monomials are made as they are multiplied
   virtual void features(Lane& lane, MatrixView<const Real> x, MatrixView<Real> out) const = 0;
   // Of every component (rows, K).
   virtual void log_densities(Lane& lane, MatrixView<const Real> features, const FamilyCoefficients<Real>& of,
@@ -41,8 +41,8 @@ class FamilyKernel {
 };
 
 // A kernel of any type, made of shapes alone, as a FamilyKernel. It need not have what not all have: feature_width_on<Lane>(),
-// row_log_densities, add_unlabelled, workspace_bytes, the coefficients in add_weighted; about_means(), a kernel whose log_densities and add_weighted take
-// all of FamilyCoefficients and do all that is to be done.
+// row_log_densities, add_unlabelled, workspace_bytes, the coefficients in add_weighted; about_means(), a kernel whose log_densities and
+// add_weighted take all of FamilyCoefficients and do all that is to be done.
 template <class Kernel, class Lane, class Real>
 class FamilyKernelOf final : public FamilyKernel<Lane, Real> {
   using Rows = MatrixView<const Real>;

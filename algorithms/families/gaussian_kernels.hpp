@@ -152,14 +152,12 @@ struct AddUpperRow {
 // The block half of the Gaussian families: how T(x) is made. Order of T: 1, x, then the squares.
 
 // Where a CPU's rows have more than most_kept_monomials, features are [1, x] and the monomials are made slab by slab as they are multiplied.
-// Sums of two and more components are the same to the last bit: each chain goes on from slab to slab.
+// Sums are the same to the last bit, as each chain goes on from slab to slab, but for log-densities of one component by itself.
 struct GaussianFullKernel : ExponentialKernel {
   Index feature_width() const { return width; }
   template <class Lane>
   Index feature_width_on(Index columns) const {
-    if constexpr (makes_slabs<Lane>)
-      if (width > most_kept_monomials) return 1 + columns;
-    return width;
+    return makes_slabs<Lane> && width > most_kept_monomials ? 1 + columns : width;
   }
   // Of a CPU lane.
   Index workspace_bytes() const { return width > most_kept_monomials ? 8 * tile_rows * slab_stride : 0; }
@@ -171,27 +169,46 @@ struct GaussianFullKernel : ExponentialKernel {
     else
       lane.linear_features(x, out);
   }
+
+  // work(first monomial, those from it on): all of them, or slab by slab.
+  template <class Lane, class Real, class Work>
+  void for_each_slab(Lane& lane, MatrixView<const Real> features, const Work& work) const {
+    if constexpr (makes_slabs<Lane>)
+      if (features.cols < width) {
+        const MatrixView<const Real> x(features.data + 1, features.rows, features.cols - 1, features.stride);
+        const MatrixView<Real> room = lane.template workspace<Real>(x.rows, slab_stride);
+        for (Index first = 0; first < width; first += slab_width) {
+          const MatrixView<Real> slab(room.data, x.rows, std::min(slab_width, width - first), room.stride);
+          lane.quadratic_features_from(first, x, slab);
+          work(first, MatrixView<const Real>(slab));
+        }
+        return;
+      }
+    work(0, features);
+  }
+  template <class Lane, class Real>
+  void add_to_logits(Lane& lane, Index first, MatrixView<const Real> monomials, const Real* coefficients, MatrixView<Real> logits) const {
+    const MatrixView<const Real> of_slab(coefficients + first, components, monomials.cols, width);
+    if constexpr (makes_slabs<Lane>)
+      if (first > 0) return lane.add_multiply_nt(monomials, of_slab, logits);
+    lane.multiply_nt(monomials, of_slab, logits);
+  }
+  template <class Lane, class Real>
+  void add_to_sums(Lane& lane, Index first, MatrixView<const Real> monomials, MatrixView<const Real> posterior, double* statistics) const {
+    lane.add_multiply_tn(posterior, monomials, MatrixView<double>(statistics + first, components, monomials.cols, width));
+  }
+
   template <class Lane, class Real>
   void log_densities(Lane& lane, MatrixView<const Real> features, const Real* coefficients, MatrixView<Real> logits) const {
-    if constexpr (makes_slabs<Lane>)
-      if (features.cols < width)
-        return for_each_slab(lane, features, [&](Index first, MatrixView<const Real> monomials) {
-          const MatrixView<const Real> of_slab(coefficients + first, components, monomials.cols, width);
-          if (first == 0)
-            lane.multiply_nt(monomials, of_slab, logits);
-          else
-            lane.add_multiply_nt(monomials, of_slab, logits);
-        });
-    ExponentialKernel::log_densities(lane, features, coefficients, logits);
+    for_each_slab(lane, features, [&](Index first, MatrixView<const Real> monomials) {
+      add_to_logits(lane, first, monomials, coefficients, logits);
+    });
   }
   template <class Lane, class Real>
   void add_weighted(Lane& lane, MatrixView<const Real> features, MatrixView<const Real> posterior, double* statistics) const {
-    if constexpr (makes_slabs<Lane>)
-      if (features.cols < width)
-        return for_each_slab(lane, features, [&](Index first, MatrixView<const Real> monomials) {
-          lane.add_multiply_tn(posterior, monomials, MatrixView<double>(statistics + first, components, monomials.cols, width));
-        });
-    ExponentialKernel::add_weighted(lane, features, posterior, statistics);
+    for_each_slab(lane, features, [&](Index first, MatrixView<const Real> monomials) {
+      add_to_sums(lane, first, monomials, posterior, statistics);
+    });
   }
 
  private:
@@ -200,18 +217,6 @@ struct GaussianFullKernel : ExponentialKernel {
   template <class Lane>
   static constexpr bool makes_slabs =
       requires(Lane& lane, MatrixView<const double> x, MatrixView<double> out) { lane.quadratic_features_from(0, x, out); };
-
-  // work(first monomial, a slab of them) of rows [1, x].
-  template <class Lane, class Real, class Work>
-  void for_each_slab(Lane& lane, MatrixView<const Real> features, const Work& work) const {
-    const MatrixView<const Real> x(features.data + 1, features.rows, features.cols - 1, features.stride);
-    const MatrixView<Real> room = lane.template workspace<Real>(x.rows, slab_stride);
-    for (Index first = 0; first < width; first += slab_width) {
-      const MatrixView<Real> slab(room.data, x.rows, std::min(slab_width, width - first), room.stride);
-      lane.quadratic_features_from(first, x, slab);
-      work(first, MatrixView<const Real>(slab));
-    }
-  }
 };
 
 struct GaussianDiagKernel : ExponentialKernel {
@@ -276,13 +281,17 @@ struct GaussianAboutMeans {
   Index columns;
 
   static constexpr bool tied = std::is_same_v<Kernel, GaussianTiedKernel>;
-  static constexpr bool whitens = tied || std::is_same_v<Kernel, GaussianFullKernel>;
+  static constexpr bool full = std::is_same_v<Kernel, GaussianFullKernel>;
+  static constexpr bool whitens = tied || full;
   static constexpr bool diag = std::is_same_v<Kernel, GaussianDiagKernel>;
 
   // Of a CPU lane.
   Index workspace_bytes() const {
     const Index D = columns;
-    return whitens ? 8 * (tile_rows * 2 * (1 + D) + (1 + D) * (1 + D) + D * D) : 8 * tile_rows * (D + at_centre.width);
+    if constexpr (!whitens) return 8 * tile_rows * (D + at_centre.width);
+    Index rows = 8 * tile_rows * 2 * (1 + D);
+    if constexpr (full) rows = std::max(rows, at_centre.workspace_bytes());
+    return rows + 8 * ((1 + D) * (1 + D) + D * D);
   }
 
   template <class Real>
@@ -293,10 +302,19 @@ struct GaussianAboutMeans {
   template <class Lane, class Real>
   void log_densities(Lane& lane, MatrixView<const Real> features, const FamilyCoefficients<Real>& of, MatrixView<Real> logits) const {
     const Index width = at_centre.width;
-    for_each_run(of.about_means, [&](Index first, Index count) {
-      part(count).log_densities(lane, features, of.values + first * width,
-                                MatrixView<Real>(logits.data + first, logits.rows, count, logits.stride));
-    });
+    const auto logits_of = [&](Index first, Index count) { return MatrixView<Real>(logits.data + first, logits.rows, count, logits.stride); };
+    if constexpr (full) {
+      if (of.about_means.size() < static_cast<std::size_t>(at_centre.components))
+        at_centre.for_each_slab(lane, features, [&](Index monomial, MatrixView<const Real> monomials) {
+          for_each_run(of.about_means, [&](Index first, Index count) {
+            part(count).add_to_logits(lane, monomial, monomials, of.values + first * width, logits_of(first, count));
+          });
+        });
+    } else {
+      for_each_run(of.about_means, [&](Index first, Index count) {
+        part(count).log_densities(lane, features, of.values + first * width, logits_of(first, count));
+      });
+    }
     const MatrixView<const Real> x = rows_of(features);
     for (const Index k : of.about_means) {
       const Real* const own = of.values + k * width;  // the constant, the mean, the scale
@@ -319,10 +337,21 @@ struct GaussianAboutMeans {
   void add_weighted(Lane& lane, MatrixView<const Real> features, const FamilyCoefficients<Real>& of, MatrixView<const Real> posterior,
                     double* statistics) const {
     const Index width = at_centre.width, D = columns;
-    for_each_run(of.about_means, [&](Index first, Index count) {
-      part(count).add_weighted(lane, features, MatrixView<const Real>(posterior.data + first, posterior.rows, count, posterior.stride),
-                               statistics + first * width);
-    });
+    const auto posterior_of = [&](Index first, Index count) {
+      return MatrixView<const Real>(posterior.data + first, posterior.rows, count, posterior.stride);
+    };
+    if constexpr (full) {
+      if (of.about_means.size() < static_cast<std::size_t>(at_centre.components))
+        at_centre.for_each_slab(lane, features, [&](Index monomial, MatrixView<const Real> monomials) {
+          for_each_run(of.about_means, [&](Index first, Index count) {
+            part(count).add_to_sums(lane, monomial, monomials, posterior_of(first, count), statistics + first * width);
+          });
+        });
+    } else {
+      for_each_run(of.about_means, [&](Index first, Index count) {
+        part(count).add_weighted(lane, features, posterior_of(first, count), statistics + first * width);
+      });
+    }
     const MatrixView<const Real> x = rows_of(features);
     double* const scatter = statistics + at_centre.components * width;
     double* const tiles = scatter + (tied ? D * (D + 1) / 2 : 0);

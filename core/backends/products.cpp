@@ -231,7 +231,10 @@ void multiply_row(MatrixView<const Real> a, const Real* b, MatrixView<Real> c) {
       for (Index j = 0; j < a.cols; ++j)
         for (int r = 0; r < rows; ++r) sums[r][j % chains<Real>] += x[r][j] * b[j];
     }
-    for (int r = 0; r < used; ++r) c(i + r, 0) = (adds ? c(i + r, 0) : Real(0)) + sum_of_chains(sums[r]);
+    for (int r = 0; r < used; ++r) {
+      const Real sum = sum_of_chains(sums[r]);
+      c(i + r, 0) = adds ? c(i + r, 0) + sum : sum;
+    }
   }
 }
 

@@ -162,7 +162,10 @@ class FarComponents(TallyTest):
 
     def test_states_of_a_chain(self):
         """Independent rows: every row of the transition matrix is the start distribution."""
-        x, centres = make_rows(1e6)
+        for x, centres in (make_rows(1e6), make_wide_rows(3)):
+            self.check_chain(x, centres)
+
+    def check_chain(self, x, centres):
         start = start_of("full", centres)
         trace, expected = em(x, "full", start, iterations=1)
         chain = {"startprob": start["weights"], "transmat": np.tile(start["weights"], (3, 1)),
