@@ -98,6 +98,50 @@ def kmeans_tf32(D, K):
     return Work(kernels + after_search(D, 4), 11, kmeans_tile(D, 4), 2 * K * D, TF32_PRODUCTS, 4 * D)
 
 
+def bit_floor(value):
+    return 1 << (max(1, int(value)).bit_length() - 1)
+
+
+class Chain:
+    """Walking along pieces, with Gaussian diagonal emissions: a group a piece there and back, and where sequences are cut a group for each state of
+    each piece to compose; what a row costs besides as a mixture's kernels. `times`: blocks that are so many times the CPU's length.
+
+    STEP is assumed: the latency of a step's product, sum and barrier. Above 32 states a group reads A at every step, through its multiprocessor's first
+    cache where A fits 128 KiB and from the L2 beyond.
+    """
+
+    STEP = 0.5e-6
+
+    def __init__(self, sequences, steps, D, K, size, times):
+        width = max(K, D)
+        rows = sequences * steps
+        block = min(max(bit_floor(2**15 / width), 1024), 8192)
+        piece = min(max(bit_floor(2**19 / width), 1024), max(1024, 16 * K * K) if K <= 16 else 16384)  # Chain::sequence_cut
+        if K > 64:
+            block = max(block, min(4096, piece))
+        block *= times
+        self.length = min(steps, piece)
+        of_each = -(-steps // piece)
+        pieces = sequences * of_each
+        of_block = max(1, block // self.length) if of_each == 1 else min(max(1, block // piece), of_each)  # a cut sequence shares no block
+        groups = MULTIPROCESSORS * (8 if K <= 32 else 1)  # that fit, from their registers
+        self.at_once = min(pieces, LANES * of_block, groups)
+
+        def step(walkers):
+            reads = 0 if K <= 32 else K * K * size / (128 * CLOCK if K * K * size <= 2**17 else L2 / walkers)
+            return max(self.STEP, reads)
+
+        self.walk = 2 * -(-pieces // self.at_once) * self.length * step(self.at_once)
+        composers = min(LANES * of_block * K, groups)
+        self.compose = -(-pieces * K // composers) * self.length * step(composers) if of_each > 1 else 0
+        products = FP64_PRODUCTS if size == 8 else FP32_PRODUCTS
+        emissions = mixture(D, K, 1 + 2 * D, size)
+        transitions = Kernel("transitions", 2 * K * K, products, 2 * size * K)
+        # Where a block is not one tile, features and logits are made once more; emissions, alpha and gamma are written and read.
+        self.others = rows * (emissions.sum() + transitions.seconds + 6 * size * K / L2)
+        self.floor = rows * max((6 * K * K + 4 * K * (1 + 2 * D)) / products, size * D / MEMORY)
+
+
 def full(D):
     return 1 + D + D * (D + 1) // 2
 
@@ -113,7 +157,15 @@ SHAPES = [
     ("GMM diag f64, 200k x 32, K 64", 2e5, mixture(32, 64, 65, 8)),
     ("GMM spherical f32, 2e6 x 64, K 32", 2e6, mixture(64, 32, 66, 4)),
     ("Poisson f64, 1e6 x 32, K 64", 1e6, mixture(32, 64, 33, 8)),
+    ("GMM full f64, 1e7 x 32, K 64", 1e7, mixture(32, 64, full(32), 8)),
+    ("GMM full f64, 1e6 x 128, K 256", 1e6, mixture(128, 256, full(128), 8)),
+    ("GMM full f64, 123457 x 17, K 50", 123457, mixture(17, 50, full(17), 8)),
+    ("GMM diag f32, 1e7 x 128, K 1024", 1e7, mixture(128, 1024, 257, 4)),
     ("k-means f32, 500k x 32, K 64", 5e5, kmeans(32, 64, 4)),
+    ("k-means f32, 1e7 x 128, K 1024", 1e7, kmeans(128, 1024, 4)),
+    ("k-means f32, 2.5e6 x 256, K 20000", 2.5e6, kmeans(256, 20000, 4)),
+    ("k-means tf32, 1e7 x 128, K 1024", 1e7, kmeans_tf32(128, 1024)),
+    ("k-means tf32, 2.5e6 x 256, K 20000", 2.5e6, kmeans_tf32(256, 20000)),
     ("k-means f32, 1e8 x 32, K 64", 1e8, kmeans(32, 64, 4)),
     ("k-means f32, 1e6 x 17, K 50", 1e6, kmeans(17, 50, 4)),
     ("k-means f32, 4.2e6 x 128, K 1024", 32 * 131072, kmeans(128, 1024, 4)),
@@ -127,6 +179,14 @@ SHAPES = [
     ("k-means tf32, 70k x 784, K 256", 7e4, kmeans_tf32(784, 256)),
 ]
 
+CHAINS = [
+    ("HMM f64, 8448 x 1000 steps, D 32, K 64", (8448, 1000, 32, 64, 8)),
+    ("HMM f32, 8448 x 1000 steps, D 32, K 64", (8448, 1000, 32, 64, 4)),
+    ("HMM f64, one of 1e7 steps, D 32, K 16", (1, 10**7, 32, 16, 8)),
+    ("HMM f64, 128 x 1e4 steps, D 32, K 1024", (128, 10**4, 32, 1024, 8)),
+]
+HOST_TO_DEVICE, FROM_FILE = 55e9, 2e9  # bytes/s of PCIe 5 x16; of HDF5 from the page cache on one thread: assumed
+
 
 def main():
     print("| Shape | Floor, ms | set by | Kernels in turn, ms | Launches, ms | Rows a tile | Floor / predicted |")
@@ -137,6 +197,13 @@ def main():
         print(f"| {name} | {1e3 * rows * work.floor():.2g} | {'flops' if work.arithmetic > work.reading else 'reading'} "
               f"| {1e3 * rows * work.sum():.2g} | {1e3 * launches:.2g} | {work.tile_rows} "
               f"| {100 * rows * work.floor() / predicted:.0f} % |")
+    print("\n| Chains | Floor, ms | Walking, ms | Composing, ms | All else, ms | Steps a piece | Pieces at once | Walking, blocks 32 times as long, ms |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, shape in CHAINS:
+        chain, longer = Chain(*shape, times=1), Chain(*shape, times=32)
+        print(f"| {name} | {1e3 * chain.floor:.2g} | {1e3 * chain.walk:.2g} | {1e3 * chain.compose:.2g} | {1e3 * chain.others:.2g} "
+              f"| {chain.length} | {chain.at_once} | {1e3 * longer.walk:.2g}, {longer.at_once} at once |")
+    print(f"\nReading 8 GB: {8e9 / FROM_FILE:.2g} s from the file, {8e9 / HOST_TO_DEVICE:.2g} s to the device\n")
     print("\nPicoseconds a row:\n")
     for name, _, work in SHAPES:
         print(f"- {name}: " + ", ".join(f"{kernel.name} {1e12 * kernel.seconds:.0f}" for kernel in work.kernels))

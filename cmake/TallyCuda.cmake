@@ -98,5 +98,12 @@ function(tally_add_cuda_module)
   endif()
   target_link_options(tally_cuda PRIVATE -Wl,--as-needed)
   tally_export_interface_alone(tally_cuda)
+  if(TALLY_BUILD_TESTS AND "90" IN_LIST TALLY_CUDA_ARCHITECTURES)
+    # What NearestRowsTf32 takes, and the warps that fit: 3 groups of 4 for its registers.
+    add_test(NAME cuda.kernel_resources
+      COMMAND "${PROJECT_SOURCE_DIR}/tests/python.sh" "${PROJECT_SOURCE_DIR}/bench/kernel_resources.py" "${PROJECT_BINARY_DIR}" --only NearestRowsTf32<8>)
+    set_tests_properties(cuda.kernel_resources PROPERTIES LABELS cuda TIMEOUT 60
+      PASS_REGULAR_EXPRESSION "NearestRowsTf32<8>. . kmeans . 1[0-9][0-9] . 0 . 24768 . 128 . 12 of 64")
+  endif()
   install(TARGETS tally_cuda LIBRARY DESTINATION lib/tally)
 endfunction()
