@@ -12,4 +12,5 @@ if [ ! -f "$build/CMakeCache.txt" ] && [ -z "${CMAKE_GENERATOR:-}" ] && command 
 fi
 # Several files of a target are compiled as one, which takes half of the time.
 cmake -S "$root" -B "$build" -DCMAKE_UNITY_BUILD=ON "$@"
-cmake --build "$build" --target "$target" --parallel "$(nproc)"
+# All processors, also where OMP_NUM_THREADS says that programs should take fewer.
+cmake --build "$build" --target "$target" --parallel "$(env -u OMP_NUM_THREADS nproc)"

@@ -13,7 +13,7 @@ else
   set -- -LE slow
 fi
 status=0
-ctest --test-dir "$build" --output-on-failure --parallel "$(nproc)" --timeout 600 \
+ctest --test-dir "$build" --output-on-failure --parallel "$(env -u OMP_NUM_THREADS nproc)" --timeout 600 \
   --output-junit "$build/tests.xml" "$@" || status=$?
 "$root/tests/check_skips.sh" "$build/tests.xml" || status=1
 exit $status
