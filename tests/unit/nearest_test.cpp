@@ -92,7 +92,7 @@ TYPED_TEST(Nearest, NearestIsTheArgminOfDistances) {
   });
 }
 
-// Panels that rows pass by in parts, and more rows than do so at once.
+// Panels that outgrow the nearest cache, and more rows than a slice.
 TYPED_TEST(Nearest, NearestOfManyDimensionsIsTheArgminOfDistances) {
   using Real = TypeParam;
   on_every_target([] {
